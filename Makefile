@@ -1,0 +1,53 @@
+# Two commands from a bare machine: `make demo` and `make test`. Each does all of its own set-up.
+SHELL := /bin/bash
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.stamp
+
+.PHONY: demo test check fmt bench hil setup broker lock clean
+
+demo: setup broker
+	$(BIN)/dcu demo $(DEMO)
+
+test: setup broker
+	$(BIN)/pytest $(PYTEST)
+
+check: setup
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+fmt: setup
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+bench: setup broker
+	$(BIN)/python -m bench $(BENCH)
+
+hil: setup
+	$(BIN)/pytest hil $(PYTEST)
+
+setup: $(STAMP)
+
+# The lock carries hashes, so what is installed is what was reviewed.
+$(STAMP): pyproject.toml requirements.txt scripts/bare-machine.sh
+	scripts/bare-machine.sh python "$(PYTHON)"
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements.txt
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
+	touch $(STAMP)
+
+broker:
+	scripts/bare-machine.sh mosquitto
+
+# Refresh both locks (all tools; the box alone): the only target that needs more than what they name.
+LOCK := --quiet --generate-hashes --allow-unsafe --strip-extras --no-emit-index-url --no-emit-find-links --no-header
+lock: $(STAMP)
+	$(BIN)/python -m pip install --quiet pip-tools
+	$(BIN)/pip-compile $(LOCK) --all-extras -o requirements.txt pyproject.toml
+	$(BIN)/pip-compile $(LOCK) --extra box -c requirements.txt -o requirements-box.txt pyproject.toml
+
+clean:
+	rm -rf $(VENV) build *.egg-info

@@ -1,0 +1,5 @@
+"""`python -m dcu` is `dcu`."""
+
+from dcu.cli import main
+
+main()

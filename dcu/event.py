@@ -1,0 +1,57 @@
+"""What the box says of itself: alarms and health. Values only."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from enum import Enum
+
+from dcu.reading import ClockState
+
+Fact = None | bool | int | str
+"""What an alarm or a health record may carry beside its text."""
+
+
+class AlarmKind(Enum):
+    """Kinds of alarm; the names are a contract with the head-end."""
+
+    METER_SET_ASIDE = "meter-set-aside"  # wrong serial, or a table that is not what it says
+    METER_SILENT = "meter-silent"
+    METER_RETURNED = "meter-returned"
+    METER_PAUSED = "meter-paused"  # association refused or a reply forged
+    ROWS_OVERWRITTEN = "rows-overwritten"  # intervals gone from the meter's ring before they could be read
+    BUS_DOWN = "bus-down"
+    BUS_RETURNED = "bus-returned"
+    COMMAND_REFUSED = "command-refused"
+    COMMAND_IN_DOUBT = "command-in-doubt"
+    CURSOR_REFUSED = "cursor-refused"  # uplink claimed a delivery of what was never offered
+    STARTED = "started"
+
+
+@dataclass(frozen=True, slots=True)
+class Alarm:
+    """Something that a person should know.
+
+    Attributes:
+        kind: what happened.
+        at: by the box's clock, aware.
+        clock: whether that clock was trusted.
+        text: one sentence: the place, the cause, the cure.
+        meter: serial, or empty when it is not about one meter.
+        facts: the same for machines.
+    """
+
+    kind: AlarmKind
+    at: datetime
+    clock: ClockState
+    text: str
+    meter: str = ""
+    facts: Mapping[str, Fact] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Health:
+    """How the box is doing, at intervals: counts and states by name."""
+
+    at: datetime
+    clock: ClockState
+    facts: Mapping[str, Fact]

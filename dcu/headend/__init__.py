@@ -1,0 +1,1 @@
+"""The head-end side: keys, signing, sending, listening, and the proof of completeness."""

@@ -1,0 +1,1 @@
+"""The only code that touches MQTT: session, publisher, inbox, encodings, topics."""
