@@ -1,0 +1,214 @@
+"""Reads and checks a configuration file: either a whole valid `Config`, or every mistake at once."""
+
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from dcu.config import fields as f
+from dcu.config.fields import Field, Sheet
+from dcu.config.keys import load_secrets
+from dcu.config.mistakes import ConfigMistakes, Mistake
+from dcu.config.model import BusConfig, BusKind, Config, DcuConfig, PollConfig, TrustConfig, UplinkConfig
+from dcu.errors import ConfigFault
+from dcu.meter import Mechanism, Meter, MeterModel, MeterSecrets
+from dcu.models import MODELS
+
+TOP = ("version", "dcu", "uplink", "trust", "poll", "bus", "meter")
+BAUDS = (1200, 2400, 4800, 9600, 19200, 38400, 57600, 115200)
+
+
+def load(file: Path) -> Config:
+    """The configuration in `file`.
+
+    Raises:
+        ConfigMistakes: with every mistake found, each by file and line.
+        ConfigFault: the file cannot be read at all.
+    """
+    text = _read(file)
+    try:
+        top = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as fault:
+        line = int(str(fault).rpartition("at line ")[2].partition(",")[0]) if "at line " in str(fault) else 1
+        cure = "mend the TOML syntax there"
+        raise ConfigMistakes([Mistake(file, line, "syntax", str(fault).partition(" (")[0], cure)]) from None
+    sheet = Sheet(file, text)
+    config = _check(sheet, top)
+    if config is None or sheet.mistakes:
+        raise ConfigMistakes(sorted(sheet.mistakes, key=lambda m: m.line))
+    return config
+
+
+def _read(file: Path) -> str:
+    try:
+        return file.read_text(encoding="utf-8")
+    except OSError as fault:
+        raise ConfigFault(str(fault.strerror), place=str(file), cure="name a configuration file that exists") from None
+    except UnicodeDecodeError:
+        raise ConfigFault("is not UTF-8 text", place=str(file), cure="save it as UTF-8") from None
+
+
+def _check(sheet: Sheet, top: dict[str, Any]) -> Config | None:
+    base = sheet.path.resolve().parent
+    for key in top.keys() - set(TOP):
+        sheet.wrong((key,), "unknown key", f.did_you_mean(key, TOP))
+    if top.get("version") != 1:
+        sheet.wrong(("version",), f"is {top.get('version', 'missing')}", "this program reads version = 1")
+    dcu = sheet.read(top.get("dcu", {}), ("dcu",), _dcu_fields(base))
+    uplink = sheet.read(top.get("uplink", {}), ("uplink",), _uplink_fields(base))
+    trust = sheet.read(
+        top.get("trust", {}), ("trust",), {"keys": Field(f.existing(base)), "signing_key": Field(f.existing(base))}
+    )
+    poll = sheet.read(top.get("poll", {}), ("poll",), _POLL)
+    buses = _buses(sheet, top.get("bus", {}))
+    secrets = _secrets(sheet, dcu)
+    meters = _meters(sheet, top.get("meter", []), buses, secrets)
+    if dcu is None or uplink is None or trust is None or poll is None:
+        return None
+    host, port = uplink.pop("broker")
+    del dcu["secrets"]
+    return Config(
+        sheet.path,
+        DcuConfig(**dcu),
+        UplinkConfig(host=host, port=port, **uplink),
+        TrustConfig(**trust),
+        PollConfig(**poll),
+        tuple(bus for bus in buses.values() if bus),
+        tuple(meters),
+    )
+
+
+def _dcu_fields(base: Path) -> Mapping[str, Field]:
+    return {
+        "id": Field(f.name),
+        "state_dir": Field(f.path(base), Path("/var/lib/dcu")),
+        "run_dir": Field(f.path(base), Path("/run/dcu")),
+        "timezone": Field(f.zone),
+        "secrets": Field(f.existing(base), None),
+    }
+
+
+def _uplink_fields(base: Path) -> Mapping[str, Field]:
+    return {
+        "broker": Field(f.broker),
+        "ca": Field(f.existing(base)),
+        "certificate": Field(f.existing(base)),
+        "key": Field(f.existing(base)),
+        "encoding": Field(f.one_of(["cbor", "json"]), "cbor"),
+        "backoff_max_s": Field(f.whole(1, 3600), 300),
+    }
+
+
+_POLL = {
+    "snapshot_s": Field(f.whole(10, 86400), 900),
+    "balance_s": Field(f.whole(10, 86400), 900),
+    "health_s": Field(f.whole(10, 86400), 300),
+    "history_days": Field(f.whole(0, 3650), 35),
+}
+
+_METER = {
+    "serial": Field(f.name),
+    "bus": Field(f.text),
+    "model": Field(f.one_of(MODELS)),
+    "address": Field(f.whole(0, 16383), 0),
+    "area": Field(f.name),
+    "secrets": Field(f.text, None),
+    "host": Field(f.text, ""),
+    "port": Field(f.whole(1, 65535), 4059),
+    "sim": Field(f.flag, False),
+}
+
+
+def _secrets(sheet: Sheet, dcu: dict[str, Any] | None) -> Mapping[str, MeterSecrets] | None:
+    """Entries by name; None where a mistake elsewhere keeps them from being known, which is told there."""
+    if dcu is None:
+        return None
+    before = len(sheet.mistakes)
+    entries = load_secrets(sheet, dcu["secrets"]) if dcu["secrets"] else {}
+    return entries if len(sheet.mistakes) == before else None
+
+
+def _buses(sheet: Sheet, tables: Any) -> dict[str, BusConfig | None]:
+    """Buses by name; None for one that has mistakes, so that its meters are not told to have none."""
+    buses: dict[str, BusConfig | None] = {}
+    if not isinstance(tables, dict) or not tables:
+        sheet.wrong(("bus",), "there is no bus", "add a table, as [bus.north]")
+        return buses
+    ports: dict[str, str] = {}
+    for name, table in tables.items():
+        where = ("bus", name)
+        kind = table.get("kind") if isinstance(table, dict) else None
+        fields = {"kind": Field(f.one_of([k.value for k in BusKind]))}
+        if kind != BusKind.WRAPPER.value:
+            fields |= {"port": Field(f.text), "baud": Field(f.one_of(BAUDS), 9600)}
+        values = sheet.read(table, where, fields)
+        buses[name] = None
+        if values is None:
+            continue
+        bus = BusConfig(name, BusKind(values["kind"]), values.get("port", ""), values.get("baud", 0))
+        if bus.port and bus.port in ports:
+            sheet.wrong((*where, "port"), f"{bus.port} is also the port of bus {ports[bus.port]!r}", "one bus a port")
+        if bus.port:
+            ports[bus.port] = name
+        buses[name] = bus
+    return buses
+
+
+def _meters(
+    sheet: Sheet, tables: Any, buses: Mapping[str, BusConfig | None], secrets: Mapping[str, MeterSecrets] | None
+) -> list[Meter]:
+    meters: list[Meter] = []
+    if not isinstance(tables, list):
+        sheet.wrong(("meter",), "is not a list of tables", "write each meter as [[meter]]")
+        return meters
+    seen: dict[tuple[object, ...], int] = {}
+    for n, table in enumerate(tables):
+        values = sheet.read(table, ("meter", n), _METER)
+        if values is None:
+            continue
+        meter = _meter(sheet, n, values, buses, secrets)
+        for key, place in (("serial", (meter.serial,)), ("address", _endpoint(meter))):
+            if place in seen:
+                sheet.wrong(("meter", n, key), f"the same as of meter[{seen[place]}]", f"each meter has its own {key}")
+            seen[place] = n
+        meters.append(meter)
+    return meters
+
+
+def _meter(
+    sheet: Sheet,
+    n: int,
+    values: dict[str, Any],
+    buses: Mapping[str, BusConfig | None],
+    secrets: Mapping[str, MeterSecrets] | None,
+) -> Meter:
+    model = MODELS[values["model"]]
+    bus = buses.get(values["bus"])
+    if values["bus"] not in buses:
+        sheet.wrong(("meter", n, "bus"), f"no bus {values['bus']!r}", f.did_you_mean(values["bus"], buses))
+    if bus and bus.kind is BusKind.WRAPPER and not values["host"]:
+        sheet.wrong(("meter", n, "host"), "is missing", "a meter on a wrapper bus names its host")
+    if not values["host"] and not (bus and bus.kind is BusKind.WRAPPER) and values["address"] < 16:
+        sheet.wrong(("meter", n, "address"), f"{values['address']} is reserved", "physical HDLC addresses: 16 to 16383")
+    found = MeterSecrets() if secrets is None else _keys(sheet, n, values["secrets"], model, secrets)
+    return Meter(**{**values, "model": model, "secrets": found})
+
+
+def _keys(
+    sheet: Sheet, n: int, entry: str | None, model: MeterModel, secrets: Mapping[str, MeterSecrets]
+) -> MeterSecrets:
+    """The secrets entry of a meter, with all that its model needs."""
+    where = ("meter", n, "secrets")
+    found = secrets.get(entry or "", MeterSecrets())
+    associations = model.associations.values()
+    if entry is not None and entry not in secrets:
+        sheet.wrong(where, f"no entry {entry!r} in the secrets file", f.did_you_mean(entry, secrets))
+    elif any(a.ciphered for a in associations) and not (found.unicast_key and found.authentication_key):
+        sheet.wrong(where, f"model {model.name} needs keys", "name an entry of the secrets file that has guek and gak")
+    elif any(a.mechanism is Mechanism.HLS_SECRET for a in associations) and not found.hls_secret:
+        sheet.wrong(where, f"model {model.name} needs an HLS secret", "give its secrets entry `hls`, 32 hex digits")
+    return found
+
+
+def _endpoint(meter: Meter) -> tuple[object, ...]:
+    return (meter.bus, meter.host, meter.port, meter.address)

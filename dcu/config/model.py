@@ -1,0 +1,109 @@
+"""What a valid configuration is, as values. The file's own form is in `config/dcu.example.toml`."""
+
+from dataclasses import dataclass
+from enum import Enum
+from pathlib import Path
+from typing import Literal
+from zoneinfo import ZoneInfo
+
+from dcu.meter import Meter
+
+
+class BusKind(Enum):
+    """How the meters of a bus are reached."""
+
+    RS485 = "rs485"  # DLMS over HDLC on a serial port
+    WRAPPER = "wrapper"  # DLMS over TCP; each meter names its host
+
+
+@dataclass(frozen=True, slots=True)
+class DcuConfig:
+    """The box.
+
+    Attributes:
+        id: its name, as in its certificate and in every signed document.
+        state_dir: holds dcu.db.
+        run_dir: holds the two Unix sockets.
+        timezone: of the meters' clocks and of what is shown.
+    """
+
+    id: str
+    state_dir: Path
+    run_dir: Path
+    timezone: ZoneInfo
+
+
+@dataclass(frozen=True, slots=True)
+class UplinkConfig:
+    """The broker and the identity that the box shows it.
+
+    Attributes:
+        host, port: of `mqtts://host:port`.
+        ca: authority that signed the broker's certificate.
+        certificate, key: the box's own.
+        encoding: of batches.
+        backoff_max_s: longest wait between two attempts to connect.
+    """
+
+    host: str
+    port: int
+    ca: Path
+    certificate: Path
+    key: Path
+    encoding: Literal["cbor", "json"]
+    backoff_max_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class TrustConfig:
+    """Whom the box obeys, and the key that signs its receipts."""
+
+    keys: Path
+    signing_key: Path
+
+
+@dataclass(frozen=True, slots=True)
+class PollConfig:
+    """Cadences in seconds; rings are polled by their own capture periods.
+
+    `history_days` is how far back the first visit to a meter reaches into its profiles.
+    """
+
+    snapshot_s: int
+    balance_s: int
+    health_s: int
+    history_days: int
+
+
+@dataclass(frozen=True, slots=True)
+class BusConfig:
+    """One line.
+
+    Attributes:
+        name: as the meters name it.
+        kind: how meters on it are reached.
+        port: serial port of an RS-485 line; empty on TCP.
+        baud: of an RS-485 line.
+    """
+
+    name: str
+    kind: BusKind
+    port: str
+    baud: int
+
+
+@dataclass(frozen=True, slots=True)
+class Config:
+    """A whole valid configuration."""
+
+    path: Path
+    dcu: DcuConfig
+    uplink: UplinkConfig
+    trust: TrustConfig
+    poll: PollConfig
+    buses: tuple[BusConfig, ...]
+    meters: tuple[Meter, ...]
+
+    def meters_on(self, bus: str) -> tuple[Meter, ...]:
+        """Meters of one bus, in the order of the file."""
+        return tuple(m for m in self.meters if m.bus == bus)

@@ -1,0 +1,151 @@
+"""Mistakes in the configuration: each told by file, line, key, cause and cure; all of them at once."""
+
+from pathlib import Path
+
+import pytest
+
+from dcu.config import ConfigMistakes, load
+from dcu.errors import ConfigFault
+
+EXAMPLE = Path(__file__).parents[2] / "config" / "dcu.example.toml"
+
+SECRETS = """\
+[GXT20931188]
+guek = "000102030405060708090A0B0C0D0E0F"
+gak = "D0D1D2D3D4D5D6D7D8D9DADBDCDDDEDF"
+lls = "secret-password"
+hls = "00112233445566778899AABBCCDDEEFF"
+"""
+
+
+@pytest.fixture
+def box(tmp_path):
+    """The printed example, with its files beside it; `write` changes one line."""
+    (tmp_path / "tls").mkdir()
+    for name in ("tls/ca.pem", "tls/dcu.pem", "tls/dcu.key", "trust.json", "receipt.key"):
+        (tmp_path / name).write_text("x")
+    secrets = tmp_path / "secrets.toml"
+    secrets.write_text(SECRETS)
+    secrets.chmod(0o600)
+    text = EXAMPLE.read_text().replace("/etc/dcu/", "")
+
+    def write(old="", new=""):
+        assert old in text
+        path = tmp_path / "dcu.toml"
+        path.write_text(text.replace(old, new, 1))
+        return path
+
+    return write
+
+
+def mistakes(path):
+    with pytest.raises(ConfigMistakes) as caught:
+        load(path)
+    return caught.value.mistakes
+
+
+def test_the_printed_example_is_valid(box):
+    config = load(box())
+    assert config.dcu.id == "JH-RNC-0042"
+    assert (config.uplink.host, config.uplink.port) == ("hes.example", 8883)
+    [meter] = config.meters_on("north")
+    assert (meter.serial, meter.address, meter.sim) == ("GXT20931188", 17, False)
+    assert meter.secrets.unicast_key == bytes(range(16))
+    assert config.uplink.ca.is_file()
+
+
+def test_a_serial_keeps_its_leading_zeros(box):
+    assert load(box('serial = "GXT20931188"', 'serial = "00123"')).meters[0].serial == "00123"
+
+
+TABLE = [
+    ('id = "JH-RNC-0042"', 'id = "box 42"', "dcu.id", "no id", "A-Z"),
+    ('id = "JH-RNC-0042"', "id = 42", "dcu.id", "not a string", "quotes"),
+    ("encoding =", "encodign =", "uplink.encodign", "unknown key", "did you mean 'encoding'"),
+    ('encoding = "cbor"', 'encoding = "cbro"', "uplink.encoding", "not allowed", "did you mean 'cbor'"),
+    ('"mqtts://hes.example:8883"', '"mqtt://hes.example:1883"', "uplink.broker", "mutual TLS", "mqtts://"),
+    ('"mqtts://hes.example:8883"', '"mqtts://hes.example:x"', "uplink.broker", "no broker address", "mqtts://"),
+    ('timezone = "Asia/Kolkata"', 'timezone = "Asia/Ranchi"', "dcu.timezone", "no time zone", "IANA"),
+    ("baud = 9600", "baud = 9601", "bus.north.baud", "not allowed", "9600"),
+    ("baud = 9600", 'baud = "9600"', "bus.north.baud", "not allowed", "9600"),
+    ('kind = "rs485"', 'kind = "rs458"', "bus.north.kind", "not allowed", "did you mean 'rs485'"),
+    ('bus = "north"', 'bus = "nroth"', "meter[0].bus", "no bus", "did you mean 'north'"),
+    ('model = "is15959-1ph"', 'model = "is15959"', "meter[0].model", "not allowed", "is15959-1ph"),
+    ('serial = "GXT20931188"', "serial = 20931188", "meter[0].serial", "not a string", "quotes"),
+    ("address = 17", "address = 3", "meter[0].address", "reserved", "16"),
+    ("address = 17", "address = 99999", "meter[0].address", "out of range", "16383"),
+    ('secrets = "GXT20931188"', 'secrets = "GXT20931189"', "meter[0].secrets", "no entry", "GXT20931188"),
+    ('secrets = "GXT20931188"', "", "meter[0].secrets", "needs keys", "guek"),
+    ('ca = "tls/ca.pem"', 'ca = "tls/cb.pem"', "uplink.ca", "no file", "correct the path"),
+    ('ca = "tls/ca.pem"', "", "uplink.ca", "is missing", "[uplink]"),
+    ("version = 1", "version = 2", "version", "is 2", "version = 1"),
+    ("[bus.north]", "[buss.north]", "buss", "unknown key", "did you mean 'bus'"),
+    ("health_s = 300", "health_s = 1.5", "poll.health_s", "not a whole number", "10"),
+    ("health_s = 300", "health_s = 1", "poll.health_s", "out of range", "10"),
+    ("# sim = true ", "sim = 1 # ", "meter[0].sim", "true or false", "without quotes"),
+]
+
+
+@pytest.mark.parametrize(("old", "new", "key", "cause", "cure"), TABLE, ids=[f"{t[2]}: {t[3]}" for t in TABLE])
+def test_a_mistake_is_told_with_its_line_and_its_cure(box, old, new, key, cause, cure):
+    path = box(old, new)
+    found = [m for m in mistakes(path) if m.key == key]
+    assert found, f"no mistake told at {key}: {mistakes(path)}"
+    [mistake] = found
+    assert cause in mistake.cause
+    assert cure in mistake.cure
+    lines = path.read_text().splitlines()
+    if "missing" not in cause and new and not key.startswith("buss"):
+        assert new.split("=")[0].strip() in lines[mistake.line - 1]
+    assert str(mistake).startswith(f"{path}:{mistake.line}: {key}: ")
+
+
+def test_all_mistakes_are_told_at_once_in_the_order_of_the_file(box):
+    path = box('id = "JH-RNC-0042"', 'id = ""')
+    path.write_text(path.read_text().replace("baud = 9600", "baud = 1").replace("address = 17", "address = 1"))
+    assert [m.key for m in mistakes(path)] == ["dcu.id", "bus.north.baud", "meter[0].address"]
+
+
+def test_two_meters_do_not_share_a_serial_or_an_address(box):
+    path = box()
+    path.write_text(path.read_text() + "\n[[meter]]" + path.read_text().split("[[meter]]")[1])
+    assert {m.key for m in mistakes(path)} == {"meter[1].serial", "meter[1].address"}
+
+
+def test_a_syntax_error_has_its_line(box):
+    path = box('id = "JH-RNC-0042"', 'id = "JH-RNC-0042')
+    [mistake] = mistakes(path)
+    assert mistake.key == "syntax"
+    assert 'id = "JH-RNC-0042' in path.read_text().splitlines()[mistake.line - 1]
+
+
+def test_secrets_that_others_can_read_are_refused(box, tmp_path):
+    (tmp_path / "secrets.toml").chmod(0o640)
+    found = mistakes(box())
+    assert "readable by others (mode 640)" in found[0].cause
+    assert "chmod 600" in found[0].cure
+
+
+def test_no_secret_stands_in_a_message(box, tmp_path):
+    (tmp_path / "secrets.toml").write_text(SECRETS.replace('gak = "D0D1', 'gak = "ZZD1').replace('lls = "', 'lls = "é'))
+    text = "\n".join(map(str, mistakes(box())))
+    assert "gak" in text
+    assert "D2D3" not in text
+    assert "secret-password" not in text
+    assert "secrets.toml:3" in text
+
+
+def test_no_secret_stands_in_a_syntax_error(box, tmp_path):
+    (tmp_path / "secrets.toml").write_text(SECRETS.replace('DEDF"', "DEDF"))
+    assert "D2D3" not in "\n".join(map(str, mistakes(box())))
+
+
+def test_a_file_that_is_not_there(tmp_path):
+    with pytest.raises(ConfigFault, match="No such file"):
+        load(tmp_path / "none.toml")
+
+
+def test_a_file_that_is_not_text(tmp_path):
+    (tmp_path / "dcu.toml").write_bytes(b"\xff\xfe\x00")
+    with pytest.raises(ConfigFault, match="UTF-8"):
+        load(tmp_path / "dcu.toml")
