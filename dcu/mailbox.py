@@ -88,3 +88,36 @@ class Mailbox(Generic[T]):
     def __len__(self) -> int:
         with self._condition:
             return len(self._urgent) + len(self._letters)
+
+
+class Bell:
+    """Rung when there is something new, heard by many: a count, so that no ring is lost between looking and waiting."""
+
+    def __init__(self, stop: Stop) -> None:
+        self._rung = 0
+        self._stop = stop
+        self._condition = threading.Condition()
+        stop.enroll(self._condition)
+
+    @property
+    def rung(self) -> int:
+        """How often it was rung; taken before looking, and given to `wait` when nothing was found."""
+        with self._condition:
+            return self._rung
+
+    def ring(self) -> None:
+        """Wake all who wait."""
+        with self._condition:
+            self._rung += 1
+            self._condition.notify_all()
+
+    def wait(self, heard: int, timeout_s: float) -> bool:
+        """Until it has been rung more than `heard` times; False when the time passed or the process stops."""
+        deadline = time.monotonic() + timeout_s
+        with self._condition:
+            while self._rung <= heard:
+                left = deadline - time.monotonic()
+                if left <= 0 or self._stop:
+                    return False
+                self._condition.wait(left)
+            return True

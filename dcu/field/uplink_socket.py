@@ -1,0 +1,284 @@
+"""Field's end of `uplink.sock`: the few verbs that uplink may ask, answered from the store and the relay.
+
+Uplink is not trusted: it can delay or silence, and can cause nothing. Garbage, or a field out of bounds, ends that
+connection and is counted; a claim to have delivered what was never given an id is refused and alarmed. A fault of the
+store is none of uplink's: it is raised in `run`, and the process ends (crash-only). Source: DESIGN 2 and 4.
+"""
+
+import logging
+import socket
+import threading
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final, Protocol
+
+from dcu.command import Refusal
+from dcu.errors import DcuError, Fate, OperatorFault, SocketFault
+from dcu.mailbox import Bell, Stop
+from dcu.ports import BatchSlice, Store
+from dcu.record import Stream, encode_batch
+from dcu.wire import PeerClosed, Wire, listen, peer_uid
+from dcu.wire.verbs import (
+    MAX_BATCH,
+    Answer,
+    Decided,
+    Delivered,
+    Denied,
+    Done,
+    Hello,
+    Link,
+    Next,
+    Nothing,
+    Offer,
+    Put,
+    Reason,
+    Request,
+    Welcome,
+    to_message,
+    to_request,
+)
+
+log = logging.getLogger(__name__)
+
+MAX_CONNECTIONS: Final = 4
+_LOOK_S: Final = 0.5  # how often a quiet loop looks at `stop`
+_MAX_OFFER: Final = MAX_BATCH + 48 * 1024  # records, layouts and head; what a frame carries beside its other fields
+
+
+class Verdict(Protocol):
+    """What became of a document: the relay's word."""
+
+    @property
+    def status(self) -> str:
+        """accepted, refused or duplicate."""
+        ...
+
+    @property
+    def code(self) -> Refusal | None:
+        """Why it was refused."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Room:
+    """What the socket lends out of the field process.
+
+    Attributes:
+        store: records and cursors.
+        put: decides a document (octets, topic, qos, retained) and returns after the decision is durable.
+        note_link: told what uplink says of its connection; must not block.
+        cursor_refused: told in words of a delivery that was never offered; must not block.
+        bell: rung after each commit that appended records.
+        dcu: id of the box.
+        version: of the program.
+    """
+
+    store: Store
+    put: Callable[[bytes, str, int, bool], Verdict]
+    note_link: Callable[[Link], None]
+    cursor_refused: Callable[[str], None]
+    bell: Bell
+    dcu: str
+    version: str
+
+
+class UplinkSocket:
+    """The server of `uplink.sock`.
+
+    Args:
+        path: where it listens (mode 0660).
+        store, put, note_link, cursor_refused, bell, dcu, version: as in `Room`.
+        stop: ends it.
+        beat: called at each turn of the accepting loop.
+        allowed_uids: users whose processes may connect.
+        frame_s: within this time a frame that has begun must be whole.
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        *,
+        store: Store,
+        put: Callable[[bytes, str, int, bool], Verdict],
+        note_link: Callable[[Link], None],
+        cursor_refused: Callable[[str], None],
+        bell: Bell,
+        dcu: str,
+        version: str,
+        stop: Stop,
+        beat: Callable[[], None],
+        allowed_uids: Collection[int],
+        frame_s: float = 10.0,
+    ) -> None:
+        self._path = path
+        self._room = Room(store, put, note_link, cursor_refused, bell, dcu, version)
+        self._stop = stop
+        self._beat = beat
+        self._allowed = frozenset(allowed_uids)
+        self._frame_s = frame_s
+        self._lock = threading.Lock()
+        self._wires: set[Wire] = set()
+        self._fallen: BaseException | None = None
+        self._garbage = 0
+        self._turned_away = 0
+        self._listener = listen(path)
+
+    @property
+    def garbage(self) -> int:
+        """Connections that ended because of what was sent on them."""
+        return self._garbage
+
+    @property
+    def turned_away(self) -> int:
+        """Connections refused at the door: a stranger's, or one too many."""
+        return self._turned_away
+
+    def run(self) -> None:
+        """Accept until the process stops.
+
+        Raises:
+            StoreFault: the store failed under a request.
+            Exception: a bug under a request.
+        """
+        self._listener.settimeout(_LOOK_S)
+        try:
+            while not self._stop and self._fallen is None:
+                self._beat()
+                try:
+                    sock, _ = self._listener.accept()
+                except TimeoutError:
+                    continue
+                self._admit(sock)
+        finally:
+            self._listener.close()
+            with self._lock:
+                wires = list(self._wires)
+            for wire in wires:
+                wire.close()
+        if self._fallen is not None:
+            raise self._fallen
+
+    def _admit(self, sock: socket.socket) -> None:
+        try:
+            uid = peer_uid(sock)
+        except SocketFault:
+            uid = -1
+        wire = Wire(sock, frame_s=self._frame_s)
+        with self._lock:
+            full = len(self._wires) >= MAX_CONNECTIONS
+            welcome = uid in self._allowed and not full
+            if welcome:
+                self._wires.add(wire)
+        if not welcome:
+            wire.close()
+            self._turned_away += 1
+            if self._turned_away.bit_count() == 1:  # 1, 2, 4, 8..: a flood is not a log storm
+                cause = "more connections than uplink needs" if full else f"user {uid} may not connect"
+                log.warning("%s: %s (%d turned away so far)", self._path, cause, self._turned_away)
+            return
+        threading.Thread(target=self._converse, args=(wire,), name="uplink-conversation", daemon=True).start()
+
+    def _converse(self, wire: Wire) -> None:
+        try:
+            Conversation(self._room, self._stop).run(wire)
+        except PeerClosed:
+            pass
+        except SocketFault as fault:
+            if not self._stop:
+                with self._lock:
+                    self._garbage += 1
+                    count = self._garbage
+                if count.bit_count() == 1:
+                    log.warning("%s: connection ended: %s (%d so far)", self._path, fault, count)
+        except Exception as fault:  # noqa: BLE001  whatever it is, `run` raises it and the process ends
+            self._fallen = fault
+        finally:
+            with self._lock:
+                self._wires.discard(wire)
+            wire.close()
+
+
+class Conversation:
+    """One connection: requests in turn, each answered before the next is read. Runs in a thread of its own."""
+
+    def __init__(self, room: Room, stop: Stop) -> None:
+        self._room = room
+        self._stop = stop
+        self._empty: tuple[int, Mapping[Stream, int]] | None = None
+
+    def run(self, wire: Wire) -> None:
+        """Answer until the peer closes or the process stops.
+
+        Raises:
+            SocketFault: the peer broke the contract, or closed.
+            StoreFault: the store failed.
+        """
+        while not self._stop:
+            if wire.wait(_LOOK_S):
+                wire.send(to_message(self.answer(to_request(wire.receive(_LOOK_S)))))
+
+    def answer(self, request: Request) -> Answer:
+        """The answer to one request. Raises StoreFault when the store failed for good."""
+        try:
+            match request:
+                case Hello():
+                    return Welcome(self._room.dcu, self._room.store.epoch, self._room.version)
+                case Next():
+                    return self._next(request)
+                case Delivered():
+                    return self._delivered(request)
+                case Put():
+                    verdict = self._room.put(request.octets, request.topic, request.qos, request.retained)
+                    return Decided(verdict.status, verdict.code)
+                case Link():
+                    self._room.note_link(request)
+                    return Done()
+        except DcuError as fault:
+            if fault.fate is Fate.STOP_PROCESS:
+                raise
+            return Denied(Reason.BUSY, str(fault)[:500])
+
+    def _next(self, request: Next) -> Answer:
+        heard = self._room.bell.rung
+        if self._empty != (heard, request.after):  # nothing came since this very question found nothing
+            offer = self._offer(request)
+            if offer is not None:
+                return offer
+        if self._room.bell.wait(heard, request.wait_ms / 1000):
+            heard = self._room.bell.rung
+            offer = self._offer(request)
+            if offer is not None:
+                return offer
+        self._empty = (heard, request.after)
+        return Nothing()
+
+    def _offer(self, request: Next) -> Offer | None:
+        room, limit = self._room, request.max_bytes
+        while True:
+            part = room.store.transact(lambda tx, n=limit: tx.next_batch(request.after, n))  # type: ignore[misc]
+            if part is None:
+                return None
+            batch = encode_batch(room.dcu, room.store.epoch, part.stream, part.first, part.layouts, part.bodies)
+            if len(batch) <= _MAX_OFFER:
+                return Offer(room.store.epoch, part.stream, part.first, _last(part), batch)
+            if len(part.bodies) == 1:
+                raise OperatorFault(f"record {part.first} of {part.stream.value} is too large to be offered")
+            limit = max(1, limit // 2)
+
+    def _delivered(self, request: Delivered) -> Answer:
+        if request.epoch != self._room.store.epoch:
+            text = f"the epoch is {self._room.store.epoch}, not {request.epoch[:64]!r}"
+            self._room.cursor_refused(f"uplink claims a delivery in another epoch: {text}")
+            return Denied(Reason.EPOCH, text)
+        try:
+            self._room.store.transact(lambda tx: tx.deliver(request.stream, request.last))
+        except OperatorFault as fault:
+            text = f"{request.stream.value} up to {request.last}: {fault}"
+            self._room.cursor_refused(f"uplink claims a delivery of what was never offered: {text}"[:500])
+            return Denied(Reason.BEYOND, text[:500])
+        return Done()
+
+
+def _last(part: BatchSlice) -> int:
+    return part.first + len(part.bodies) - 1

@@ -1,0 +1,45 @@
+"""How long to wait before the next try: full jitter, so that a thousand boxes do not return in one second."""
+
+import random
+from collections.abc import Callable
+from typing import Final
+
+LONGEST_S: Final = 300.0
+_SYSTEM: Final = random.SystemRandom()
+
+
+class Backoff:
+    """Waits that grow from 1 s to `longest_s`, each drawn evenly from its whole range (full jitter).
+
+    Pure: the caller says what time it is. Source: reference/faults.md, "Reconnect storm".
+
+    Args:
+        longest_s: cap; below 1 s for benches.
+        draw: evenly from [low, high].
+    """
+
+    def __init__(self, longest_s: float = LONGEST_S, draw: Callable[[float, float], float] = _SYSTEM.uniform) -> None:
+        self._longest_s = longest_s
+        self._draw = draw
+        self._tries = 0
+        self._since_s: float | None = None
+
+    def next_s(self) -> float:
+        """Seconds to wait before the next try."""
+        self._tries += 1
+        return self._draw(min(1.0, self._longest_s / 2), min(self._longest_s, 2.0 ** min(self._tries, 30)))
+
+    def rest_s(self) -> float:
+        """A long wait at once: trying soon would only do harm (another box uses our identity)."""
+        self._tries = 30
+        return self._draw(self._longest_s / 2, self._longest_s)
+
+    def connected(self, now_s: float) -> None:
+        """It worked at `now_s` (monotonic)."""
+        self._since_s = now_s
+
+    def lost(self, now_s: float) -> None:
+        """It ended at `now_s`; forgotten are earlier failures only if it had lasted as long as the longest wait."""
+        if self._since_s is not None and now_s - self._since_s >= self._longest_s:
+            self._tries = 0
+        self._since_s = None
