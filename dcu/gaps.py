@@ -1,1 +1,236 @@
-"""To be built."""
+"""The gap ledger's arithmetic: which intervals should exist, which are held, which never come. Pure.
+
+Times are seconds since 1970 by the meter's clock. A *grid* is all instants with one remainder (its phase) by the
+capture period. A *span* is (first, last), both on the grid and both included: a year of 15-minute rows without a gap
+is one span. Rows off the grid (the clock was set, the period was changed) are single instants beside the spans.
+"""
+
+from collections import Counter
+from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Set as AbstractSet
+from dataclasses import dataclass
+from enum import Enum
+from typing import Final, Protocol
+
+Span = tuple[int, int]
+"""(first, last) instants, inclusive."""
+
+Absent = tuple[int, int, str]
+"""(first, last, reason) of instants that will never come."""
+
+DAY_S: Final = 86_400
+
+
+class Absence(Enum):
+    """Why an interval will never come; the words are what the head-end and the technician read."""
+
+    METER_OFF = "meter off"
+    OVERWRITTEN = "overwritten"  # gone from the meter's ring before it was asked
+    REFUSED = "refused"
+    OTHER_PERIOD = "other period"  # captured at another period at that time: this instant never was one
+
+
+class Known(Protocol):
+    """What is known of one profile of one meter; `ports.ProfileState` is one."""
+
+    @property
+    def period_s(self) -> int:
+        """Capture period; 0 where none is known or the profile has none."""
+        ...
+
+    @property
+    def since_s(self) -> int:
+        """From when on intervals are expected, on the grid."""
+        ...
+
+    @property
+    def held(self) -> Sequence[Span]:
+        """Ascending, disjoint."""
+        ...
+
+    @property
+    def absent(self) -> Sequence[Absent]:
+        """Ascending, disjoint."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Admission:
+    """Which rows of a reading are let in.
+
+    Attributes:
+        new: times not held before, each once, in the order in which they came.
+        held: the spans, now with those of `new` that are on the grid.
+        strays: those of `new` that are not.
+    """
+
+    new: tuple[int, ...]
+    held: tuple[Span, ...]
+    strays: tuple[int, ...]
+
+
+def expected(since: int, until: int, period: int) -> range:
+    """Instants from `since` (on the grid) to `until`, both included; none where there is no period."""
+    return range(since, until + 1, period) if period > 0 else range(0)
+
+
+def on_grid(at: int, phase: int, period: int) -> bool:
+    """Whether `at` has the grid's remainder."""
+    return period > 0 and (at - phase) % period == 0
+
+
+def snap(span: Span, phase: int, period: int) -> Span | None:
+    """The part of `span` from its first to its last instant on the grid; None when there is none in it."""
+    first = span[0] + (phase - span[0]) % period
+    last = span[1] - (span[1] - phase) % period
+    return (first, last) if first <= last else None
+
+
+def phase_of(times: Collection[int], period: int, midnight: int) -> int:
+    """Remainder of the grid that rows at `times` stand on.
+
+    Meters capture in step with the face of their clock, so the grid goes through local `midnight`; a meter that counts
+    its periods from another moment is known by most of its rows having another remainder, and at least two.
+    """
+    face = midnight % period
+    votes = Counter(at % period for at in set(times))
+    if not votes:
+        return face
+    phase, count = max(votes.items(), key=lambda vote: (vote[1], -vote[0]))
+    return phase if count >= 2 and count > votes[face] else face
+
+
+def spans(times: Iterable[int], period: int) -> tuple[Span, ...]:
+    """Spans of instants on one grid."""
+    return merge(((at, at) for at in times), period)
+
+
+def merge(parts: Iterable[Span], period: int) -> tuple[Span, ...]:
+    """Union of spans on one grid: ascending, disjoint, and neighbours joined."""
+    merged: list[Span] = []
+    for first, last in sorted(parts):
+        if merged and first <= merged[-1][1] + period:
+            merged[-1] = (merged[-1][0], max(merged[-1][1], last))
+        else:
+            merged.append((first, last))
+    return tuple(merged)
+
+
+def without(parts: Sequence[Span], taken: Sequence[Span], period: int) -> tuple[Span, ...]:
+    """Instants of `parts` that are not in `taken`; both ascending and disjoint, on one grid."""
+    left: list[Span] = []
+    turn = 0
+    for first, last in parts:
+        start = first
+        while turn < len(taken) and taken[turn][1] < start:
+            turn += 1
+        look = turn
+        while look < len(taken) and taken[look][0] <= last and start <= last:
+            if start < taken[look][0]:
+                left.append((start, taken[look][0] - period))
+            start = max(start, taken[look][1] + period)
+            look += 1
+        if start <= last:
+            left.append((start, last))
+    return tuple(left)
+
+
+def admit(
+    held: Sequence[Span], times: Iterable[int], period: int, *, phase: int = 0, strays: AbstractSet[int] = frozenset()
+) -> Admission:
+    """Let each instant in once.
+
+    Args:
+        held: spans on the grid.
+        times: of the rows that came, in any order, with repetitions.
+        period: capture period; 0: there is no grid, every row stands alone.
+        phase: of the grid.
+        strays: those of `times` that are off the grid and were let in before.
+    """
+    new: list[int] = []
+    gridded: list[int] = []
+    odd: list[int] = []
+    for at in dict.fromkeys(times):
+        if on_grid(at, phase, period):
+            if not _holds(held, at):
+                new.append(at)
+                gridded.append(at)
+        elif at not in strays:
+            new.append(at)
+            odd.append(at)
+    return Admission(tuple(new), merge([*held, *((at, at) for at in gridded)], period), tuple(odd))
+
+
+def missing(known: Known, until: int) -> tuple[Span, ...]:
+    """What is expected up to `until`, is not held, and is not known to be absent."""
+    if known.period_s <= 0:
+        return ()
+    whole = snap((known.since_s, until), known.since_s, known.period_s)
+    if whole is None:
+        return ()
+    settled = merge([*known.held, *((first, last) for first, last, _ in known.absent)], known.period_s)
+    return without([whole], settled, known.period_s)
+
+
+def next_range(gaps: Sequence[Span], period: int, at_most: int, *, newest_first: bool = False) -> Span | None:
+    """What to ask next: at most `at_most` intervals from one end of the oldest or newest gap; None without gaps."""
+    if not gaps or at_most <= 0:
+        return None
+    reach = (at_most - 1) * period
+    first, last = gaps[-1] if newest_first else gaps[0]
+    return (max(first, last - reach), last) if newest_first else (first, min(last, first + reach))
+
+
+def absences(
+    asked: Span,
+    returned: Collection[int] | None,
+    *,
+    phase: int,
+    period: int,
+    oldest: int | None = None,
+    newest: int | None = None,
+) -> tuple[Absent, ...]:
+    """Instants of `asked` that will never come, as far as the answer proves it.
+
+    Below the ring's oldest row they are overwritten; between rows that the ring has, the meter was off. Above its
+    newest row they may be yet to be captured, and below the lowest answer with no `oldest` known nothing is proven:
+    those stay missing.
+
+    Args:
+        asked: the range that was asked; its ends need not be on the grid.
+        returned: times of the rows that came, or None when the meter refused the range.
+        phase: of the grid.
+        period: of the grid.
+        oldest: time of the oldest row in the meter's ring, where known.
+        newest: time of the newest row in the meter's ring, where known.
+    """
+    whole = snap(asked, phase, period) if period > 0 else None
+    if whole is None:
+        return ()
+    if returned is None:
+        return ((*whole, Absence.REFUSED.value),)
+    floor = oldest if oldest is not None else min(returned, default=None)
+    ceiling = max([*returned, *([] if newest is None else [newest])], default=None)
+    gone = _below(whole, oldest, phase, period)
+    lost = [(*gone, Absence.OVERWRITTEN.value)] if gone else []
+    if floor is not None and ceiling is not None:
+        between = snap((max(whole[0], floor), min(whole[1], ceiling)), phase, period)
+        came = spans((at for at in returned if on_grid(at, phase, period)), period)
+        lost += [(*hole, Absence.METER_OFF.value) for hole in without([between] if between else [], came, period)]
+    return tuple(lost)
+
+
+def _below(whole: Span, bound: int | None, phase: int, period: int) -> Span | None:
+    return None if bound is None else snap((whole[0], min(whole[1], bound - 1)), phase, period)
+
+
+def _holds(held: Sequence[Span], at: int) -> bool:
+    """Whether a span contains `at`: bisection by the spans' first instants."""
+    low, high = 0, len(held)
+    while low < high:
+        middle = (low + high) // 2
+        if held[middle][0] <= at:
+            low = middle + 1
+        else:
+            high = middle
+    return low > 0 and at <= held[low - 1][1]

@@ -1,1 +1,10 @@
-"""The only code that touches SQLite: streams, gap ledger, journal, counters, migrations."""
+"""The only code that touches SQLite: streams, gap ledger, journal, counters, migrations.
+
+One file, one connection, one thread. Who needs the store calls `transact` with a piece of work from any other thread
+and has the result when it is on the disk.
+"""
+
+from dcu.store.counters import Counters
+from dcu.store.sqlite_store import SqliteStore
+
+__all__ = ["Counters", "SqliteStore"]

@@ -1,0 +1,76 @@
+"""A work on its way to the writer and its result on the way back."""
+
+import threading
+from collections.abc import Callable
+from typing import Generic, TypeVar, cast
+
+from dcu.errors import StoreBusy
+from dcu.store.transaction import SqliteTransaction
+
+T = TypeVar("T")
+
+
+class Errand(Generic[T]):
+    """One work. The caller waits; the writer takes it, runs it, and settles it after the commit."""
+
+    def __init__(self, work: Callable[[SqliteTransaction], T]) -> None:
+        self._work = work
+        self._lock = threading.Lock()
+        self._settled = threading.Event()
+        self._taken = False
+        self._given_up = False
+        self._result: T | None = None
+        self._committed = False
+        self.fault: BaseException | None = None
+        """Why nothing of it is committed."""
+
+    # ---- the caller's side
+
+    def wait(self, timeout_s: float) -> T:
+        """The result, once it is committed.
+
+        Raises:
+            StoreBusy: `timeout_s` passed. A work that was not begun by then never is.
+            BaseException: what the work raised, or why its commit failed.
+        """
+        if not self._settled.wait(timeout_s):
+            with self._lock:
+                self._given_up = True
+                begun = self._taken
+            # Settled in this very moment: then the answer is known and is the better one.
+            if not self._settled.is_set():
+                fate = "it may or may not be committed" if begun else "it was not begun and never will be"
+                raise StoreBusy(f"no answer within {timeout_s:g} s; {fate}", place="store")
+        if self.fault is not None:
+            raise self.fault
+        return cast("T", self._result)
+
+    # ---- the writer's side
+
+    def take(self) -> bool:
+        """False when nobody waits for it any more: then it must not be run."""
+        with self._lock:
+            self._taken = not self._given_up
+            return self._taken
+
+    def run(self, transaction: SqliteTransaction) -> None:
+        """Do the work, keep its result. Raises what it raises."""
+        self._result = self._work(transaction)
+
+    def fail(self, fault: BaseException) -> None:
+        """Nothing of it is committed. The first cause stands."""
+        if self.fault is None:
+            self.fault = fault
+
+    def committed(self) -> None:
+        """Its transaction is on the disk."""
+        self._committed = True
+
+    def fail_unless_committed(self, fault: BaseException) -> None:
+        """The last word of a turn: what was not committed has failed."""
+        if not self._committed:
+            self.fail(fault)
+
+    def settle(self) -> None:
+        """Wake the caller."""
+        self._settled.set()

@@ -1,0 +1,88 @@
+"""Tables of `dcu.db` and their migrations.
+
+A migration is applied once, in one transaction with the note that it was; it is never edited after a release, only
+followed by another. All tables are STRICT. Column order: bodies last, so that reading the rest skips their pages.
+"""
+
+from typing import Final
+
+from sqlite_utils import Database as Utilities
+from sqlite_utils.migrations import Migrations
+
+from dcu.record import Stream
+
+APPLICATION_ID: Final = 0x64637531
+"""`PRAGMA application_id` of a store: ASCII dcu1."""
+
+MIGRATIONS: Final = Migrations("dcu")
+
+
+def table(stream: Stream) -> str:
+    """Name of a stream's table."""
+    return f"record_{stream.value}"
+
+
+@MIGRATIONS(name="0001_identity_and_streams")
+def _identity_and_streams(db: Utilities) -> None:
+    """Identity of the file; one table a stream; cursors; layouts.
+
+    AUTOINCREMENT: an emptied table must not begin at 1 again behind a cursor (reference/store-uplink.md 1.4).
+    """
+    db.execute(f"PRAGMA application_id = {APPLICATION_ID}")
+    db.execute("CREATE TABLE identity (name TEXT PRIMARY KEY, value TEXT NOT NULL) STRICT, WITHOUT ROWID")
+    for stream in Stream:
+        db.execute(
+            f"CREATE TABLE {table(stream)} (id INTEGER PRIMARY KEY AUTOINCREMENT, at_s INTEGER NOT NULL, "
+            "crc INTEGER NOT NULL, layout BLOB, body BLOB NOT NULL) STRICT"
+        )
+    db.execute("CREATE TABLE cursor (stream TEXT PRIMARY KEY, delivered INTEGER NOT NULL) STRICT, WITHOUT ROWID")
+    db.execute("CREATE TABLE layout (digest BLOB PRIMARY KEY, encoded BLOB NOT NULL) STRICT, WITHOUT ROWID")
+
+
+@MIGRATIONS(name="0002_gap_ledger")
+def _gap_ledger(db: Utilities) -> None:
+    """Profiles, spans held on the grid, spans absent, and single instants off the grid."""
+    db.execute(
+        "CREATE TABLE profile (id INTEGER PRIMARY KEY, meter TEXT NOT NULL, ln BLOB NOT NULL, "
+        "period_s INTEGER NOT NULL, since_s INTEGER, phase_s INTEGER, columns BLOB, UNIQUE (meter, ln)) STRICT"
+    )
+    db.execute(
+        "CREATE TABLE held (profile INTEGER NOT NULL, first_s INTEGER NOT NULL, last_s INTEGER NOT NULL, "
+        "PRIMARY KEY (profile, first_s)) STRICT, WITHOUT ROWID"
+    )
+    db.execute(
+        "CREATE TABLE absent (profile INTEGER NOT NULL, first_s INTEGER NOT NULL, last_s INTEGER NOT NULL, "
+        "reason TEXT NOT NULL, PRIMARY KEY (profile, first_s, last_s, reason)) STRICT, WITHOUT ROWID"
+    )
+    db.execute(
+        "CREATE TABLE stray (profile INTEGER NOT NULL, at_s INTEGER NOT NULL, "
+        "PRIMARY KEY (profile, at_s)) STRICT, WITHOUT ROWID"
+    )
+
+
+@MIGRATIONS(name="0003_commands_journal_counters")
+def _commands_journal_counters(db: Utilities) -> None:
+    """Commands and what they consumed, the journal, invocation counters, counts."""
+    db.execute(
+        "CREATE TABLE command (id INTEGER PRIMARY KEY AUTOINCREMENT, iss TEXT NOT NULL, cmd_id TEXT NOT NULL, "
+        "state TEXT NOT NULL, receipt_at INTEGER NOT NULL, digest BLOB NOT NULL, kids TEXT NOT NULL, "
+        "payload BLOB NOT NULL, receipt BLOB NOT NULL, UNIQUE (iss, cmd_id)) STRICT"
+    )
+    db.execute("CREATE INDEX command_open ON command (id) WHERE state IN ('accepted', 'dispatched')")
+    db.execute(
+        "CREATE TABLE relay_sequence (meter TEXT PRIMARY KEY, highest INTEGER NOT NULL, "
+        "disconnect INTEGER NOT NULL) STRICT, WITHOUT ROWID"
+    )
+    db.execute(
+        "CREATE TABLE document (typ TEXT PRIMARY KEY, version INTEGER NOT NULL, envelope BLOB NOT NULL) "
+        "STRICT, WITHOUT ROWID"
+    )
+    db.execute(
+        "CREATE TABLE journal (n INTEGER PRIMARY KEY AUTOINCREMENT, at_s INTEGER NOT NULL, kind TEXT NOT NULL, "
+        "digest BLOB NOT NULL, body BLOB NOT NULL) STRICT"
+    )
+    db.execute(
+        "CREATE TABLE invocation (meter TEXT NOT NULL, client_sap INTEGER NOT NULL, next INTEGER NOT NULL, "
+        "PRIMARY KEY (meter, client_sap)) STRICT, WITHOUT ROWID"
+    )
+    db.execute("CREATE TABLE tally (name TEXT PRIMARY KEY, n INTEGER NOT NULL) STRICT, WITHOUT ROWID")

@@ -1,0 +1,128 @@
+"""Records on their way up: append, batches beyond the cursor, delivery.
+
+Ids come from AUTOINCREMENT inside the transaction, so that a rolled-back record leaves no hole. A batch costs what it
+holds, however long the table is: the ids and sizes beyond the start are read in steps, then the bodies once.
+"""
+# ruff: noqa: S608 - the only names put into statements are those of `schema.table`, made from the Stream enum
+
+from collections.abc import Iterator, Mapping
+from typing import Final
+
+from dcu import batching
+from dcu.batching import Turns
+from dcu.errors import OperatorFault, StoreFault
+from dcu.ports import BatchSlice, Clock
+from dcu.reading import Layout
+from dcu.record import Stream, checksum, encode_layout, layout_digest
+from dcu.store.database import Database
+from dcu.store.schema import table
+
+STEP: Final = 128
+"""Records whose sizes are looked at in one query."""
+
+
+class Streams:
+    """The streams of one store. Holds no record; remembers only whose turn it is."""
+
+    def __init__(self, database: Database, clock: Clock) -> None:
+        self._database = database
+        self._clock = clock
+        self._turns = Turns()
+
+    def append(self, stream: Stream, body: bytes, layout: Layout | None = None) -> int:
+        """See `ports.Transaction.append`."""
+        digest = None if layout is None else self._keep(layout)
+        return self._database.write(
+            f"INSERT INTO {table(stream)} (at_s, crc, layout, body) VALUES (?, ?, ?, ?)",
+            (int(self._clock.now().timestamp()), checksum(body), digest, body),
+        )
+
+    def next_batch(self, after: Mapping[Stream, int], max_bytes: int) -> BatchSlice | None:
+        """See `ports.Transaction.next_batch`.
+
+        Raises:
+            StoreFault: the first record of the stream whose turn it is, or its layout, is damaged.
+        """
+        starts: dict[Stream, int] = {}
+        for stream, (delivered, last) in self.cursors().items():
+            start = max(delivered, after.get(stream, 0)) + 1
+            if start <= last and self._exists(stream, start):
+                starts[stream] = start
+        turn = batching.next_stream(starts, self._turns)
+        if turn is None:
+            return None
+        self._turns = self._turns.after(turn)
+        return self._slice(turn, starts[turn], max_bytes)
+
+    def deliver(self, stream: Stream, last: int) -> None:
+        """See `ports.Transaction.deliver`."""
+        delivered, given = self.cursors()[stream]
+        if last > given:
+            raise OperatorFault(f"{last} is beyond the last record {given}", place=f"stream {stream.value}")
+        if last > delivered:
+            self._database.write(
+                "INSERT INTO cursor (stream, delivered) VALUES (?, ?) "
+                "ON CONFLICT (stream) DO UPDATE SET delivered = excluded.delivered",
+                (stream.value, last),
+            )
+
+    def cursors(self) -> Mapping[Stream, tuple[int, int]]:
+        """See `ports.Transaction.cursors`."""
+        delivered = dict(self._database.rows("SELECT stream, delivered FROM cursor"))
+        given = dict(self._database.rows("SELECT name, seq FROM sqlite_sequence"))
+        return {stream: (delivered.get(stream.value, 0), given.get(table(stream), 0)) for stream in Stream}
+
+    def _exists(self, stream: Stream, start: int) -> bool:
+        return self._database.first(f"SELECT 1 FROM {table(stream)} WHERE id >= ? LIMIT 1", (start,)) is not None
+
+    def _slice(self, stream: Stream, start: int, max_bytes: int) -> BatchSlice:
+        """Contiguous records from `start`: until the budget, a hole, or a damaged record."""
+        layouts: dict[bytes, bytes] = {}
+        count = batching.fit(self._sizes(stream, start, layouts), max_bytes)
+        found = self._database.rows(
+            f"SELECT id, crc, layout, body FROM {table(stream)} WHERE id >= ? ORDER BY id LIMIT ?", (start, count)
+        )
+        bodies: list[bytes] = []
+        used: dict[bytes, bytes] = {}
+        for n, crc, digest, body in found:
+            if checksum(body) != crc:
+                if not bodies:
+                    raise StoreFault("its checksum is wrong: not delivered", place=f"record {n} of {stream.value}")
+                break
+            if digest is not None:
+                used[digest] = layouts[digest]
+            bodies.append(body)
+        return BatchSlice(stream, found[0][0], bodies, used)
+
+    def _sizes(self, stream: Stream, start: int, layouts: dict[bytes, bytes]) -> Iterator[int]:
+        """Octets that each record adds to a batch, from `start` to the first hole; a layout counts where it is new."""
+        awaited: int | None = None
+        while True:
+            step = self._database.rows(
+                f"SELECT id, layout, length(body) FROM {table(stream)} WHERE id >= ? ORDER BY id LIMIT ?", (start, STEP)
+            )
+            for n, digest, size in step:
+                if awaited is not None and n != awaited:
+                    return
+                awaited = n + 1
+                if digest is None or digest in layouts:
+                    yield size
+                else:
+                    layouts[digest] = self._layout(stream, n, digest)
+                    yield size + len(digest) + len(layouts[digest])
+            if len(step) < STEP:
+                return
+            start = step[-1][0] + 1
+
+    def _layout(self, stream: Stream, n: int, digest: bytes) -> bytes:
+        found = self._database.first("SELECT encoded FROM layout WHERE digest = ?", (digest,))
+        if found is None or layout_digest(found[0]) != digest:
+            raise StoreFault("its layout is damaged: not delivered", place=f"record {n} of {stream.value}")
+        encoded: bytes = found[0]
+        return encoded
+
+    def _keep(self, layout: Layout) -> bytes:
+        encoded = encode_layout(layout)
+        digest = layout_digest(encoded)
+        self._database.write("INSERT OR IGNORE INTO layout (digest, encoded) VALUES (?, ?)", (digest, encoded))
+        return digest
