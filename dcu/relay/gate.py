@@ -1,0 +1,62 @@
+"""What stands before the cryptography: topic, QoS, retained flag, a token bucket (checks 1 and 2); and sampling.
+
+Decisions about time take it as an argument. Source: reference/command-authority.md 4 and 8.
+"""
+
+from collections import OrderedDict
+from typing import Final
+
+from dcu.command import CommandRefused, Refusal
+
+BURST: Final = 120
+REFILL_PER_S: Final = 2.0
+
+
+class Gate:
+    """Lets in what came the right way, no faster than a box can need it.
+
+    Args:
+        topic: the one command topic.
+        burst: documents that may come at once.
+        refill_per_s: documents a second after that.
+    """
+
+    def __init__(self, topic: str, burst: int = BURST, refill_per_s: float = REFILL_PER_S) -> None:
+        self._topic = topic
+        self._burst = burst
+        self._refill_per_s = refill_per_s
+        self._tokens = float(burst)
+        self._filled_s: float | None = None
+
+    def admit(self, topic: str, qos: int, retained: bool, monotonic_s: float) -> None:
+        """Raises CommandRefused: E_TOPIC, E_RETAINED or E_FLOOD."""
+        if topic != self._topic or qos != 1:
+            raise CommandRefused(Refusal.E_TOPIC, "documents come on the command topic with QoS 1")
+        if retained:
+            raise CommandRefused(Refusal.E_RETAINED, "a retained command would come again at every reconnect")
+        since_s = 0.0 if self._filled_s is None else max(0.0, monotonic_s - self._filled_s)
+        self._filled_s = monotonic_s
+        self._tokens = min(float(self._burst), self._tokens + since_s * self._refill_per_s)
+        if self._tokens < 1:
+            raise CommandRefused(Refusal.E_FLOOD, "more documents than anyone needs")
+        self._tokens -= 1
+
+
+class Sampler:
+    """Lets the same thing through once a period; remembers a bounded number of things."""
+
+    def __init__(self, period_s: float = 60.0, capacity: int = 1024) -> None:
+        self._period_s = period_s
+        self._capacity = capacity
+        self._last_s: OrderedDict[object, float] = OrderedDict()
+
+    def due(self, thing: object, monotonic_s: float) -> bool:
+        """True when `thing` was not let through within the last period."""
+        last_s = self._last_s.get(thing)
+        if last_s is not None and monotonic_s - last_s < self._period_s:
+            return False
+        self._last_s[thing] = monotonic_s
+        self._last_s.move_to_end(thing)
+        while len(self._last_s) > self._capacity:
+            self._last_s.popitem(last=False)
+        return True
