@@ -18,7 +18,6 @@ class AlarmKind(Enum):
     METER_SILENT = "meter-silent"
     METER_RETURNED = "meter-returned"
     METER_PAUSED = "meter-paused"  # association refused or a reply forged
-    ROWS_OVERWRITTEN = "rows-overwritten"  # intervals gone from the meter's ring before they could be read
     BUS_DOWN = "bus-down"
     BUS_RETURNED = "bus-returned"
     COMMAND_REFUSED = "command-refused"

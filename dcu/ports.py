@@ -96,6 +96,10 @@ class Association(Protocol):
         """The newest `count` rows (selective access by entry)."""
         ...
 
+    def oldest_row(self, profile: LogicalName, layout: Layout) -> Row | None:
+        """The oldest row that the meter still has (entry 1), or None where the buffer is empty."""
+        ...
+
     def set(self, ref: AttributeRef, data: bytes, warrant: Warrant) -> None:
         """SET of A-XDR encoded `data`, once."""
         ...

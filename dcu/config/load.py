@@ -18,8 +18,12 @@ TOP = ("version", "dcu", "uplink", "trust", "poll", "bus", "meter")
 BAUDS = (1200, 2400, 4800, 9600, 19200, 38400, 57600, 115200)
 
 
-def load(file: Path) -> Config:
+def load(file: Path, *, with_keys: bool = True) -> Config:
     """The configuration in `file`.
+
+    Args:
+        file: to be read.
+        with_keys: False leaves the meters' keys unread: the uplink process has no business with them.
 
     Raises:
         ConfigMistakes: with every mistake found, each by file and line.
@@ -33,7 +37,7 @@ def load(file: Path) -> Config:
         cure = "mend the TOML syntax there"
         raise ConfigMistakes([Mistake(file, line, "syntax", str(fault).partition(" (")[0], cure)]) from None
     sheet = Sheet(file, text)
-    config = _check(sheet, top)
+    config = _check(sheet, top, with_keys=with_keys)
     if config is None or sheet.mistakes:
         raise ConfigMistakes(sorted(sheet.mistakes, key=lambda m: m.line))
     return config
@@ -48,7 +52,7 @@ def _read(file: Path) -> str:
         raise ConfigFault("is not UTF-8 text", place=str(file), cure="save it as UTF-8") from None
 
 
-def _check(sheet: Sheet, top: dict[str, Any]) -> Config | None:
+def _check(sheet: Sheet, top: dict[str, Any], *, with_keys: bool) -> Config | None:
     base = sheet.path.resolve().parent
     for key in top.keys() - set(TOP):
         sheet.wrong((key,), "unknown key", f.did_you_mean(key, TOP))
@@ -61,7 +65,7 @@ def _check(sheet: Sheet, top: dict[str, Any]) -> Config | None:
     )
     poll = sheet.read(top.get("poll", {}), ("poll",), _POLL)
     buses = _buses(sheet, top.get("bus", {}))
-    secrets = _secrets(sheet, dcu)
+    secrets = _secrets(sheet, dcu) if with_keys else None
     meters = _meters(sheet, top.get("meter", []), buses, secrets)
     if dcu is None or uplink is None or trust is None or poll is None:
         return None

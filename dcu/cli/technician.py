@@ -1,0 +1,113 @@
+"""`dcu status`, `dcu meters`, `dcu read`: what a technician asks the running field process, through `field.sock`."""
+
+import sys
+from pathlib import Path
+from typing import Any
+
+import click
+
+from dcu.cli.answers import EXIT_SOME_METERS, EXIT_TRY_AGAIN, answering, as_json, give_up, say
+from dcu.cli.work import config_option
+from dcu.config import load
+from dcu.errors import OperatorFault, SocketFault
+from dcu.wire import connect
+
+ANSWER_WITHIN_S = 90.0
+
+
+def ask(config_file: Path, question: dict[str, Any]) -> Any:
+    """The field process's answer.
+
+    Raises:
+        OperatorFault: it refused: place, cause and cure are its own.
+    """
+    try:
+        wire = connect(load(config_file).dcu.run_dir / "field.sock")
+    except SocketFault as fault:
+        give_up(fault, EXIT_TRY_AGAIN)
+    try:
+        wire.send(question)
+        reply = wire.receive(ANSWER_WITHIN_S)
+    except SocketFault as fault:
+        give_up(fault, EXIT_TRY_AGAIN)
+    finally:
+        wire.close()
+    if "refused" in reply:
+        refused = reply["refused"]
+        raise OperatorFault(str(refused["cause"]), place=str(refused["place"]), cure=str(refused["cure"]))
+    return reply["answer"]
+
+
+@click.command()
+@config_option
+@as_json
+@answering
+def status(config_file: Path, *, as_json: bool) -> None:
+    """One screen: the box, its backlog, its connection, each bus and meter."""
+    answer = ask(config_file, {"ask": "status"})
+    say(answer, as_json=as_json, text=_status_text)
+    if any(m["condition"] != "ok" for m in answer["meters"]):
+        sys.exit(EXIT_SOME_METERS)
+
+
+@click.command()
+@config_option
+@as_json
+@answering
+def meters(config_file: Path, *, as_json: bool) -> None:
+    """The meters, and for each profile what the gap ledger holds and misses."""
+    answer = ask(config_file, {"ask": "meters"})
+    say(answer, as_json=as_json, text=lambda a: "\n".join(_meter_lines(m) for m in a))
+
+
+@click.command()
+@click.argument("meter")
+@click.argument("what", default="instant")
+@config_option
+@as_json
+@answering
+def read(meter: str, what: str, config_file: Path, *, as_json: bool) -> None:
+    """Read METER (a serial) now.
+
+    WHAT is instant (the default), clock, identity, load, daily, balance, relay, or an attribute as 3:1.0.12.7.0/2.
+    """
+    answer = ask(config_file, {"ask": "read", "meter": meter, "what": what})
+    say(answer, as_json=as_json, text=_readout_text)
+
+
+def _status_text(answer: dict[str, Any]) -> str:
+    lines = [f"{answer['dcu']}  epoch {answer['epoch']}  clock {answer['clock']}  version {answer['version']}"]
+    lines.append(f"uplink: {answer['uplink']}")
+    for stream, held in answer["streams"].items():
+        lines.append(f"  {stream:<8} {held['last'] - held['delivered']:>7} waiting of {held['last']}")
+    lines += [f"bus {b['name']}: {b['condition']}" for b in answer["buses"]]
+    lines += [f"meter {m['serial']:<16} {m['condition']}" for m in answer["meters"]]
+    refused = {name: n for name, n in answer["counts"].items() if name.startswith("refused.")}
+    if refused:
+        lines.append("refused: " + ", ".join(f"{name.removeprefix('refused.')} {n}" for name, n in refused.items()))
+    return "\n".join(lines)
+
+
+def _meter_lines(meter: dict[str, Any]) -> str:
+    lines = [f"{meter['serial']}  bus {meter['bus']}  address {meter['address']}  area {meter['area']}"]
+    lines += [
+        f"  {p['profile']:<18} every {p['period_s']} s: {p['held']} held, {p['absent']} absent, up to {p['until']}"
+        for p in meter["profiles"]
+    ]
+    return "\n".join(lines)
+
+
+def _readout_text(answer: list[dict[str, Any]]) -> str:
+    lines = []
+    for entry in answer:
+        if "captured_at" in entry:
+            lines.append(entry["captured_at"])
+            lines += [f"  {_value_text(value)}" for value in entry["values"]]
+        else:
+            lines.append(_value_text(entry))
+    return "\n".join(lines) or "nothing captured yet"
+
+
+def _value_text(entry: dict[str, Any]) -> str:
+    shown = entry.get("denied") or entry.get("value", entry.get("raw"))
+    return f"{entry['ln']:<20}/{entry['attr']}  {shown} {entry.get('unit', '')}".rstrip()

@@ -1,0 +1,120 @@
+"""The right moment to pull the plug: in the middle of an exchange on the line, and in the middle of a transaction.
+
+A SIGKILL at a random moment mostly hits a process that waits. These find a moment that hurts, and say what they hit.
+"""
+
+import ctypes
+import os
+import select
+import signal
+import struct
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+_IN_MODIFY: Final = 0x2
+_WAL_HEADER_BYTES: Final = 32
+_FRAME_HEADER_BYTES: Final = 24
+
+
+@dataclass(frozen=True, slots=True)
+class WalTail:
+    """What stands at the end of a write-ahead log (SQLite file format 4).
+
+    Attributes:
+        frames: valid frames of the present generation.
+        uncommitted: those after the last commit frame: a transaction that was being written.
+    """
+
+    frames: int
+    uncommitted: int
+
+
+def wal_tail(wal: Path) -> WalTail:
+    """Count the frames of `wal`, and those that no commit frame follows."""
+    content = wal.read_bytes()
+    if len(content) < _WAL_HEADER_BYTES:
+        return WalTail(0, 0)
+    page_bytes, salts = struct.unpack_from(">I", content, 8)[0], content[16:24]
+    frames = committed = 0
+    step = _FRAME_HEADER_BYTES + page_bytes
+    for start in range(_WAL_HEADER_BYTES, len(content) - step + 1, step):
+        if content[start + 8 : start + 16] != salts:
+            break  # left over from before the log was last begun anew
+        frames += 1
+        if struct.unpack_from(">I", content, start + 4)[0]:
+            committed = frames
+    return WalTail(frames, frames - committed)
+
+
+class Watch:
+    """Wakes when a file is written (inotify(7))."""
+
+    def __init__(self, path: Path) -> None:
+        libc = ctypes.CDLL(None, use_errno=True)
+        self._fd = libc.inotify_init1(os.O_NONBLOCK | os.O_CLOEXEC)
+        if self._fd < 0 or libc.inotify_add_watch(self._fd, os.fsencode(path), _IN_MODIFY) < 0:
+            raise OSError(ctypes.get_errno(), "inotify", str(path))
+
+    def wait(self, timeout_s: float) -> bool:
+        """Whether it was written within `timeout_s`; earlier writes are forgotten."""
+        with suppress(BlockingIOError):
+            while os.read(self._fd, 4096):
+                pass
+        return bool(select.select([self._fd], [], [], timeout_s)[0])
+
+    def close(self) -> None:
+        """Let it go."""
+        os.close(self._fd)
+
+
+def kill_in_transaction(pid: Callable[[], int], wal: Path, within_s: float) -> str:
+    """SIGKILL the process while it writes a transaction; what was hit, in words.
+
+    At each write to the log the process is frozen and the log looked at: with frames that no commit frame follows it
+    is killed there, else it goes on and the next write is waited for. When the time is up it is killed at the very
+    next write, which is between that write and the return of its commit.
+    """
+    deadline_s = time.monotonic() + within_s
+    watch = Watch(wal)
+    try:
+        while time.monotonic() < deadline_s:
+            if not watch.wait(deadline_s - time.monotonic()):
+                continue
+            victim = pid()
+            os.kill(victim, signal.SIGSTOP)
+            tail = wal_tail(wal)
+            if tail.uncommitted:
+                os.kill(victim, signal.SIGKILL)
+                return f"{tail.uncommitted} pages of a transaction written, its commit not"
+            os.kill(victim, signal.SIGCONT)
+        watch.wait(5.0)
+        os.kill(pid(), signal.SIGKILL)
+        return "at the write of a commit, before it returned"
+    finally:
+        watch.close()
+
+
+def kill_in_exchange(pid: Callable[[], int], trace: Path, within_s: float) -> str:
+    """SIGKILL the process when a request of it is on the line and its answer is not; what was hit, in words.
+
+    `trace` is the virtual line's own record of what passes: a line `>` a request, `<` an answer.
+    """
+    deadline_s = time.monotonic() + within_s
+    watch = Watch(trace)
+    try:
+        with trace.open("rb") as tail:
+            tail.seek(0, os.SEEK_END)
+            while time.monotonic() < deadline_s:
+                watch.wait(0.05)
+                lines = tail.read().splitlines()
+                if lines and lines[-1].startswith(b">"):
+                    os.kill(pid(), signal.SIGKILL)
+                    return "a request was on the line, its answer was not"
+        os.kill(pid(), signal.SIGKILL)
+        return "no request passed in time: killed while it waited"
+    finally:
+        watch.close()

@@ -1,0 +1,39 @@
+"""Alarms and health: what the box says of itself, stored as records and logged once."""
+
+import logging
+from collections.abc import Callable
+
+from dcu.errors import DcuError
+from dcu.event import Alarm, AlarmKind, Fact, Health
+from dcu.ports import Clock, Store
+from dcu.record import Stream, encode_alarm, encode_health
+
+log = logging.getLogger(__name__)
+
+Announce = Callable[[Alarm], None]
+
+
+class Announcer:
+    """Stores alarms and health records. An alarm that cannot be stored is still logged, and blocks nobody."""
+
+    def __init__(self, store: Store, clock: Clock) -> None:
+        self._store = store
+        self._clock = clock
+
+    def alarm(self, kind: AlarmKind, text: str, *, meter: str = "", **facts: Fact) -> None:
+        """Announce something that a person should know."""
+        self.announce(Alarm(kind, self._clock.now(), self._clock.state(), text, meter, facts))
+
+    def announce(self, alarm: Alarm) -> None:
+        """The same, of an alarm that is already made."""
+        log.warning("%s%s: %s", alarm.kind.value, f" {alarm.meter}" if alarm.meter else "", alarm.text)
+        body = encode_alarm(alarm)
+        try:
+            self._store.transact(lambda tx: tx.append(Stream.ALARM, body))
+        except DcuError as fault:
+            log.warning("that alarm could not be stored: %s", fault)
+
+    def health(self, **facts: Fact) -> None:
+        """Store how the box is doing."""
+        body = encode_health(Health(self._clock.now(), self._clock.state(), facts))
+        self._store.transact(lambda tx: tx.append(Stream.HEALTH, body))

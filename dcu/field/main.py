@@ -1,0 +1,162 @@
+"""The field process: builds the rooms, joins them, and runs until it is told to stop or a loop falls."""
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from dcu import __version__
+from dcu.clock import SystemClock
+from dcu.config import BusConfig, Config
+from dcu.config.model import BusKind
+from dcu.drivers.bus import BusWorker, Framing
+from dcu.drivers.serial_link import SerialLink
+from dcu.drivers.tcp_link import TcpLink
+from dcu.errors import BusFault, DcuError
+from dcu.event import AlarmKind
+from dcu.field.announce import Announcer
+from dcu.field.field_socket import FieldSocket
+from dcu.field.plan import BusPlan
+from dcu.field.status import Status
+from dcu.field.uplink_socket import UplinkSocket
+from dcu.mailbox import Bell, Stop
+from dcu.meter import Meter
+from dcu.ports import ByteLink, Clock
+from dcu.relay.desk import RelayDesk
+from dcu.relay.key import load_signer
+from dcu.relay.trust import TrustStore
+from dcu.store import Counters, SqliteStore
+from dcu.supervisor import Pulse, Supervisor, Unit
+
+STORE_PULSE_S = 30.0
+BUS_PULSE_S = 120.0
+"""A bus beats between exchanges; a visit to a meter that answers slowly is still life."""
+
+PULSE_S = 60.0
+
+
+@dataclass(slots=True)
+class Box:
+    """All that the field process is made of, before it runs."""
+
+    store: SqliteStore
+    units: list[Unit]
+    status: Status
+    announcer: Announcer
+    stop: Stop
+    last_stop: Stop
+
+
+def run_field(config: Config) -> int:
+    """Run the field process. Exit code 0 when told to stop, 1 when a loop fell.
+
+    Raises:
+        DcuError: it cannot start; place, cause and cure are told.
+    """
+    clock = SystemClock()
+    box = build(config, clock)
+    try:
+        health = _Health(box, clock, config.poll.health_s)
+        return Supervisor(box.units, box.stop, box.last_stop, clock, health.tick).run()
+    finally:
+        box.store.close()
+
+
+def build(config: Config, clock: Clock) -> Box:
+    """Open everything and start nothing."""
+    stop, last_stop, bell = Stop(), Stop(), Bell()
+    trust, signer = TrustStore.load(config.trust.keys), load_signer(config.trust.signing_key)
+    pulses: dict[str, Pulse] = {}
+
+    def pulse(name: str, limit_s: float = PULSE_S) -> Pulse:
+        return pulses.setdefault(name, Pulse(clock, limit_s))
+
+    config.dcu.state_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+    config.dcu.run_dir.mkdir(mode=0o750, parents=True, exist_ok=True)
+    store = SqliteStore.open(
+        config.dcu.state_dir / "dcu.db",
+        stop=last_stop,
+        clock=clock,
+        beat=pulse("store", STORE_PULSE_S).beat,
+        dcu=config.dcu.id,
+        on_append=bell.ring,
+    )
+    announcer = Announcer(store, clock)
+    status = Status(config, store, clock)
+    units = [Unit("store", store.run, pulse("store"), ends_last=True)]
+    for bus in config.buses:
+        worker, plan = _bus(config, bus, store, clock, announcer, status, stop, pulse(f"bus-{bus.name}", BUS_PULSE_S))
+        status.add_bus(worker, plan)
+        units.append(Unit(f"bus-{bus.name}", worker.run, pulse(f"bus-{bus.name}")))
+    desk = RelayDesk(
+        dcu=config.dcu.id,
+        store=store,
+        clock=clock,
+        trust=trust,
+        meters={m.serial: m for m in config.meters},
+        buses=status.buses,
+        signer=signer,
+        stop=stop,
+        alarm=announcer.announce,
+        set_aside=status.is_set_aside,
+        beat=pulse("relay").beat,
+    )
+    uplink = UplinkSocket(
+        config.dcu.run_dir / "uplink.sock",
+        store=store,
+        put=desk.put,
+        note_link=status.note_link,
+        cursor_refused=lambda text: announcer.alarm(AlarmKind.CURSOR_REFUSED, text),
+        bell=bell,
+        dcu=config.dcu.id,
+        version=__version__,
+        stop=stop,
+        beat=pulse("uplink").beat,
+        allowed_uids={os.getuid(), *_uplink_uid()},
+    )
+    field_socket = FieldSocket(config.dcu.run_dir / "field.sock", status.asks(), stop, pulse("cli").beat)
+    units += [
+        Unit("relay", desk.run, pulse("relay")),
+        Unit("uplink", uplink.run, pulse("uplink")),
+        Unit("cli", field_socket.run, pulse("cli")),
+    ]
+    return Box(store, units, status, announcer, stop, last_stop)
+
+
+def _uplink_uid() -> set[int]:
+    """The user that the uplink unit runs as on a box, where that is another one."""
+    named = os.environ.get("DCU_UPLINK_UID", "")
+    return {int(named)} if named.isdecimal() else set()
+
+
+def _bus(
+    config: Config,
+    bus: BusConfig,
+    store: SqliteStore,
+    clock: Clock,
+    announcer: Announcer,
+    status: Status,
+    stop: Stop,
+    pulse: Pulse,
+) -> tuple[BusWorker, BusPlan]:
+    plan = BusPlan(config.meters_on(bus.name), store, clock, announcer, config.dcu.timezone, config.poll)
+
+    def on_state(fault: DcuError | None) -> None:
+        status.bus_condition[bus.name] = str(fault) if fault else "ok"
+        if fault:
+            announcer.alarm(AlarmKind.BUS_DOWN, str(fault), bus=bus.name)
+        else:
+            announcer.alarm(AlarmKind.BUS_RETURNED, "the line is open again", bus=bus.name)
+
+    worker = BusWorker(
+        bus.name,
+        _link(bus),
+        Framing.HDLC if bus.kind is BusKind.RS485 else Framing.WRAPPER,
+        Counters(store),
+        plan,
+        clock,
+        stop,
+        config.dcu.timezone,
+        beat=pulse.beat,
+        on_state=on_state,
+    )
+    return worker, plan

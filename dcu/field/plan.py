@@ -1,0 +1,98 @@
+"""The plan of one bus: which meter is visited next, and what its failures cost it. Used in the bus's thread only."""
+
+import logging
+from collections.abc import Iterable, Sequence
+from datetime import tzinfo
+
+from dcu.config import PollConfig
+from dcu.errors import AttributeDenied, DcuError, Fate, ReplyForged, WrongMeter
+from dcu.event import AlarmKind
+from dcu.field.announce import Announcer
+from dcu.field.visit import MeterVisit, VisitScene
+from dcu.meter import Meter, ProfileKind
+from dcu.ports import Clock, Errand, Store
+from dcu.schedule import Schedule, Task, TaskKind
+
+log = logging.getLogger(__name__)
+
+FIRST_SPREAD_S_PER_METER = 0.2
+
+
+class BusPlan:
+    """Implements `ports.Plan` for the meters of one bus, and keeps what is known of each for `dcu status`."""
+
+    def __init__(
+        self,
+        meters: Sequence[Meter],
+        store: Store,
+        clock: Clock,
+        announcer: Announcer,
+        zone: tzinfo,
+        poll: PollConfig,
+    ) -> None:
+        self._meters = {m.serial: m for m in meters}
+        self._announcer = announcer
+        self._clock = clock
+        self._schedule = Schedule(_tasks(meters), clock.monotonic_s(), FIRST_SPREAD_S_PER_METER * len(meters))
+        self._scene = VisitScene(store, clock, zone, poll)
+        self.condition: dict[str, str] = dict.fromkeys(self._meters, "not read yet")
+        self.set_aside: set[str] = set()
+
+    def due(self, monotonic_s: float) -> Errand | None:
+        """The next visit (`ports.Plan`)."""
+        visit = self._schedule.visit(monotonic_s)
+        return MeterVisit(self._meters[visit.serial], visit.tasks, self, self._scene) if visit else None
+
+    def idle_s(self, monotonic_s: float) -> float:
+        """Until the next visit (`ports.Plan`)."""
+        return self._schedule.idle_s(monotonic_s)
+
+    # ---- what a visit reports ----
+
+    def answered(self, meter: Meter) -> None:
+        """The association is open and the serial is right."""
+        if self._schedule.answered(meter.serial):
+            self._announcer.alarm(AlarmKind.METER_RETURNED, "answers again", meter=meter.serial)
+        self.condition[meter.serial] = "ok"
+        self.set_aside.discard(meter.serial)
+
+    def done(self, task: Task, next_s: float) -> None:
+        """A task succeeded."""
+        self._schedule.done(task, next_s)
+
+    def denied(self, task: Task, fault: AttributeDenied) -> None:
+        """The meter refuses the object of a task: it is not asked again."""
+        self._schedule.drop(task)
+        log.warning("%s: %s is not asked again: %s", task.serial, task.profile or task.kind.value, fault)
+
+    def malformed(self, task: Task, fault: DcuError, next_s: float) -> None:
+        """An answer that cannot be stored as good: alarmed, and asked again at its next time."""
+        self._schedule.done(task, next_s)
+        self._announcer.alarm(AlarmKind.METER_SET_ASIDE, str(fault), meter=task.serial, profile=str(task.profile or ""))
+
+    def failed(self, meter: Meter, fault: Exception) -> None:
+        """The visit ended badly: the meter is held by the fate of the error."""
+        fate = fault.fate if isinstance(fault, DcuError) else Fate.PAUSE_METER
+        if fate is Fate.REOPEN_BUS:
+            return  # the bus's own trouble: no meter is to blame
+        first = self._schedule.failed(meter.serial, fate, self._clock.monotonic_s())
+        self.condition[meter.serial] = str(fault)
+        if isinstance(fault, WrongMeter):
+            self.set_aside.add(meter.serial)
+        if first:
+            self._announcer.alarm(_kind(fate), str(fault), meter=meter.serial, forged=isinstance(fault, ReplyForged))
+
+
+def _kind(fate: Fate) -> AlarmKind:
+    if fate is Fate.SET_ASIDE:
+        return AlarmKind.METER_SET_ASIDE
+    return AlarmKind.METER_PAUSED if fate is Fate.PAUSE_METER else AlarmKind.METER_SILENT
+
+
+def _tasks(meters: Iterable[Meter]) -> Iterable[Task]:
+    for meter in meters:
+        for profile in meter.model.profiles:
+            kind = TaskKind.RING if profile.kind is ProfileKind.RING else TaskKind.SNAPSHOT
+            yield Task(meter.serial, kind, profile.logical_name)
+        if meter.model.balance:
+            yield Task(meter.serial, TaskKind.BALANCE)

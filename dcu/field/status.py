@@ -1,0 +1,108 @@
+"""What the field process knows of itself, for `dcu status`, `dcu meters` and the health record."""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from dcu import __version__, gaps
+from dcu.config import Config
+from dcu.drivers.bus import BusWorker
+from dcu.errors import OperatorFault
+from dcu.field.plan import BusPlan
+from dcu.field.readout import Readout
+from dcu.meter import Meter
+from dcu.ports import Bus, Clock, ProfileState, Store
+from dcu.reading import from_epoch
+from dcu.wire.verbs import Link
+
+
+class Status:
+    """Answers questions; each room tells it its own news."""
+
+    def __init__(self, config: Config, store: Store, clock: Clock) -> None:
+        self._config = config
+        self._store = store
+        self._clock = clock
+        self._plans: list[BusPlan] = []
+        self._meters: dict[str, Meter] = {}
+        self.buses: dict[str, Bus] = {}
+        self.bus_condition: dict[str, str] = {}
+        self._uplink = "not heard of yet"
+
+    def add_bus(self, worker: BusWorker, plan: BusPlan, meters: Mapping[str, Meter]) -> None:
+        """One more bus with its meters."""
+        self.buses[worker.name] = worker
+        self.bus_condition[worker.name] = "ok"
+        self._plans.append(plan)
+        self._meters.update(meters)
+
+    def note_link(self, link: Link) -> None:
+        """What uplink says of its connection."""
+        self._uplink = f"{link.state.value}: {link.text}" if link.text else link.state.value
+
+    def is_set_aside(self, serial: str) -> bool:
+        """Whether another serial than the configured one answered there."""
+        return any(serial in plan.set_aside for plan in self._plans)
+
+    def condition(self) -> dict[str, str]:
+        """How each meter is, by serial; "ok" or the last error in words."""
+        return {serial: text for plan in self._plans for serial, text in plan.condition.items()}
+
+    def facts(self) -> dict[str, bool | int | str | None]:
+        """For the health record: counts of records, of refusals, of meters that are not well."""
+        cursors, counts = self._store.transact(lambda tx: (tx.cursors(), tx.counts()))
+        ill = sum(text != "ok" for text in self.condition().values())
+        facts: dict[str, bool | int | str | None] = {"meters": len(self._meters), "meters_not_ok": ill}
+        facts |= {f"waiting.{stream.value}": last - delivered for stream, (delivered, last) in cursors.items()}
+        return facts | dict(counts)
+
+    def asks(self) -> Mapping[str, Callable[[Mapping[str, Any]], Any]]:
+        """What `field.sock` answers."""
+        return {"status": self._status, "meters": self._profiles, "read": self._read}
+
+    def _status(self, _request: Mapping[str, Any]) -> dict[str, Any]:
+        cursors, counts = self._store.transact(lambda tx: (tx.cursors(), tx.counts()))
+        return {
+            "dcu": self._config.dcu.id,
+            "version": __version__,
+            "epoch": self._store.epoch,
+            "clock": self._clock.state().value,
+            "uplink": self._uplink,
+            "streams": {s.value: {"delivered": done, "last": last} for s, (done, last) in cursors.items()},
+            "buses": [{"name": name, "condition": text} for name, text in self.bus_condition.items()],
+            "meters": [{"serial": serial, "condition": text} for serial, text in self.condition().items()],
+            "counts": dict(counts),
+        }
+
+    def _profiles(self, _request: Mapping[str, Any]) -> list[dict[str, Any]]:
+        return [
+            {
+                "serial": meter.serial,
+                "bus": meter.bus,
+                "address": meter.address,
+                "area": meter.area,
+                "profiles": [
+                    self._profile(str(spec.logical_name), state)
+                    for spec in meter.model.profiles
+                    if (state := self._store.transact(lambda tx, m=meter, s=spec: tx.profile(m.serial, s.logical_name)))
+                ],
+            }
+            for meter in self._meters.values()
+        ]
+
+    def _profile(self, name: str, state: ProfileState) -> dict[str, Any]:
+        until = from_epoch(state.held[-1][1]).astimezone(self._config.dcu.timezone).isoformat() if state.held else None
+        return {
+            "profile": name,
+            "period_s": state.period_s,
+            "held": sum(len(gaps.expected(*span, state.period_s)) for span in state.held),
+            "absent": sum(len(gaps.expected(first, last, state.period_s)) for first, last, _ in state.absent),
+            "until": until,
+        }
+
+    def _read(self, request: Mapping[str, Any]) -> list[dict[str, Any]]:
+        serial = str(request.get("meter"))
+        meter = self._meters.get(serial)
+        if meter is None:
+            known = ", ".join(sorted(self._meters)) or "none"
+            raise OperatorFault(f"no meter {serial!r} is configured", place="field", cure=f"known here: {known}")
+        return Readout(meter, str(request.get("what", "instant"))).wait(self.buses[meter.bus])

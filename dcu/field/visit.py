@@ -1,0 +1,140 @@
+"""One visit to one meter: all that is due there, in one association.
+
+Readings reach the store before the visit goes on, each poll in one transaction with the gap ledger's advance; so a
+visit that is cut short, by a relay errand or by kill -9, loses nothing that it had brought home.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import tzinfo
+from typing import Protocol
+
+from dcu.config import PollConfig
+from dcu.errors import AttributeDenied, CaptureMismatch, DcuError, ReplyMalformed
+from dcu.field.ring import read_ring
+from dcu.meter import AttributeRef, ClassId, Meter, ProfileSpec, Purpose
+from dcu.obis import CLOCK
+from dcu.ports import Association, Clock, Line, Store
+from dcu.reading import Column, Layout, MeterTime, ProfileReading, Value, meter_time
+from dcu.record import Stream, encode_credit, encode_profile
+from dcu.schedule import Task, TaskKind
+
+ASK_AGAIN_S = 900.0
+"""When an answer could not be used."""
+
+
+class VisitReport(Protocol):
+    """Who hears how a visit went: the plan of the bus."""
+
+    def answered(self, meter: Meter) -> None:
+        """The association is open and the serial is right."""
+        ...
+
+    def done(self, task: Task, next_s: float) -> None:
+        """A task succeeded and is due again at `next_s`, monotonic."""
+        ...
+
+    def denied(self, task: Task, fault: AttributeDenied) -> None:
+        """The meter refuses the object."""
+        ...
+
+    def malformed(self, task: Task, fault: DcuError, next_s: float) -> None:
+        """An answer that cannot be stored as good."""
+        ...
+
+    def failed(self, meter: Meter, fault: Exception) -> None:
+        """The visit ended badly."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class VisitScene:
+    """What visits of one bus share.
+
+    Attributes:
+        store, clock: of the process.
+        zone: of the meters' clocks.
+        poll: cadences.
+        layouts: capture objects and scalers that were read since the start of the process, by task.
+    """
+
+    store: Store
+    clock: Clock
+    zone: tzinfo
+    poll: PollConfig
+    layouts: dict[Task, Layout] = field(default_factory=dict)
+
+    def layout(self, association: Association, task: Task, spec: ProfileSpec) -> Layout:
+        """Capture objects of a profile: read from the meter once a start."""
+        if task not in self.layouts:
+            self.layouts[task] = association.layout(spec.logical_name, spec.scalers)
+        return self.layouts[task]
+
+
+class MeterVisit:
+    """The errand of one visit (`ports.Errand`)."""
+
+    def __init__(self, meter: Meter, tasks: Sequence[Task], report: VisitReport, scene: VisitScene) -> None:
+        self.meter = meter
+        self._tasks = tasks
+        self._report = report
+        self._scene = scene
+
+    def run(self, line: Line) -> None:
+        """Open the association, do the tasks, release it."""
+        with line.associate(self.meter, Purpose.READ) as association:
+            self._report.answered(self.meter)
+            for task in self._tasks:
+                try:
+                    next_s = self._do(task, association)
+                except AttributeDenied as fault:
+                    self._report.denied(task, fault)
+                except (ReplyMalformed, CaptureMismatch) as fault:
+                    self._report.malformed(task, fault, self._scene.clock.monotonic_s() + ASK_AGAIN_S)
+                else:
+                    self._report.done(task, next_s)
+
+    def failed(self, fault: Exception) -> None:
+        """Tell the plan."""
+        self._report.failed(self.meter, fault)
+
+    def _do(self, task: Task, association: Association) -> float:
+        if task.kind is TaskKind.BALANCE:
+            return self._balance(association)
+        [spec] = [p for p in self.meter.model.profiles if p.logical_name == task.profile]
+        layout = self._scene.layout(association, task, spec)
+        if task.kind is TaskKind.SNAPSHOT:
+            return self._snapshot(association, spec, layout)
+        return read_ring(association, spec, layout, self._meter_now(association), self._scene)
+
+    def _meter_now(self, association: Association) -> MeterTime:
+        octets = association.get(AttributeRef(ClassId.CLOCK, CLOCK, 2))
+        if not isinstance(octets, bytes):
+            raise ReplyMalformed(f"the clock is no octet-string but {type(octets).__name__}", place=self.meter.serial)
+        return meter_time(octets, self._scene.zone)
+
+    def _snapshot(self, association: Association, spec: ProfileSpec, layout: Layout) -> float:
+        rows = association.snapshot(spec.logical_name, layout)
+        clock = self._scene.clock
+        reading = ProfileReading(association.serial, spec.logical_name, layout, tuple(rows), clock.now(), clock.state())
+        if rows:
+            body = encode_profile(reading)
+            self._scene.store.transact(lambda tx: tx.append(Stream.PROFILE, body, layout))
+        return clock.monotonic_s() + self._scene.poll.snapshot_s
+
+    def _balance(self, association: Association) -> float:
+        refs = self.meter.model.balance
+        values: list[Value] = []
+        columns: list[Column] = []
+        for ref, value in zip(refs, association.get_list(refs), strict=True):
+            if isinstance(value, Exception | list):
+                continue  # a meter without that register
+            columns.append(Column(ref.class_id, ref.logical_name, ref.attribute))
+            values.append(value)
+        clock = self._scene.clock
+        if columns:
+            layout = tuple(columns)
+            read_at = int(clock.now().timestamp())
+            body = encode_credit(association.serial, layout, values, read_at, clock.state(), self.meter.area)
+            self._scene.store.transact(lambda tx: tx.append(Stream.CREDIT, body, layout))
+        return clock.monotonic_s() + self._scene.poll.balance_s
