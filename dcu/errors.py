@@ -124,6 +124,12 @@ class AttributeDenied(DcuError):
     fate = Fate.DROP_OBJECT
 
 
+class MeterBusy(DcuError):
+    """The meter answered that it cannot now (temporary failure, exception response). It is asked again later."""
+
+    fate = Fate.RETRY_LATER
+
+
 class ReplyMalformed(DcuError):
     """An answer that is not what was asked, or not well-formed A-XDR. Nothing of it is stored as a reading."""
 

@@ -1,0 +1,194 @@
+"""Opening an association, proving who is at both ends, and releasing it whatever happens.
+
+Order: data link, AARQ, the high-level passes where the client needs them, then the meter's serial number, read in this
+very association. Source: Green Book 9.4.4 and 9.2.7.4, reference/is15959.md 1.2.
+"""
+
+import logging
+import secrets
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import tzinfo
+from typing import Final
+
+from dcu import obis
+from dcu.drivers import acse, reply, security
+from dcu.drivers.acse import Accepted, Conformance
+from dcu.drivers.axdr import encode_length
+from dcu.drivers.cosem import OpenAssociation
+from dcu.drivers.counters import FIRST, CounterBook
+from dcu.drivers.data_link import DataLink
+from dcu.drivers.dialogue import Dialogue
+from dcu.drivers.security import Ciphering, SuiteZero
+from dcu.errors import (
+    AssociationRefused,
+    BusFault,
+    DcuError,
+    LinkLost,
+    MeterSilent,
+    ReplyForged,
+    ReplyMalformed,
+    WrongMeter,
+)
+from dcu.meter import AssociationSpec, AttributeRef, ClassId, Mechanism, Meter, MethodRef, Purpose
+
+log = logging.getLogger(__name__)
+
+_CHALLENGE: Final = 16
+_HIGH_LEVEL: Final = frozenset({Mechanism.HLS_SECRET, Mechanism.HLS_GMAC})
+_REPLY_TO_HLS: Final = MethodRef(ClassId.ASSOCIATION_LN, obis.CURRENT_ASSOCIATION, 1)
+_SERIAL: Final = AttributeRef(ClassId.DATA, obis.SERIAL_NUMBER, 2)
+_GONE: Final = (MeterSilent, LinkLost, BusFault)  # nobody is there to hear a release
+
+
+@dataclass(frozen=True, slots=True)
+class Caller:
+    """Opens associations on one line.
+
+    Attributes:
+        data_link: a link to one meter for one client, not open yet; may raise BusFault or LinkLost.
+        counters: of the line's meters.
+        title: system title of this box, eight octets, its own.
+        zone: of the meters' clocks.
+        monotonic: seconds that never go back.
+        give_way: called before each read exchange; raises Preempted when an urgent errand waits.
+    """
+
+    data_link: Callable[[Meter, int], DataLink]
+    counters: CounterBook
+    title: bytes
+    zone: tzinfo
+    monotonic: Callable[[], float]
+    give_way: Callable[[], None]
+
+    @contextmanager
+    def associate(self, meter: Meter, purpose: Purpose) -> Iterator[OpenAssociation]:
+        """As `ports.Line.associate`."""
+        spec = meter.model.associations.get(purpose)
+        if spec is None:
+            raise AssociationRefused(f"model {meter.model.name} has no client to {purpose.value}", place=meter.serial)
+        if spec.ciphered and not self.counters.knows(meter.serial, spec.client_sap):
+            self.counters.learn(meter.serial, spec.client_sap, self._published_counter(meter, spec))
+        try:
+            with _Opening(self, meter, spec).opened() as association:
+                yield association
+        except (AssociationRefused, ReplyForged):
+            self.counters.forget(meter.serial, spec.client_sap)
+            raise
+
+    def _published_counter(self, meter: Meter, spec: AssociationSpec) -> int:
+        """The lowest counter that the meter will accept of this client, by the meter's own word."""
+        if spec.invocation_counter is None:
+            return FIRST
+        ref = AttributeRef(ClassId.DATA, spec.invocation_counter, 2)
+        with self.associate(meter, Purpose.IDENTIFY) as public:
+            published = public.get(ref)
+        if not isinstance(published, int) or isinstance(published, bool) or not 0 <= published < 1 << 32:
+            raise ReplyMalformed(f"{ref}: no invocation counter", place=meter.serial)
+        return published + 1
+
+
+class _Opening:
+    """One association from its first octet to its last."""
+
+    def __init__(self, caller: Caller, meter: Meter, spec: AssociationSpec) -> None:
+        self._caller = caller
+        self._meter = meter
+        self._spec = spec
+        self._ciphering: Ciphering | None = None
+        if spec.ciphered:
+            suite = SuiteZero(meter.secrets.unicast_key, meter.secrets.authentication_key)
+            self._ciphering = Ciphering(suite, caller.title, self._next_counter)
+
+    def _next_counter(self) -> int:
+        return self._caller.counters.next(self._meter.serial, self._spec.client_sap)
+
+    @contextmanager
+    def opened(self) -> Iterator[OpenAssociation]:
+        """Open, lend, release."""
+        data_link = self._caller.data_link(self._meter, self._spec.client_sap)
+        first: BaseException | None = None
+        accepted = False
+        try:
+            self._caller.give_way()
+            data_link.open()
+            dialogue = Dialogue(data_link, self._ciphering, self._caller.give_way)
+            granted, challenge = self._request(data_link, dialogue)
+            accepted = True
+            if self._spec.mechanism in _HIGH_LEVEL:
+                self._prove(dialogue, granted.challenge, challenge)
+            yield self._identified(dialogue, granted)
+        except BaseException as fault:
+            first = fault
+            raise
+        finally:
+            self._release(data_link, first, accepted=accepted)
+
+    def _request(self, data_link: DataLink, dialogue: Dialogue) -> tuple[Accepted, bytes]:
+        """AARQ and AARE; what was granted, and our challenge."""
+        self._caller.give_way()
+        mechanism = self._spec.mechanism
+        challenge = secrets.token_bytes(_CHALLENGE) if mechanism in _HIGH_LEVEL else b""
+        initiate = acse.initiate_request(acse.PROPOSED, self._meter.model.max_pdu_bytes)
+        if self._ciphering is not None:
+            initiate = self._ciphering.protect(initiate)
+        value = challenge or self._meter.secrets.lls_secret
+        title = self._ciphering.title if self._ciphering is not None else b""
+        octets = data_link.exchange(acse.aarq(mechanism, initiate, title=title, value=value), once=False)
+        if reply.is_exception(octets):
+            raise reply.exception(octets)
+        granted, initiated = acse.parse_aare(octets, mechanism, ciphered=self._spec.ciphered)
+        if self._ciphering is not None:
+            self._ciphering.meet(granted.meter_title)
+            initiated = self._ciphering.unprotect(initiated)
+        conformance, max_pdu = acse.parse_initiate(initiated)
+        if not conformance & Conformance.GET:
+            raise AssociationRefused("the meter grants no GET to this client", place=self._meter.serial)
+        dialogue.max_pdu_bytes = max_pdu
+        return Accepted(conformance, max_pdu, granted.meter_title, granted.challenge), challenge
+
+    def _prove(self, dialogue: Dialogue, theirs: bytes, ours: bytes) -> None:
+        """Passes 3 and 4: our answer to the meter's challenge, and its answer to ours."""
+        ciphering, mechanism = self._ciphering, self._spec.mechanism
+        if ciphering is None:
+            raise AssociationRefused("high-level authentication needs a ciphered association", place=self._meter.serial)
+        if theirs == ours:
+            raise ReplyForged("the meter sent our own challenge back", place=self._meter.serial)
+        secret = self._meter.secrets.hls_secret
+        answer = security.answer_challenge(mechanism, theirs, secret, ciphering)
+        request = dialogue.codec.action(_REPLY_TO_HLS, b"\x09" + encode_length(len(answer)) + answer)
+        proof = reply.action_result(request, dialogue.ask(request), "reply to HLS authentication")
+        if not isinstance(proof, bytes):
+            raise ReplyForged("the meter did not prove its identity", place=self._meter.serial)
+        security.check_answer(mechanism, ours, proof, secret, ciphering)
+
+    def _identified(self, dialogue: Dialogue, granted: Accepted) -> OpenAssociation:
+        """The association, after the meter has said that it is the configured one."""
+        caller, place = self._caller, self._meter.serial
+        association = OpenAssociation(dialogue, granted.conformance, caller.zone, caller.monotonic, place)
+        said = association.get(_SERIAL)
+        text = said.decode("latin-1") if isinstance(said, bytes) else str(said)
+        text = text.strip("\0 ")
+        if text != self._meter.serial:
+            raise WrongMeter(
+                f"the meter at address {self._meter.address} says that it is {text[:32]!r}",
+                place=place,
+                cure="correct the configuration, or find out who moved the meter",
+            )
+        association.serial = text
+        return association
+
+    def _release(self, data_link: DataLink, first: BaseException | None, *, accepted: bool) -> None:
+        """RLRQ where the meter granted the association, then the end of the link; never in the way of `first`."""
+        try:
+            if accepted and not isinstance(first, _GONE):
+                initiate = b""
+                if self._ciphering is not None:
+                    request = acse.initiate_request(acse.PROPOSED, self._meter.model.max_pdu_bytes)
+                    initiate = self._ciphering.protect(request)
+                data_link.exchange(acse.rlrq(initiate), once=True)
+        except DcuError as fault:
+            log.debug("%s: release failed: %s", self._meter.serial, fault)
+        finally:
+            data_link.close()

@@ -1,0 +1,268 @@
+"""The bus worker: the one thread that owns a line, and the errands that it takes.
+
+Urgent errands (relay) go first and wait only for the exchange on the wire: the poll that they interrupt releases its
+association and is taken up again behind them. One `except` applies each fault's fate to the bus.
+"""
+
+import logging
+from collections import deque
+from collections.abc import Callable
+from contextlib import AbstractContextManager, suppress
+from datetime import tzinfo
+from enum import Enum
+from typing import Final
+
+from dcu.drivers.association import Caller
+from dcu.drivers.counters import CounterBook
+from dcu.drivers.data_link import DataLink, LineTiming
+from dcu.drivers.hdlc import client_address, server_address
+from dcu.drivers.hdlc_link import HdlcLink
+from dcu.drivers.wrapper import WrapperLink
+from dcu.errors import BusFault, DcuError, Fate, OperatorFault, Preempted
+from dcu.mailbox import Mailbox, Stop
+from dcu.meter import Meter, Purpose
+from dcu.ports import Association, ByteLink, Clock, CounterVault, Errand, Plan
+
+log = logging.getLogger(__name__)
+
+LinkFactory = Callable[[Meter | None], ByteLink]
+"""Opens the link: of a shared line with None, once; of a TCP meter with that meter, for each association.
+
+Raises BusFault (serial) or LinkLost (TCP).
+"""
+
+_Letter = tuple[Errand, bool]
+"""An errand and whether it is urgent."""
+
+_IDLE_S: Final = 1.0  # longest sleep, so that the watchdog hears of this thread
+_BACKOFF_FIRST_S: Final = 0.5
+_BACKOFF_CAP_S: Final = 30.0
+
+
+class Framing(Enum):
+    """Kind of a line, as the configuration names it."""
+
+    HDLC = "rs485"
+    WRAPPER = "wrapper"
+    HDLC_TCP = "hdlc-tcp"
+
+    @property
+    def is_shared(self) -> bool:
+        """One link for all meters of the line."""
+        return self is Framing.HDLC
+
+
+class BusWorker:
+    """One line, its thread and its errands. Satisfies `ports.Bus`; what it lends to errands satisfies `ports.Line`."""
+
+    def __init__(
+        self,
+        name: str,
+        link_factory: LinkFactory,
+        framing: Framing,
+        counters: CounterVault,
+        plan: Plan,
+        clock: Clock,
+        stop: Stop,
+        zone: tzinfo,
+        *,
+        system_title: bytes,
+        timing: LineTiming | None = None,
+        beat: Callable[[], None] = lambda: None,
+        on_state: Callable[[BusFault | None], None] = lambda _fault: None,
+    ) -> None:
+        """A worker; its `run` is the body of its thread.
+
+        Args:
+            name: of the bus in the configuration.
+            link_factory: opens the line.
+            framing: its kind.
+            counters: invocation counters, committed ahead of use.
+            plan: what is due when no errand waits.
+            clock: time.
+            stop: ends the loop.
+            zone: of the meters' clocks.
+            system_title: of this box, `security.client_title(dcu_id)`: its own, so that no nonce is shared.
+            timing: deadlines; of a serial line `LineTiming.at_baud`.
+            beat: called on each turn of the loop and before each exchange, for the watchdog.
+            on_state: called with the fault when the bus goes down and with None when it is up again.
+        """
+        self.name = name
+        self._link_factory = link_factory
+        self._framing = framing
+        self._plan = plan
+        self._clock = clock
+        self._stop = stop
+        self._timing = timing or LineTiming()
+        self._beat = beat
+        self._on_state = on_state
+        self._mailbox: Mailbox[_Letter] = Mailbox(stop)
+        self._urgent: deque[Errand] = deque()
+        self._resumed: deque[Errand] = deque()
+        self._link: ByteLink | None = None
+        self._guests: list[ByteLink] = []  # TCP connections of the errand that runs
+        self._down: BusFault | None = None
+        self._backoff_s = _BACKOFF_FIRST_S
+        self._running_urgent = False
+        self._caller = Caller(
+            self._data_link, CounterBook(counters), system_title, zone, clock.monotonic_s, self._give_way
+        )
+
+    # ---- any thread ----
+
+    def post(self, errand: Errand, *, urgent: bool) -> None:
+        """Queue an errand. Raises OperatorFault when too many wait already."""
+        if not self._mailbox.post((errand, urgent), urgent=urgent):
+            raise OperatorFault("too many errands wait for this bus", place=self.name, cure="try again later")
+
+    # ---- Line, lent to errands ----
+
+    def associate(self, meter: Meter, purpose: Purpose) -> AbstractContextManager[Association]:
+        """As `ports.Line.associate`."""
+        return self._caller.associate(meter, purpose)
+
+    # ---- the loop ----
+
+    def run(self) -> None:
+        """Until the process stops: keep the line open, take errands, else what the plan has due."""
+        try:
+            while not self._stop:
+                self._beat()
+                if self._ready():
+                    self._turn()
+                else:
+                    self._refuse_waiting()
+        finally:
+            self._close()
+
+    def _turn(self) -> None:
+        errand, urgent = self._next()
+        if errand is not None:
+            self._run(errand, urgent=urgent)
+
+    def _next(self) -> tuple[Errand | None, bool]:
+        """The next errand and whether it is urgent; waits no longer than the plan allows."""
+        urgent = self._take_urgent()
+        if urgent is not None:
+            return urgent, True
+        if self._resumed:
+            return self._resumed.popleft(), False
+        now = self._clock.monotonic_s()
+        due = self._plan.due(now) if len(self._mailbox) == 0 else None
+        if due is not None:
+            return due, False
+        letter = self._mailbox.take(min(_IDLE_S, max(0.0, self._plan.idle_s(now))))
+        return letter or (None, False)
+
+    def _take_urgent(self) -> Errand | None:
+        if self._urgent:
+            return self._urgent.popleft()
+        letter = self._mailbox.take_urgent()
+        return letter[0] if letter else None
+
+    def _run(self, errand: Errand, *, urgent: bool) -> None:
+        """One errand; whatever it raises becomes its own failure, and a fault of the bus closes the bus."""
+        self._running_urgent = urgent
+        try:
+            errand.run(self)
+        except Preempted:
+            self._resumed.appendleft(errand)
+        except DcuError as fault:
+            if fault.fate is Fate.STOP_PROCESS:
+                errand.failed(fault)
+                raise
+            if fault.fate is Fate.REOPEN_BUS:
+                self._lose(fault)
+            errand.failed(fault)
+        except Exception as fault:
+            log.exception("%s: an errand for meter %s failed by our own fault", self.name, errand.meter.serial)
+            errand.failed(fault)
+        finally:
+            self._running_urgent = False
+            self._dismiss_guests()
+
+    def _give_way(self) -> None:
+        """Before each exchange: a poll ends here when a relay errand waits."""
+        self._beat()
+        if self._running_urgent:
+            return
+        waiting = self._take_urgent()
+        if waiting is None:
+            return
+        self._urgent.append(waiting)
+        raise Preempted("a relay errand waits", place=self.name)
+
+    # ---- the line ----
+
+    def _ready(self) -> bool:
+        """Whether the line is open; opens it after a fault when the back-off has passed."""
+        if not self._framing.is_shared or self._link is not None:
+            self._announce(None)
+            return True
+        try:
+            self._link = self._link_factory(None)
+        except BusFault as fault:
+            self._lose(fault)
+            return False
+        self._backoff_s = _BACKOFF_FIRST_S
+        self._announce(None)
+        return True
+
+    def _lose(self, fault: DcuError) -> None:
+        self._close()
+        self._announce(fault if isinstance(fault, BusFault) else BusFault(str(fault), place=self.name))
+
+    def _announce(self, fault: BusFault | None) -> None:
+        if (fault is None) == (self._down is None):
+            return
+        self._down = fault
+        if fault is None:
+            log.info("bus %s is up", self.name)
+        else:
+            log.warning("bus %s is down: %s", self.name, fault)
+        self._on_state(fault)
+
+    def _refuse_waiting(self) -> None:
+        """While the line is down nobody waits for it; then sleep a little longer than the last time."""
+        fault = self._down or BusFault("the line is down", place=self.name)
+        waiting = [*self._urgent, *self._resumed]
+        self._urgent.clear()
+        self._resumed.clear()
+        until = self._clock.monotonic_s() + self._backoff_s
+        self._backoff_s = min(2 * self._backoff_s, _BACKOFF_CAP_S)
+        while True:
+            for errand in waiting:
+                errand.failed(fault)
+            left = until - self._clock.monotonic_s()
+            if left <= 0 or self._stop:
+                return
+            waiting = [letter[0] for letter in self._mailbox.drain(min(left, _IDLE_S), 64)]
+            self._beat()
+
+    def _close(self) -> None:
+        if self._link is not None:
+            with suppress(DcuError):
+                self._link.close()
+            self._link = None
+        self._dismiss_guests()
+
+    def _dismiss_guests(self) -> None:
+        for guest in self._guests:
+            with suppress(DcuError):
+                guest.close()
+        self._guests.clear()
+
+    def _data_link(self, meter: Meter, client_sap: int) -> DataLink:
+        """A data link to `meter` for one client, not open yet."""
+        link = self._link
+        if not self._framing.is_shared:
+            self._dismiss_guests()
+            link = self._link_factory(meter)
+            self._guests.append(link)
+        if link is None:
+            raise BusFault("the line is down", place=self.name)
+        server_sap, monotonic, place = meter.model.server_sap, self._clock.monotonic_s, meter.serial
+        if self._framing is Framing.WRAPPER:
+            return WrapperLink(link, client_sap, server_sap, self._timing, monotonic, place)
+        client, server = client_address(client_sap), server_address(server_sap, meter.address)
+        return HdlcLink(link, client, server, meter.model.max_info_bytes, self._timing, monotonic, place)

@@ -1,0 +1,233 @@
+"""HDLC frames of IEC 62056-46 (frame format type 3): octets in, frames out. Pure; no I/O and no clock.
+
+Source: Green Book 8.4; FCS is CRC-16/X.25 (ISO/IEC 13239). Both addresses stay as they stand on the wire, so that the
+link can compare them octet for octet: on a shared line another meter's late reply must never pass for this meter's.
+"""
+
+import binascii
+from dataclasses import dataclass
+from typing import Final
+
+from dcu.errors import FrameDamaged
+
+FLAG: Final = 0x7E
+LLC_COMMAND: Final = b"\xe6\xe6\x00"
+LLC_RESPONSE: Final = b"\xe6\xe7\x00"
+
+SNRM: Final = 0x93
+DISC: Final = 0x53
+UA: Final = 0x73
+DM: Final = 0x1F
+FRMR: Final = 0x97
+POLL_FINAL: Final = 0x10
+
+_FORMAT_TYPE: Final = 0xA0
+_SEGMENT: Final = 0x08
+_LONGEST: Final = 0x7FF  # the length field has 11 bits
+_SHORTEST: Final = 7  # format, two one-octet addresses, control, FCS
+_BUFFER_LIMIT: Final = 2 * _LONGEST
+_REVERSED: Final = bytes(int(f"{octet:08b}"[::-1], 2) for octet in range(256))
+
+
+def fcs16(octets: bytes) -> bytes:
+    """Frame check sequence of `octets`, two octets as they stand on the wire.
+
+    binascii's CRC has the same polynomial unreflected: fed with mirrored octets it gives the mirrored FCS, 20 times
+    faster than a table in Python.
+    """
+    mirrored = binascii.crc_hqx(octets.translate(_REVERSED), 0xFFFF) ^ 0xFFFF
+    return mirrored.to_bytes(2, "big").translate(_REVERSED)
+
+
+def client_address(sap: int) -> bytes:
+    """HDLC address of a client: always one octet. Raises ValueError outside 1..127."""
+    if not 0 < sap <= 0x7F:
+        raise ValueError(f"client SAP {sap} is not in 1..127")
+    return bytes([sap << 1 | 1])
+
+
+def server_address(logical: int, physical: int) -> bytes:
+    """HDLC address of a meter: one octet without a physical address, else two, or four where seven bits are too few.
+
+    Raises:
+        ValueError: a part has more than 14 bits.
+    """
+    if not (0 < logical <= 0x3FFF and 0 <= physical <= 0x3FFF):
+        raise ValueError(f"HDLC address {logical}/{physical} does not fit into 14 bits a part")
+    if logical <= 0x7F and physical <= 0x7F:
+        return bytes([logical << 1 | 1]) if physical == 0 else bytes([logical << 1, physical << 1 | 1])
+    return bytes([logical >> 6 & 0xFE, logical << 1 & 0xFE, physical >> 6 & 0xFE, (physical << 1 & 0xFE) | 1])
+
+
+@dataclass(frozen=True, slots=True)
+class Frame:
+    """One frame between its flags.
+
+    Attributes:
+        destination, source: addresses as encoded, 1, 2 or 4 octets.
+        control: control octet.
+        information: information field; empty where the frame has none.
+        segmented: more segments of the same information follow.
+    """
+
+    destination: bytes
+    source: bytes
+    control: int
+    information: bytes = b""
+    segmented: bool = False
+
+    @property
+    def is_information(self) -> bool:
+        """An I frame."""
+        return self.control & 0x01 == 0
+
+    @property
+    def is_supervisory(self) -> bool:
+        """RR, RNR or REJ."""
+        return self.control & 0x03 == 0x01
+
+    @property
+    def is_busy(self) -> bool:
+        """RNR: the meter cannot take frames now."""
+        return self.control & 0x0F == 0x05
+
+    @property
+    def sent(self) -> int:
+        """N(S) of an I frame."""
+        return self.control >> 1 & 0x07
+
+    @property
+    def received(self) -> int:
+        """N(R) of an I or S frame: the number that the sender expects next."""
+        return self.control >> 5
+
+    def encode(self) -> bytes:
+        """The frame as it stands on the wire, both flags included. Raises ValueError when it is too long."""
+        addresses = self.destination + self.source
+        length = 2 + len(addresses) + 1 + 2 + (len(self.information) + 2 if self.information else 0)
+        if length > _LONGEST:
+            raise ValueError(f"a frame of {length} octets does not fit into 11 bits")
+        head = bytes([_FORMAT_TYPE | (_SEGMENT if self.segmented else 0) | length >> 8, length & 0xFF])
+        head += addresses + bytes([self.control])
+        body = head + fcs16(head) + self.information if self.information else head
+        return b"\x7e" + body + fcs16(body) + b"\x7e"
+
+
+def information_control(sent: int, received: int) -> int:
+    """Control octet of an I frame with the poll bit."""
+    return received << 5 | POLL_FINAL | sent << 1
+
+
+def receive_ready_control(received: int) -> int:
+    """Control octet of an RR with the poll bit."""
+    return received << 5 | POLL_FINAL | 0x01
+
+
+def decode(octets: bytes) -> Frame:
+    """The frame whose octets, without flags, these are.
+
+    Raises:
+        FrameDamaged: bad FCS or HCS, a length that is not the frame's, an address that does not end.
+    """
+    if len(octets) < _SHORTEST or octets[0] & 0xF0 != _FORMAT_TYPE:
+        raise FrameDamaged(f"{len(octets)} octets are no HDLC frame")
+    if ((octets[0] & 0x07) << 8 | octets[1]) != len(octets):
+        raise FrameDamaged("the frame's length field is not its length")
+    if fcs16(octets[:-2]) != octets[-2:]:
+        raise FrameDamaged("bad FCS")
+    destination = _address(octets, 2)
+    source = _address(octets, 2 + len(destination))
+    control_at = 2 + len(destination) + len(source)
+    head_end = control_at + 1
+    if head_end + 2 > len(octets):
+        raise FrameDamaged("the frame ends inside its header")
+    information = b""
+    if head_end + 2 < len(octets):
+        if fcs16(octets[:head_end]) != octets[head_end : head_end + 2] or head_end + 4 > len(octets):
+            raise FrameDamaged("bad HCS")
+        information = bytes(octets[head_end + 2 : -2])
+    segmented = bool(octets[0] & _SEGMENT)
+    return Frame(destination, source, octets[control_at], information, segmented)
+
+
+def _address(octets: bytes, at: int) -> bytes:
+    """The address that begins at `at`: its last octet has the lowest bit set."""
+    for length in (1, 2, 4):
+        end = at + length
+        if end > len(octets) - 2:
+            break
+        if octets[end - 1] & 0x01 and not any(octet & 0x01 for octet in octets[at : end - 1]):
+            return bytes(octets[at:end])
+    raise FrameDamaged("an address that does not end")
+
+
+class FrameReader:
+    """Finds frames in whatever comes over a line; bounded, whatever that is.
+
+    A damaged frame, noise or a false start costs itself only: the search goes on one octet later.
+
+    Attributes:
+        damaged: frames with a closing flag at the right place and a bad check sequence, since the last `clear`.
+    """
+
+    def __init__(self) -> None:
+        self._octets = bytearray()
+        self.damaged = 0
+
+    def clear(self) -> None:
+        """Forget everything: what came belongs to an earlier exchange."""
+        self._octets.clear()
+        self.damaged = 0
+
+    def feed(self, chunk: bytes) -> None:
+        """Append what came; beyond the limit the oldest octets are dropped."""
+        self._octets += chunk
+        del self._octets[: max(0, len(self._octets) - _BUFFER_LIMIT)]
+
+    def __len__(self) -> int:
+        return len(self._octets)
+
+    def next_frame(self, *, silence: bool = False) -> Frame | None:
+        """The next whole frame, or None when more octets are needed.
+
+        Args:
+            silence: the line is quiet, so that a frame still incomplete never was one: look behind its start.
+        """
+        octets = self._octets
+        while True:
+            start = octets.find(FLAG)
+            del octets[: start if start >= 0 else len(octets)]
+            need = self._needed()
+            if need > 0 and len(octets) >= need:
+                frame = self._whole(need)
+                if frame is not None:
+                    return frame
+            elif need > 0 and not silence:
+                return None
+            if not octets:
+                return None
+            del octets[:1]
+
+    def _needed(self) -> int:
+        """Octets of the frame at the start, flags included; 3 where even that is unknown; 0 where none begins."""
+        octets = self._octets
+        if len(octets) < 2:
+            return 3
+        if octets[1] & 0xF0 != _FORMAT_TYPE:
+            return 0
+        if len(octets) < 3:
+            return 3
+        length = (octets[1] & 0x07) << 8 | octets[2]
+        return length + 2 if length >= _SHORTEST else 0
+
+    def _whole(self, need: int) -> Frame | None:
+        octets = self._octets
+        if need <= 3 or octets[need - 1] != FLAG:
+            return None
+        try:
+            frame = decode(bytes(octets[1 : need - 1]))
+        except FrameDamaged:
+            self.damaged += 1
+            return None
+        del octets[: need - 1]  # the closing flag may open the next frame
+        return frame
