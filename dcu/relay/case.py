@@ -1,4 +1,4 @@
-"""What is judged: one command, what the meter said of itself, and everything known at that moment. Values only. Pure."""
+"""What is judged: a command, what the meter says of itself, what is known at that moment. Values only. Pure."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
