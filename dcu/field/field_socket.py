@@ -20,6 +20,7 @@ Ask = Callable[[Mapping[str, Any]], Any]
 
 IDLE_S = 120.0
 MAX_CONNECTIONS = 4
+LOOK_EVERY_S = 0.25
 
 
 class FieldSocket:
@@ -42,7 +43,7 @@ class FieldSocket:
 
     def run(self) -> None:
         """The loop of its thread."""
-        self._listener.settimeout(1.0)
+        self._listener.settimeout(LOOK_EVERY_S)
         with self._listener:
             while not self._stop:
                 self._beat()

@@ -1,17 +1,18 @@
 """The field process: builds the rooms, joins them, and runs until it is told to stop or a loop falls."""
 
 import os
-from collections.abc import Mapping
 from dataclasses import dataclass
 
 from dcu import __version__
 from dcu.clock import SystemClock
 from dcu.config import BusConfig, Config
 from dcu.config.model import BusKind
-from dcu.drivers.bus import BusWorker, Framing
+from dcu.drivers.bus import BusWorker, Framing, LinkFactory
+from dcu.drivers.data_link import LineTiming
+from dcu.drivers.security import client_title
 from dcu.drivers.serial_link import SerialLink
 from dcu.drivers.tcp_link import TcpLink
-from dcu.errors import BusFault, DcuError
+from dcu.errors import BusFault
 from dcu.event import AlarmKind
 from dcu.field.announce import Announcer
 from dcu.field.field_socket import FieldSocket
@@ -32,6 +33,8 @@ BUS_PULSE_S = 120.0
 """A bus beats between exchanges; a visit to a meter that answers slowly is still life."""
 
 PULSE_S = 60.0
+
+CONNECT_WITHIN_S = 5.0
 
 
 @dataclass(slots=True)
@@ -85,7 +88,7 @@ def build(config: Config, clock: Clock) -> Box:
     units = [Unit("store", store.run, pulse("store"), ends_last=True)]
     for bus in config.buses:
         worker, plan = _bus(config, bus, store, clock, announcer, status, stop, pulse(f"bus-{bus.name}", BUS_PULSE_S))
-        status.add_bus(worker, plan)
+        status.add_bus(worker, plan, {m.serial: m for m in config.meters_on(bus.name)})
         units.append(Unit(f"bus-{bus.name}", worker.run, pulse(f"bus-{bus.name}")))
     desk = RelayDesk(
         dcu=config.dcu.id,
@@ -140,23 +143,56 @@ def _bus(
 ) -> tuple[BusWorker, BusPlan]:
     plan = BusPlan(config.meters_on(bus.name), store, clock, announcer, config.dcu.timezone, config.poll)
 
-    def on_state(fault: DcuError | None) -> None:
+    def on_state(fault: BusFault | None) -> None:
+        known = bus.name in status.bus_condition
         status.bus_condition[bus.name] = str(fault) if fault else "ok"
         if fault:
             announcer.alarm(AlarmKind.BUS_DOWN, str(fault), bus=bus.name)
-        else:
+        elif known:
             announcer.alarm(AlarmKind.BUS_RETURNED, "the line is open again", bus=bus.name)
 
     worker = BusWorker(
         bus.name,
-        _link(bus),
-        Framing.HDLC if bus.kind is BusKind.RS485 else Framing.WRAPPER,
+        _link_factory(bus),
+        Framing(bus.kind.value),
         Counters(store),
         plan,
         clock,
         stop,
         config.dcu.timezone,
+        system_title=client_title(config.dcu.id),
+        timing=LineTiming.at_baud(bus.baud) if bus.kind is BusKind.RS485 else None,
         beat=pulse.beat,
         on_state=on_state,
     )
     return worker, plan
+
+
+def _link_factory(bus: BusConfig) -> LinkFactory:
+    """Opens the serial port of a shared line, or a connection to one TCP meter."""
+
+    def connect(meter: Meter | None) -> ByteLink:
+        if meter is None:
+            return SerialLink(bus.port, bus.baud)
+        return TcpLink(meter.host, meter.port, CONNECT_WITHIN_S)
+
+    return connect
+
+
+class _Health:
+    """Stores a health record at the configured cadence; called about once a second."""
+
+    def __init__(self, box: Box, clock: Clock, every_s: float) -> None:
+        self._box = box
+        self._clock = clock
+        self._every_s = every_s
+        self._due_s = 0.0
+
+    def tick(self) -> None:
+        """Make one when it is due."""
+        if self._clock.monotonic_s() < self._due_s:
+            return
+        first, self._due_s = self._due_s == 0.0, self._clock.monotonic_s() + self._every_s
+        if first:
+            self._box.announcer.alarm(AlarmKind.STARTED, f"version {__version__}", version=__version__)
+        self._box.announcer.health(**self._box.status.facts())

@@ -31,7 +31,6 @@ class Status:
     def add_bus(self, worker: BusWorker, plan: BusPlan, meters: Mapping[str, Meter]) -> None:
         """One more bus with its meters."""
         self.buses[worker.name] = worker
-        self.bus_condition[worker.name] = "ok"
         self._plans.append(plan)
         self._meters.update(meters)
 

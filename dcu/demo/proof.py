@@ -1,0 +1,82 @@
+"""What the head-end can prove: that each interval the meters captured arrived, once, with the value that was captured.
+
+The truth is the virtual meters' own ledger, written at the moment of capture; nothing of it comes from the box. Pure.
+"""
+
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+Interval = tuple[str, str, int]
+"""(meter serial, profile, captured_at in seconds since 1970)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Completeness:
+    """The comparison of what was captured with what arrived.
+
+    Attributes:
+        expected: intervals that the meters captured up to the moment of comparison.
+        delivered: of those, how many arrived.
+        missing: of those, which did not.
+        different: which arrived with other values than were captured.
+        twice: which arrived in two different records: an interval counted twice.
+        invented: which arrived and were never captured.
+        repeated_records: records that arrived again and were recognised by their id (at-least-once at work).
+    """
+
+    expected: int
+    delivered: int
+    missing: tuple[Interval, ...]
+    different: tuple[Interval, ...]
+    twice: tuple[Interval, ...]
+    invented: tuple[Interval, ...]
+    repeated_records: int
+
+    @property
+    def holds(self) -> bool:
+        """Nothing is missing, different, counted twice or invented, and there was something to compare."""
+        return self.expected > 0 and not (self.missing or self.different or self.twice or self.invented)
+
+
+def captured(ledgers: Iterable[tuple[str, Iterable[str]]], until_s: int) -> dict[Interval, list[int]]:
+    """Rows of the virtual meters' ledgers: (serial, lines) each, those captured up to `until_s`."""
+    rows: dict[Interval, list[int]] = {}
+    for serial, lines in ledgers:
+        for line in lines:
+            entry = json.loads(line)
+            if entry["kind"] == "row" and entry["captured_at"] <= until_s:
+                rows[serial, entry["profile"], entry["captured_at"]] = entry["values"]
+    return rows
+
+
+def arrived(records: Iterable[Mapping[str, Any]]) -> tuple[dict[Interval, list[int]], list[Interval]]:
+    """Rows of de-duplicated profile records, and the intervals that came in more than one of them."""
+    rows: dict[Interval, list[int]] = {}
+    twice: list[Interval] = []
+    for record in records:
+        for captured_at, *values in record["rows"]:
+            interval = (record["meter"], record["profile"], captured_at)
+            if interval in rows:
+                twice.append(interval)
+            rows[interval] = values
+    return rows, twice
+
+
+def compare(
+    truth: Mapping[Interval, list[int]], records: Iterable[Mapping[str, Any]], until_s: int, repeated_records: int
+) -> Completeness:
+    """Compare the ledgers' rows with the head-end's, profile by profile that the ledgers know."""
+    rows, twice = arrived(records)
+    profiles = {profile for _, profile, _ in truth}
+    compared = {i: v for i, v in rows.items() if i[1] in profiles and i[2] <= until_s}
+    return Completeness(
+        expected=len(truth),
+        delivered=len(truth.keys() & compared.keys()),
+        missing=tuple(sorted(truth.keys() - compared.keys())),
+        different=tuple(sorted(i for i in truth.keys() & compared.keys() if truth[i] != compared[i])),
+        twice=tuple(sorted(i for i in twice if i[1] in profiles)),
+        invented=tuple(sorted(compared.keys() - truth.keys())),
+        repeated_records=repeated_records,
+    )
