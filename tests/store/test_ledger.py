@@ -1,0 +1,257 @@
+"""The gap ledger in a real file: every row exactly once, whatever overlaps, restarts or changes."""
+
+import cbor2
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from running_store import LAYOUT, reading, row, running
+
+from dcu import gaps, obis
+from dcu.gaps import Absence
+from dcu.obis import LogicalName
+from dcu.ports import ProfileState
+from dcu.reading import ClockState, Column, ProfileReading
+from dcu.record import Stream
+from dcu.store.transaction import MAX_RECORD_BYTES
+
+BILLING = LogicalName.of("1.0.98.1.0.255")
+DAY = 1_795_305_600 - 19_800  # a midnight in India
+LOAD, SERIAL = obis.BLOCK_LOAD, "GXT1"
+
+
+def describe(store, period_s=900, since_s=DAY, layout=LAYOUT, profile=LOAD):
+    store.transact(lambda tx: tx.describe(SERIAL, profile, layout, period_s, since_s))
+
+
+def admit(store, times, **options):
+    return [r.captured_at.epoch_s for r in store.transact(lambda tx: tx.admit(reading(times, **options))).rows]
+
+
+def known(store, profile=LOAD):
+    return store.transact(lambda tx: tx.profile(SERIAL, profile))
+
+
+def note(store, first_s, last_s, reason="meter off"):
+    store.transact(lambda tx: tx.note_absent(SERIAL, LOAD, first_s, last_s, reason))
+
+
+def delivered(store, stream=Stream.PROFILE):
+    """Every row of the stream, as the head-end would count them."""
+    rows, handed = [], 0
+    while True:
+        after = {other: 10**9 for other in Stream if other is not stream} | {stream: handed}
+        part = store.transact(lambda tx, after=after: tx.next_batch(after, 100_000))
+        if part is None:
+            return rows
+        handed = part.first + len(part.bodies) - 1
+        for body in part.bodies:
+            record = cbor2.loads(body)
+            rows += [(record["meter"], record["profile"], at) for at, *_ in record["rows"]]
+
+
+def slots(*numbers):
+    return [DAY + 900 * n for n in numbers]
+
+
+def test_what_is_described_is_known(store):
+    assert known(store) is None
+    describe(store)
+    assert known(store) == ProfileState(900, DAY, (), (), LAYOUT)
+    describe(store, since_s=DAY + 90_000)
+    assert known(store).since_s == DAY, "since is kept from the first time"
+    wider = (*LAYOUT, Column(3, LogicalName.of("1.0.2.29.0.255"), 2, -1, 30))
+    describe(store, layout=wider)
+    assert known(store).layout == wider
+
+
+def test_rows_come_in_once_and_the_record_holds_only_the_new_ones(store):
+    describe(store)
+    assert admit(store, slots(0, 1, 2)) == slots(0, 1, 2)
+    assert admit(store, slots(0, 1, 2)) == []
+    assert admit(store, slots(4, 1, 3, 3)) == slots(4, 3)
+    assert delivered(store) == [(SERIAL, str(LOAD), at) for at in slots(0, 1, 2, 4, 3)]
+    assert store.transact(lambda tx: tx.cursors())[Stream.PROFILE] == (0, 2), "no record without a new row"
+    assert known(store).held == ((DAY, DAY + 3600),)
+
+
+def test_of_two_rows_with_one_time_the_first_is_kept(store):
+    describe(store)
+    twice = ProfileReading(SERIAL, LOAD, LAYOUT, (row(DAY, 1), row(DAY, 2)), reading([]).read_at, ClockState.TRUSTED)
+    assert [r.values for r in store.transact(lambda tx: tx.admit(twice)).rows] == [(1,)]
+
+
+def test_meters_and_profiles_do_not_mix(store):
+    assert admit(store, [DAY]) == admit(store, [DAY], serial="GXT2") == admit(store, [DAY], profile=obis.DAILY_LOAD)
+    assert admit(store, [DAY], serial="0GXT1") == [DAY]
+
+
+def test_billing_rows_have_their_own_stream(store):
+    assert admit(store, [DAY + 17, DAY + 86_417], profile=BILLING) == [DAY + 17, DAY + 86_417]
+    assert admit(store, [DAY + 17, DAY + 86_417], profile=BILLING) == []
+    assert [at for _, _, at in delivered(store, Stream.BILLING)] == [DAY + 17, DAY + 86_417]
+    assert delivered(store) == []
+
+
+def test_the_ledger_and_the_record_stand_or_fall_together(store):
+    describe(store)
+
+    def broken(tx):
+        tx.admit(reading(slots(0, 1)))
+        raise LookupError
+
+    with pytest.raises(LookupError):
+        store.transact(broken)
+    assert known(store).held == () and delivered(store) == []
+    assert admit(store, slots(0, 1)) == slots(0, 1)
+
+
+def test_rows_before_the_description_are_held_after_it(store):
+    assert admit(store, [*slots(0, 1), DAY + 17]) == [*slots(0, 1), DAY + 17]
+    assert known(store) is None
+    describe(store)
+    assert admit(store, [*slots(0, 1, 2), DAY + 17]) == slots(2)
+    assert known(store).held == ((DAY, DAY + 1800),)
+
+
+def test_rows_off_the_grid_are_let_in_once_and_fill_no_interval(store):
+    describe(store)
+    assert admit(store, [DAY, DAY + 900, DAY + 1001]) == [DAY, DAY + 900, DAY + 1001]
+    assert admit(store, [DAY + 1001, DAY + 1002]) == [DAY + 1002]
+    assert known(store).held == ((DAY, DAY + 900),)
+    assert gaps.missing(known(store), DAY + 1800) == ((DAY + 1800, DAY + 1800),)
+
+
+def test_since_is_moved_up_to_the_grid_that_the_rows_show(store):
+    describe(store, since_s=DAY - 33)
+    assert known(store).since_s == DAY - 33
+    admit(store, slots(1))
+    assert known(store).since_s == DAY
+    assert gaps.missing(known(store), DAY + 1800) == ((DAY, DAY), (DAY + 1800, DAY + 1800))
+
+
+def test_the_day_of_a_daily_profile_begins_at_the_meters_midnight(store):
+    describe(store, period_s=86_400, since_s=DAY - 200_000, profile=obis.DAILY_LOAD)
+    admit(store, [DAY, DAY + 86_400], profile=obis.DAILY_LOAD)
+    state = known(store, obis.DAILY_LOAD)
+    assert (state.since_s, state.held) == (DAY - 2 * 86_400, ((DAY, DAY + 86_400),))
+
+
+def test_absent_intervals_are_not_missing_and_a_late_row_still_comes_in(store):
+    describe(store)
+    admit(store, slots(0, 5))
+    note(store, *slots(0, 4))
+    assert known(store).absent == ((*slots(1, 4), "meter off"),), "held ones inside stay held"
+    assert gaps.missing(known(store), DAY + 4500) == ()
+    assert admit(store, slots(2)) == slots(2)
+    assert known(store).absent == ((*slots(1, 1), "meter off"), (*slots(3, 4), "meter off"))
+    note(store, *slots(4, 7), reason="overwritten")
+    assert known(store).absent == (
+        (*slots(1, 1), "meter off"),
+        (*slots(3, 3), "meter off"),
+        (*slots(4, 4), "overwritten"),
+        (*slots(6, 7), "overwritten"),
+    )
+    note(store, *slots(3, 3), reason="overwritten")
+    assert known(store).absent[1:] == ((*slots(3, 4), "overwritten"), (*slots(6, 7), "overwritten"))
+
+
+@pytest.mark.parametrize("span", [(DAY + 1, DAY + 899), (DAY + 900, DAY)], ids=["between two", "backwards"])
+def test_nothing_absent_in_an_empty_range(store, span):
+    describe(store)
+    note(store, *span)
+    assert known(store).absent == ()
+
+
+def test_absence_is_forgotten_where_nothing_is_known(store):
+    note(store, DAY, DAY)
+    assert known(store) is None
+    describe(store, period_s=0)
+    note(store, DAY, DAY)
+    assert known(store).absent == ()
+
+
+@pytest.mark.parametrize("period_s", [300, 1800, 3600, 700])
+def test_after_another_period_no_row_comes_twice(path, period_s):
+    old = slots(0, 1, 2, 3, 8, 9)
+    with running(path) as it:
+        describe(it.store)
+        admit(it.store, [*old, DAY + 1001])
+        note(it.store, *slots(4, 7))
+        describe(it.store, period_s=period_s)
+    new = [DAY + period_s * n for n in range(40, 60)]
+    with running(path) as it:
+        assert admit(it.store, [*old, DAY + 1001, *new]) == new
+        state = known(it.store)
+        assert state.period_s == period_s
+        grid = set(gaps.expected(state.since_s, new[-1], period_s))
+        held = {at for span in state.held for at in gaps.expected(*span, period_s)}
+        assert held == grid.intersection([*old, DAY + 1001, *new])
+        assert all(reason in {"meter off", Absence.OTHER_PERIOD.value} for _, _, reason in state.absent)
+        named = {at for first, last, _ in state.absent for at in gaps.expected(first, last, period_s)}
+        assert not named & held and named <= grid
+        left = {at for span in gaps.missing(state, new[-1]) for at in gaps.expected(*span, period_s)}
+        assert left == {
+            at for at in grid - held if at > DAY + 8100 or DAY + 6300 < at < DAY + 7200 or 2700 < at - DAY < 3600
+        }
+        describe(it.store)
+        assert admit(it.store, [*old, *new]) == []
+
+
+def test_a_poll_moves_the_end_of_one_span(store):
+    describe(store)
+    for n in range(50):
+        admit(store, slots(n))
+    assert known(store).held == ((DAY, DAY + 49 * 900),)
+
+
+def test_a_reading_too_large_for_a_frame_becomes_several_records(store):
+    describe(store)
+    rows = tuple(row(DAY + 900 * n, b"x" * 100) for n in range(2976))
+    month = ProfileReading(SERIAL, LOAD, LAYOUT, rows, reading([]).read_at, ClockState.TRUSTED)
+    assert len(store.transact(lambda tx: tx.admit(month)).rows) == 2976
+    assert [at for _, _, at in delivered(store)] == [r.captured_at.epoch_s for r in rows]
+    part = store.transact(lambda tx: tx.next_batch({}, 10**6))
+    assert len(part.bodies) > 1 and max(map(len, part.bodies)) <= MAX_RECORD_BYTES
+
+
+times = st.one_of(st.integers(0, 60).map(lambda n: DAY + 900 * n), st.integers(DAY, DAY + 54_000))
+chunk = st.lists(times, max_size=15)
+step = st.one_of(
+    chunk,
+    st.sampled_from(["restart", "describe", "fail"]),
+    st.tuples(st.integers(0, 60), st.integers(0, 10)).map(lambda ab: (ab[0], ab[0] + ab[1])),
+)
+
+
+@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.lists(step, max_size=14))
+def test_every_row_reaches_the_stream_exactly_once(tmp_path_factory, steps):
+    path = tmp_path_factory.mktemp("ledger") / "dcu.db"
+    let_in, current = [], running(path)
+    it = current.__enter__()
+    try:
+        for what in steps:
+            if what == "restart":
+                current.__exit__(None, None, None)
+                current = running(path)
+                it = current.__enter__()
+            elif what == "describe":
+                describe(it.store)
+            elif what == "fail":
+                with pytest.raises(ZeroDivisionError):
+                    it.store.transact(lambda tx: (tx.admit(reading([DAY, DAY + 7])), 1 // 0))
+            elif isinstance(what, tuple):
+                note(it.store, *slots(*what))
+            else:
+                expected = [at for at in dict.fromkeys(what) if at not in let_in]
+                assert admit(it.store, what) == expected
+                let_in += expected
+        assert [at for _, _, at in delivered(it.store)] == let_in
+        state = known(it.store)
+        if state is not None and state.held:
+            held = {at for span in state.held for at in gaps.expected(*span, 900)}
+            assert held == {at for at in let_in if (at - DAY) % 900 == (state.since_s - DAY) % 900}
+            named = [at for first, last, _ in state.absent for at in gaps.expected(first, last, 900)]
+            assert len(named) == len(set(named)) and not held.intersection(named)
+    finally:
+        current.__exit__(None, None, None)
