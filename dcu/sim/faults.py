@@ -1,0 +1,32 @@
+"""Faults of one virtual meter, switched while it runs by plain assignment."""
+
+from dataclasses import dataclass
+
+
+@dataclass(slots=True)
+class Faults:
+    """All off by default.
+
+    Attributes:
+        silent: answers nothing at all.
+        serial: says this serial instead of its own.
+        bad_tag: one bit of the GCM tag of each ciphered answer is wrong.
+        lower_counter: ciphered answers carry an invocation counter that was used before.
+        clear_answer: answers in clear inside a ciphered association.
+        lose_action_reply: so many answers to relay ACTIONs are lost after the relay has acted.
+        silent_after_action: the meter falls silent once a relay ACTION is done (sets `silent`).
+        relay_sticks: the relay does not move whatever it is told; the control state changes all the same.
+        answer_as: answers bear the HDLC address of this physical device instead of its own.
+        delay_s: added to the turnaround time of each answer.
+    """
+
+    silent: bool = False
+    serial: str | None = None
+    bad_tag: bool = False
+    lower_counter: bool = False
+    clear_answer: bool = False
+    lose_action_reply: int = 0
+    silent_after_action: bool = False
+    relay_sticks: bool = False
+    answer_as: int | None = None
+    delay_s: float = 0.0

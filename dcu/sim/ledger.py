@@ -1,0 +1,68 @@
+"""What a virtual meter truly captured and did, written at that moment: the truth that tests count against.
+
+One JSON object a line: `{"kind":"row","profile","captured_at","values"}`, `{"kind":"relay","method","at"}`,
+`{"kind":"set","ln","attr","value_hex","at"}`. It is also the meter's non-volatile memory: a meter that starts on its
+old ledger finds its rows again, and misses those of the time in which it was off.
+"""
+
+import json
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+Entry = dict[str, Any]
+
+
+class Ledger:
+    """Appends entries, each flushed before the next thing happens; in memory where no directory is given.
+
+    Args:
+        directory: where `<serial>.jsonl` lives; made if it is not there.
+        serial: whose it is.
+    """
+
+    def __init__(self, directory: Path | None, serial: str) -> None:
+        self._memory: list[Entry] = []
+        self._path = directory / f"{serial}.jsonl" if directory else None
+        self._file = None
+        if self._path:
+            self._path.parent.mkdir(parents=True, exist_ok=True)
+            torn = self._path.exists() and self._path.read_bytes()[-1:] not in {b"", b"\n"}
+            self._file = self._path.open("a", encoding="utf-8")
+            if torn:
+                self._file.write("\n")
+
+    def append(self, entry: Entry) -> None:
+        """Write one entry."""
+        if self._file is None:
+            self._memory.append(entry)
+            return
+        self._file.write(json.dumps(entry, separators=(",", ":")) + "\n")
+        self._file.flush()
+
+    def entries(self) -> list[Entry]:
+        """All of them, oldest first."""
+        return read_ledger(self._path) if self._path else list(self._memory)
+
+    def close(self) -> None:
+        """Close the file."""
+        if self._file is not None:
+            self._file.close()
+
+    def __enter__(self) -> "Ledger":
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, fault: BaseException | None, at: TracebackType | None) -> None:
+        self.close()
+
+
+def read_ledger(path: Path) -> list[Entry]:
+    """Entries of a ledger file; a line torn by a killed writer is left out."""
+    found = []
+    with path.open(encoding="utf-8") as lines:
+        for line in lines:
+            try:
+                found.append(json.loads(line))
+            except json.JSONDecodeError:
+                continue
+    return found
