@@ -140,20 +140,22 @@ def connect(path: Path, *, dcu: str, page_limit: int | None = None) -> tuple[Dat
 
 
 def _make(path: Path) -> None:
-    """The empty file, 0600 from its first moment, and its name durable; an existing one is made 0600."""
-    created = not path.exists()
-    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    """The empty file, 0600 from its first moment, and its name durable; an existing one is made 0600.
+
+    An existing file is not opened here: closing any descriptor of it would drop the locks that this process has on it
+    (POSIX fcntl), and nobody would notice. Nothing else in the process may open it either.
+    """
     try:
-        os.fchmod(descriptor, 0o600)
+        os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
+    except FileExistsError:
+        path.chmod(0o600)
+        return
+    log.info("%s: new store", path)
+    folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(folder)
     finally:
-        os.close(descriptor)
-    if created:
-        log.info("%s: new store", path)
-        folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
-        try:
-            os.fsync(folder)
-        finally:
-            os.close(folder)
+        os.close(folder)
 
 
 def _prepare(connection: sqlite3.Connection, path: Path, page_limit: int | None) -> None:

@@ -1,0 +1,57 @@
+"""Invocation counters: never one twice."""
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from running_store import running
+
+from dcu.errors import CounterExhausted, StoreFault
+from dcu.store import Counters
+
+LIMIT = 2**32
+
+
+def test_reservations_follow_each_other(store):
+    counters = Counters(store)
+    assert counters.reserve("GXT1", 32, 0, 10) == range(10)
+    assert counters.reserve("GXT1", 32, 0, 10) == range(10, 20)
+    assert counters.reserve("GXT1", 32, 500, 10) == range(500, 510)
+    assert counters.reserve("GXT1", 32, 3, 1) == range(510, 511)
+    assert counters.reserve("GXT1", 48, 0, 1) == range(1), "each client has its own"
+    assert counters.reserve("GXT2", 32, 0, 1) == range(1)
+
+
+def test_the_last_counter_can_be_used_and_none_beyond_it(store):
+    counters = Counters(store)
+    with pytest.raises(CounterExhausted, match="GXT1: client 32 has 0 "):
+        counters.reserve("GXT1", 32, LIMIT, 1)
+    with pytest.raises(CounterExhausted, match="has 2 invocation counters left, 3 are needed"):
+        counters.reserve("GXT1", 32, LIMIT - 2, 3)
+    assert counters.reserve("GXT1", 32, LIMIT - 1, 1) == range(LIMIT - 1, LIMIT)
+    with pytest.raises(CounterExhausted):
+        counters.reserve("GXT1", 32, 0, 1)
+
+
+@pytest.mark.parametrize(("at_least", "count"), [(0, 0), (0, -1), (-1, 1)])
+def test_a_reservation_of_nothing_is_our_bug(store, at_least, count):
+    with pytest.raises(ValueError, match="counters from"):
+        Counters(store).reserve("GXT1", 32, at_least, count)
+
+
+def test_nothing_is_reserved_when_the_store_is_gone(path):
+    with running(path) as it:
+        counters = Counters(it.store)
+    with pytest.raises(StoreFault, match="closed"):
+        counters.reserve("GXT1", 32, 0, 1)
+
+
+@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.lists(st.lists(st.tuples(st.integers(0, 400), st.integers(1, 50)), max_size=6), max_size=4))
+def test_no_counter_comes_twice_over_restarts(tmp_path_factory, runs):
+    path, highest = tmp_path_factory.mktemp("counters") / "dcu.db", -1
+    for asked in runs:
+        with running(path) as it:
+            for at_least, count in asked:
+                got = Counters(it.store).reserve("GXT1", 32, at_least, count)
+                assert len(got) == count and got[0] >= at_least and got[0] > highest
+                highest = got[-1]
