@@ -17,8 +17,8 @@ from dcu.headend.receipts import digest_of, verify_receipt
 from dcu.headend.signing import command_claims, draft, policy_claims, sign, told
 from dcu.relay.canonical import parse
 from dcu.relay.envelope import COMMAND, MAX_OCTETS, POLICY, open_envelope
-from dcu.relay.key import Role
-from dcu.relay.receipts import FileSigner
+from dcu.relay.key import FileSigner
+from dcu.relay.public_key import Role
 from dcu.relay.trust import TrustStore
 
 F = TypeVar("F", bound=Callable[..., None])

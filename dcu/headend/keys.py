@@ -17,8 +17,8 @@ from dcu.command import CommandRefused, Refusal
 from dcu.errors import ConfigFault, OperatorFault
 from dcu.relay.canonical import from_base64url, parse
 from dcu.relay.envelope import IDENTIFIER
-from dcu.relay.key import PublicKey, Role, coordinate, public_key
-from dcu.relay.receipts import FileSigner
+from dcu.relay.key import FileSigner
+from dcu.relay.public_key import PublicKey, Role, coordinate, public_key
 from dcu.relay.trust import TrustStore
 
 PEM: Final = ".pem"

@@ -8,7 +8,7 @@ from typing import Any
 from dcu.command import CommandRefused, Refusal
 from dcu.relay.canonical import Json, from_base64url, to_base64url
 from dcu.relay.envelope import RECEIPT, open_envelope, payload_of
-from dcu.relay.key import PublicKey
+from dcu.relay.public_key import PublicKey
 
 _TEXTS = ("dcu", "jid", "iss", "cmd_id", "digest", "kind", "op", "meter", "state", "clock", "chain")
 

@@ -17,8 +17,8 @@ from typing import Final
 from dcu.command import CommandRefused, Operation, Refusal, Why
 from dcu.reading import ClockState
 from dcu.relay.case import Case
-from dcu.relay.key import Role
 from dcu.relay.policy import SKEW_S
+from dcu.relay.public_key import Role
 from dcu.relay.schema import UNBUILT
 
 LONGEST_LIFE_S: Final = 4 * 3600

@@ -20,7 +20,7 @@ from typing import Any, Final, Protocol
 
 from dcu.command import CommandRefused, Refusal
 from dcu.relay.canonical import Json, canonical, from_base64url, parse_canonical, to_base64url
-from dcu.relay.key import ORDER, PublicKey
+from dcu.relay.public_key import ORDER, PublicKey
 
 COMMAND: Final = "dcu-cmd+jws"
 POLICY: Final = "dcu-policy+jws"

@@ -1,95 +1,73 @@
-"""Public keys that may sign, as values: P-256 points with a name, roles, a person and dates. Pure.
+"""A private key in a file of its owner: what signs where no hardware module does. Never printed, never logged."""
 
-Source: reference/command-authority.md 0 item 1 (ES256 only), 3 (pitfalls), 8 (checks 7 and 8).
-"""
+import os
+import stat
+from pathlib import Path
 
-import hashlib
-from dataclasses import dataclass, field
-from enum import Enum
-from typing import Final
-
-from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.hazmat.primitives.asymmetric.utils import Prehashed, encode_dss_signature
+from cryptography.hazmat.primitives.asymmetric.utils import Prehashed, decode_dss_signature
 from cryptography.hazmat.primitives.hashes import SHA256
+from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
-from dcu.relay.canonical import canonical, to_base64url
-
-ORDER: Final = 0xFFFFFFFF00000000FFFFFFFFFFFFFFFFBCE6FAADA7179E84F3B9CAC2FC632551
-"""Order n of the group of P-256 (SEC 2, 2.4.2)."""
-
-_PREHASHED: Final = ec.ECDSA(Prehashed(SHA256()))
+from dcu.errors import ConfigFault
+from dcu.relay.canonical import to_base64url
+from dcu.relay.public_key import thumbprint
 
 
-class Role(Enum):
-    """What a key may do; a key may have several."""
-
-    REQUEST = "request"  # asks for an operation
-    APPROVE = "approve"  # agrees to another's request
-    POLICY = "policy"  # signs policies
-    RECEIPT = "receipt"  # a box's own key: signs receipts, commands nothing
+def load_signer(path: Path) -> "FileSigner":
+    """The box's receipt key. Raises ConfigFault as `FileSigner.load`."""
+    return FileSigner.load(path)
 
 
-@dataclass(frozen=True, slots=True)
-class PublicKey:
-    """One P-256 public key and who it belongs to. Constructed by `public_key`, which validates the point.
+class FileSigner:
+    """A private key in a PEM file: the box's receipt key, or a head-end person's where no HSM is at hand.
 
-    Attributes:
-        kid: its name in protected headers.
-        x, y: coordinates.
-        roles: what it may do.
-        person: who holds it; two keys of one person are one voice.
-        nbf, exp: from when and until when it may sign, UTC seconds.
-        revoked: it may sign nothing any more.
-        thumbprint: RFC 7638 SHA-256 of the key itself, whatever its name.
+    Args:
+        kid: its name; of a box's key by default derived from the key itself.
     """
 
-    kid: str
-    x: int
-    y: int
-    roles: frozenset[Role]
-    person: str
-    nbf: int
-    exp: int
-    revoked: bool
-    thumbprint: bytes
-    _point: ec.EllipticCurvePublicKey = field(repr=False, compare=False)
+    def __init__(self, key: ec.EllipticCurvePrivateKey, kid: str = "") -> None:
+        self._key = key
+        point = key.public_key().public_numbers()
+        self.x, self.y = point.x, point.y
+        self._kid = kid or box_kid(point.x, point.y)
 
-    def verifies(self, signing_input: bytes, r: int, s: int) -> bool:
-        """Whether (r, s) is this key's ECDSA signature over SHA-256 of `signing_input`."""
-        digest = hashlib.sha256(signing_input).digest()
+    @classmethod
+    def load(cls, path: Path, kid: str = "") -> "FileSigner":
+        """From a PEM file that only its owner can read.
+
+        Raises:
+            ConfigFault: it is missing, readable by others, or no P-256 private key; with the cure.
+        """
         try:
-            self._point.verify(encode_dss_signature(r, s), digest, _PREHASHED)
-        except InvalidSignature:
-            return False
-        return True
+            descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        except OSError as fault:
+            raise ConfigFault(
+                f"cannot be read: {fault.strerror}", place=str(path), cure="make it with `dcu headend keys`"
+            ) from fault
+        with os.fdopen(descriptor, "rb") as file:
+            mode = stat.S_IMODE(os.fstat(file.fileno()).st_mode)
+            if mode & 0o077:
+                raise ConfigFault(f"others may read this key (mode {mode:04o})", place=str(path), cure="chmod 600 it")
+            pem = file.read(65536)
+        try:
+            key = load_pem_private_key(pem, password=None)
+        except (ValueError, TypeError):  # the library's words could quote the key
+            raise ConfigFault("not an unencrypted PEM private key", place=str(path), cure="make it anew") from None
+        if not isinstance(key, ec.EllipticCurvePrivateKey) or not isinstance(key.curve, ec.SECP256R1):
+            raise ConfigFault("not a P-256 key", place=str(path), cure="make it with `dcu headend keys`")
+        return cls(key, kid)
+
+    @property
+    def kid(self) -> str:
+        """Name of the key."""
+        return self._kid
+
+    def sign_digest(self, digest: bytes) -> tuple[int, int]:
+        """ECDSA (r, s) over a SHA-256 digest."""
+        return decode_dss_signature(self._key.sign(digest, ec.ECDSA(Prehashed(SHA256()))))
 
 
-def public_key(
-    kid: str,
-    x: int,
-    y: int,
-    *,
-    roles: frozenset[Role] = frozenset(),
-    person: str = "",
-    nbf: int = 0,
-    exp: int = 2**53,
-    revoked: bool = False,
-) -> PublicKey:
-    """A key whose point lies on P-256.
-
-    Raises:
-        ValueError: it does not.
-    """
-    point = ec.EllipticCurvePublicNumbers(x, y, ec.SECP256R1()).public_key()
-    return PublicKey(kid, x, y, roles, person, nbf, exp, revoked, thumbprint(x, y), point)
-
-
-def thumbprint(x: int, y: int) -> bytes:
-    """RFC 7638 thumbprint (SHA-256) of the P-256 point."""
-    return hashlib.sha256(canonical({"crv": "P-256", "kty": "EC", "x": coordinate(x), "y": coordinate(y)})).digest()
-
-
-def coordinate(value: int) -> str:
-    """A coordinate as JWK spells it: 32 octets in base64url (RFC 7518 6.2.1.2)."""
-    return to_base64url(value.to_bytes(32, "big"))
+def box_kid(x: int, y: int) -> str:
+    """Name of a box's receipt key: `box-` and 22 characters of its thumbprint."""
+    return "box-" + to_base64url(thumbprint(x, y))[:22]

@@ -19,7 +19,7 @@ from typing import Final
 from dcu.command import CommandRefused, Refusal
 from dcu.relay.canonical import Json
 from dcu.relay.envelope import IDENTIFIER, POLICY, Opened, open_envelope
-from dcu.relay.key import PublicKey, Role
+from dcu.relay.public_key import PublicKey, Role
 
 SKEW_S: Final = 60
 """How far another's clock may be ahead of ours."""

@@ -8,24 +8,14 @@
 can prove that the journal was not rewritten. Source: reference/command-authority.md 5 (audit), 8 (step 28).
 """
 
-import os
-import stat
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, Final
 
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.hazmat.primitives.asymmetric.utils import Prehashed, decode_dss_signature
-from cryptography.hazmat.primitives.hashes import SHA256
-from cryptography.hazmat.primitives.serialization import load_pem_private_key
-
 from dcu.command import ControlState, OutputState, Refusal
-from dcu.errors import ConfigFault
 from dcu.reading import ClockState
 from dcu.relay.canonical import to_base64url
 from dcu.relay.envelope import RECEIPT, Signer, seal
-from dcu.relay.key import thumbprint
 
 UNPROVEN: Final = "unproven"
 """Cause of a state that matched after a crash: nobody saw who brought it about."""
@@ -129,60 +119,6 @@ def seal_receipt(
         "chain": to_base64url(chain),
     }
     return seal(claims, RECEIPT, [signer])
-
-
-class FileSigner:
-    """A private key in a PEM file: the box's receipt key, or a head-end person's where no HSM is at hand.
-
-    Args:
-        kid: its name; of a box's key by default derived from the key itself.
-    """
-
-    def __init__(self, key: ec.EllipticCurvePrivateKey, kid: str = "") -> None:
-        self._key = key
-        point = key.public_key().public_numbers()
-        self.x, self.y = point.x, point.y
-        self._kid = kid or box_kid(point.x, point.y)
-
-    @classmethod
-    def load(cls, path: Path, kid: str = "") -> "FileSigner":
-        """From a PEM file that only its owner can read.
-
-        Raises:
-            ConfigFault: it is missing, readable by others, or no P-256 private key; with the cure.
-        """
-        try:
-            descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-        except OSError as fault:
-            raise ConfigFault(
-                f"cannot be read: {fault.strerror}", place=str(path), cure="make it with `dcu headend keys`"
-            ) from fault
-        with os.fdopen(descriptor, "rb") as file:
-            mode = stat.S_IMODE(os.fstat(file.fileno()).st_mode)
-            if mode & 0o077:
-                raise ConfigFault(f"others may read this key (mode {mode:04o})", place=str(path), cure="chmod 600 it")
-            pem = file.read(65536)
-        try:
-            key = load_pem_private_key(pem, password=None)
-        except (ValueError, TypeError):  # the library's words could quote the key
-            raise ConfigFault("not an unencrypted PEM private key", place=str(path), cure="make it anew") from None
-        if not isinstance(key, ec.EllipticCurvePrivateKey) or not isinstance(key.curve, ec.SECP256R1):
-            raise ConfigFault("not a P-256 key", place=str(path), cure="make it with `dcu headend keys`")
-        return cls(key, kid)
-
-    @property
-    def kid(self) -> str:
-        """Name of the key."""
-        return self._kid
-
-    def sign_digest(self, digest: bytes) -> tuple[int, int]:
-        """ECDSA (r, s) over a SHA-256 digest."""
-        return decode_dss_signature(self._key.sign(digest, ec.ECDSA(Prehashed(SHA256()))))
-
-
-def box_kid(x: int, y: int) -> str:
-    """Name of a box's receipt key: `box-` and 22 characters of its thumbprint."""
-    return "box-" + to_base64url(thumbprint(x, y))[:22]
 
 
 def _plain(text: str) -> str:

@@ -18,7 +18,7 @@ from dcu.command import CommandRefused, Refusal
 from dcu.errors import ConfigFault
 from dcu.relay.canonical import Json, from_base64url, parse
 from dcu.relay.envelope import IDENTIFIER
-from dcu.relay.key import PublicKey, Role, public_key
+from dcu.relay.public_key import PublicKey, Role, public_key
 
 _MEMBERS: Final = {"kid", "x", "y", "roles", "person", "nbf", "exp", "revoked"}
 _ROLES: Final = {role.value: role for role in Role if role is not Role.RECEIPT}
