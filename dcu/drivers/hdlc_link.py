@@ -181,12 +181,10 @@ class HdlcLink:
         raise self._loss(once=once)
 
     def _without_llc(self, octets: bytes) -> bytes:
-        """The APDU behind the LLC header. An HPL meter was seen to send its first octet twice."""
-        if octets[:2] == b"\xe6\xe6":
-            octets = octets[1:]
-        if octets[:3] != hdlc.LLC_RESPONSE and octets[:3] != hdlc.LLC_COMMAND:
+        """The APDU behind the LLC header; some meters put that header twice."""
+        if octets[:3] != hdlc.LLC_RESPONSE:
             raise ReplyMalformed("an answer without its LLC header", place=self._place)
-        return octets[3:]
+        return octets[3:].removeprefix(hdlc.LLC_RESPONSE)
 
     def _tries(self, *, once: bool) -> int:
         return 1 if once else self._timing.tries
