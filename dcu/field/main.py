@@ -23,7 +23,7 @@ from dcu.mailbox import Bell, Stop
 from dcu.meter import Meter
 from dcu.ports import ByteLink, Clock
 from dcu.relay.desk import RelayDesk
-from dcu.relay.key import load_signer
+from dcu.relay.key import FileSigner
 from dcu.relay.trust import TrustStore
 from dcu.store import Counters, SqliteStore
 from dcu.supervisor import Pulse, Supervisor, Unit
@@ -66,8 +66,9 @@ def run_field(config: Config) -> int:
 
 def build(config: Config, clock: Clock) -> Box:
     """Open everything and start nothing."""
-    stop, last_stop, bell = Stop(), Stop(), Bell()
-    trust, signer = TrustStore.load(config.trust.keys), load_signer(config.trust.signing_key)
+    stop, last_stop = Stop(), Stop()
+    bell = Bell(stop)
+    trust, signer = TrustStore.load(config.trust.keys), FileSigner.load(config.trust.signing_key)
     pulses: dict[str, Pulse] = {}
 
     def pulse(name: str, limit_s: float = PULSE_S) -> Pulse:
@@ -84,7 +85,7 @@ def build(config: Config, clock: Clock) -> Box:
         on_append=bell.ring,
     )
     announcer = Announcer(store, clock)
-    status = Status(config, store, clock)
+    status = Status(config, store, clock, announcer)
     units = [Unit("store", store.run, pulse("store"), ends_last=True)]
     for bus in config.buses:
         worker, plan = _bus(config, bus, store, clock, announcer, status, stop, pulse(f"bus-{bus.name}", BUS_PULSE_S))
@@ -144,11 +145,10 @@ def _bus(
     plan = BusPlan(config.meters_on(bus.name), store, clock, announcer, config.dcu.timezone, config.poll)
 
     def on_state(fault: BusFault | None) -> None:
-        known = bus.name in status.bus_condition
         status.bus_condition[bus.name] = str(fault) if fault else "ok"
         if fault:
             announcer.alarm(AlarmKind.BUS_DOWN, str(fault), bus=bus.name)
-        elif known:
+        else:
             announcer.alarm(AlarmKind.BUS_RETURNED, "the line is open again", bus=bus.name)
 
     worker = BusWorker(

@@ -7,18 +7,21 @@ from dcu import __version__, gaps
 from dcu.config import Config
 from dcu.drivers.bus import BusWorker
 from dcu.errors import OperatorFault
+from dcu.event import AlarmKind
+from dcu.field.announce import Announcer
 from dcu.field.plan import BusPlan
 from dcu.field.readout import Readout
 from dcu.meter import Meter
+from dcu.obis import LogicalName
 from dcu.ports import Bus, Clock, ProfileState, Store
 from dcu.reading import from_epoch
-from dcu.wire.verbs import Link
+from dcu.wire.verbs import Link, Noted
 
 
 class Status:
     """Answers questions; each room tells it its own news."""
 
-    def __init__(self, config: Config, store: Store, clock: Clock) -> None:
+    def __init__(self, config: Config, store: Store, clock: Clock, announcer: Announcer) -> None:
         self._config = config
         self._store = store
         self._clock = clock
@@ -26,17 +29,25 @@ class Status:
         self._meters: dict[str, Meter] = {}
         self.buses: dict[str, Bus] = {}
         self.bus_condition: dict[str, str] = {}
+        self._announcer = announcer
         self._uplink = "not heard of yet"
+        self._noted: tuple[Noted, str] | None = None
 
     def add_bus(self, worker: BusWorker, plan: BusPlan, meters: Mapping[str, Meter]) -> None:
         """One more bus with its meters."""
         self.buses[worker.name] = worker
+        self.bus_condition[worker.name] = "ok"
         self._plans.append(plan)
         self._meters.update(meters)
 
     def note_link(self, link: Link) -> None:
-        """What uplink says of its connection."""
-        self._uplink = f"{link.state.value}: {link.text}" if link.text else link.state.value
+        """What uplink says of its connection; a trouble is alarmed when it is new."""
+        if (link.noted, link.text) == self._noted:
+            return
+        self._noted = (link.noted, link.text)
+        self._uplink = f"{link.noted.value}: {link.text}" if link.text else link.noted.value
+        if link.noted is not Noted.CONNECTED:
+            self._announcer.alarm(AlarmKind.UPLINK_TROUBLE, self._uplink, code=link.code)
 
     def is_set_aside(self, serial: str) -> bool:
         """Whether another serial than the configured one answered there."""
@@ -79,14 +90,16 @@ class Status:
                 "bus": meter.bus,
                 "address": meter.address,
                 "area": meter.area,
-                "profiles": [
-                    self._profile(str(spec.logical_name), state)
-                    for spec in meter.model.profiles
-                    if (state := self._store.transact(lambda tx, m=meter, s=spec: tx.profile(m.serial, s.logical_name)))
-                ],
+                "profiles": [self._profile(str(name), state) for name, state in self._known(meter)],
             }
             for meter in self._meters.values()
         ]
+
+    def _known(self, meter: Meter) -> list[tuple[LogicalName, ProfileState]]:
+        """Profiles that have been described, with their state."""
+        names = [spec.logical_name for spec in meter.model.profiles]
+        states = self._store.transact(lambda tx: [tx.profile(meter.serial, name) for name in names])
+        return [(name, state) for name, state in zip(names, states, strict=True) if state is not None]
 
     def _profile(self, name: str, state: ProfileState) -> dict[str, Any]:
         until = from_epoch(state.held[-1][1]).astimezone(self._config.dcu.timezone).isoformat() if state.held else None

@@ -23,15 +23,32 @@ class SqliteStore:
     they do last is still committed.
     """
 
-    def __init__(self, opened: Database, epoch: str, *, stop: Stop, clock: Clock, beat: Callable[[], None]) -> None:
+    def __init__(
+        self,
+        opened: Database,
+        epoch: str,
+        *,
+        stop: Stop,
+        clock: Clock,
+        beat: Callable[[], None],
+        on_append: Callable[[], None],
+    ) -> None:
         self.epoch = epoch
         self._database = opened
         self._transaction = SqliteTransaction(opened, clock)
-        self._writer = Writer(opened, self._transaction, stop, beat)
+        self._writer = Writer(opened, self._transaction, stop, beat, on_append)
 
     @classmethod
     def open(
-        cls, path: Path, *, stop: Stop, clock: Clock, beat: Callable[[], None], dcu: str, page_limit: int | None = None
+        cls,
+        path: Path,
+        *,
+        stop: Stop,
+        clock: Clock,
+        beat: Callable[[], None],
+        dcu: str,
+        page_limit: int | None = None,
+        on_append: Callable[[], None] = lambda: None,
     ) -> "SqliteStore":
         """Open or make the file, migrate it, lock it.
 
@@ -41,6 +58,7 @@ class SqliteStore:
             clock: puts the time on records.
             beat: called at least once a second while `run` makes progress.
             dcu: id of the box.
+            on_append: called in the writer's thread after a commit that appended records; must not block.
             page_limit: most pages of 4 KiB; StoreFull beyond. None: as many as the disk holds.
 
         Raises:
@@ -48,7 +66,7 @@ class SqliteStore:
             StoreFull: no room even to open it.
         """
         opened, epoch = database.connect(Path(path), dcu=dcu, page_limit=page_limit)
-        return cls(opened, epoch, stop=stop, clock=clock, beat=beat)
+        return cls(opened, epoch, stop=stop, clock=clock, beat=beat, on_append=on_append)
 
     def run(self) -> None:
         """The writer's loop, in the calling thread, until `stop` is set and nothing waits.
@@ -64,15 +82,6 @@ class SqliteStore:
         if not self._writer.post(errand):
             raise StoreBusy(f"{CAPACITY} works wait already", place="store")
         return errand.wait(wait_s)
-
-    def wait_news(self, seen: int, timeout_s: float) -> int:
-        """Wait for records: returns a mark that changes with every commit that appended some.
-
-        Args:
-            seen: the mark of the last call; -1 returns the present one at once.
-            timeout_s: longest wait.
-        """
-        return self._writer.wait_news(seen, timeout_s)
 
     def close(self) -> None:
         """Let the file go, after `run` has ended. Idempotent."""

@@ -32,18 +32,23 @@ class Writer:
     """The loop and its mailbox."""
 
     def __init__(
-        self, database: Database, transaction: SqliteTransaction, stop: Stop, beat: Callable[[], None]
+        self,
+        database: Database,
+        transaction: SqliteTransaction,
+        stop: Stop,
+        beat: Callable[[], None],
+        on_append: Callable[[], None],
     ) -> None:
         self._database = database
         self._transaction = transaction
         self._stop = stop
         self._beat = beat
+        self._on_append = on_append
         self._mailbox: Mailbox[Errand[Any]] = Mailbox(stop, CAPACITY)
-        self._gate = threading.Condition()
+        self._gate = threading.Lock()
         self._closed = False
         self._full = False
-        self.committed = 0
-        """Records appended by committed turns, as far as those who wait for news need to know."""
+        self._appended = 0  # by committed turns
 
     def post(self, errand: Errand[Any]) -> bool:
         """Leave a work; False when too many wait.
@@ -55,12 +60,6 @@ class Writer:
             if self._closed:
                 raise StoreFault("the store is closed", place="store")
             return self._mailbox.post(errand)
-
-    def wait_news(self, seen: int, timeout_s: float) -> int:
-        """`committed` as soon as it is not `seen`, or after `timeout_s`, or at the end of the loop."""
-        with self._gate:
-            self._gate.wait_for(lambda: self.committed != seen or self._closed, timeout_s)
-            return self.committed
 
     def run(self) -> None:
         """Serve until the process stops and nothing waits any more.
@@ -91,9 +90,9 @@ class Writer:
                 errand.fail_unless_committed(StoreFault("the store failed before this work was committed"))
                 errand.settle()
         self._note_room(errands)
-        with self._gate:
-            self.committed = self._transaction.appended
-            self._gate.notify_all()
+        if self._transaction.appended > self._appended:
+            self._appended = self._transaction.appended
+            self._on_append()
 
     def _commit(self, errands: Sequence[Errand[Any]]) -> Sequence[Errand[Any]]:
         """One transaction with as many of the works as it can hold; those behind a lost transaction are left over."""
@@ -141,7 +140,7 @@ class Writer:
         full = any(isinstance(errand.fault, StoreFull) for errand in errands)
         if full and not self._full:
             log.warning("the store is full: nothing more is kept until there is room")
-        elif self._full and not full and self._transaction.appended > self.committed:
+        elif self._full and not full and self._transaction.appended > self._appended:
             log.warning("the store has room again")
         else:
             return
@@ -151,7 +150,6 @@ class Writer:
         """Nothing is taken any more; whoever still waits is told."""
         with self._gate:
             self._closed = True
-            self._gate.notify_all()
         while left := self._mailbox.drain(0, CAPACITY):
             for errand in left:
                 errand.fail(StoreFault("the store is closed", place="store"))
