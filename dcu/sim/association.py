@@ -26,6 +26,8 @@ CIPHERED_OVERHEAD: Final = 1 + 5 + 5 + security.TAG_OCTETS
 """Tag, length, security control with counter, GCM tag: what a block must leave free of the client's PDU size."""
 
 
+_KNOWN: Final = {acse.RLRQ, xdlms.GET, xdlms.SET, xdlms.ACTION, *xdlms.GLO_REQUEST}
+
 OpenService = Callable[[int, int, int], Service]
 
 
@@ -70,21 +72,17 @@ class Association:
         """Answer one APDU as it came off the link."""
         if not apdu:
             return None
+        take = {acse.AARQ: self._associate, acse.RLRQ: self._release}.get(apdu[0], self._serve)
         try:
-            if apdu[0] == acse.AARQ:
-                return self._associate(apdu)
-            if apdu[0] == acse.RLRQ:
-                return self._release(apdu)
-            return self._serve(apdu)
-        except (Malformed, Unsupported) as fault:
-            log.debug("client %d: %s", self._client, fault)
-            known = apdu[0] in {xdlms.GET, xdlms.SET, xdlms.ACTION, *xdlms.GLO_REQUEST} and isinstance(fault, Malformed)
-            return xdlms.exception(ServiceError.OTHER_REASON if known else ServiceError.SERVICE_NOT_SUPPORTED)
+            return take(apdu)
         except CounterStale as stale:
             return xdlms.exception(ServiceError.INVOCATION_COUNTER_ERROR, stale.last)
-        except Unsecured as fault:
+        except (Malformed, Unsupported, Unsecured) as fault:
             log.debug("client %d: %s", self._client, fault)
-            return xdlms.exception(ServiceError.DECIPHERING_ERROR)
+            if isinstance(fault, Unsecured):
+                return xdlms.exception(ServiceError.DECIPHERING_ERROR)
+            unknown = isinstance(fault, Unsupported) or apdu[0] not in _KNOWN
+            return xdlms.exception(ServiceError.SERVICE_NOT_SUPPORTED if unknown else ServiceError.OTHER_REASON)
 
     # ---- opening and closing ----------------------------------------------------------------------------------------
 

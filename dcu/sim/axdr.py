@@ -118,16 +118,20 @@ def encode(datum: Datum) -> bytes:
         return head + struct.pack(_FIXED[tag], value)
     if tag in {Tag.ARRAY, Tag.STRUCTURE}:
         return head + length(len(value)) + b"".join(map(encode, value))
+    return head + _encode_simple(tag, value)
+
+
+def _encode_simple(tag: Tag, value: Any) -> bytes:
     if tag is Tag.NULL:
-        return head
+        return b""
     if tag is Tag.BOOLEAN:
-        return head + (b"\xff" if value else b"\x00")
+        return b"\xff" if value else b"\x00"
     if tag in _DATED:
-        return head + bytes(value)
+        return bytes(value)
     if tag is Tag.BIT_STRING:
-        return head + length(len(value)) + _pack_bits(value)
+        return length(len(value)) + _pack_bits(value)
     body = value.encode(_TEXT[tag]) if tag in _TEXT else bytes(value)
-    return head + length(len(body)) + body
+    return length(len(body)) + body
 
 
 def _pack_bits(bits: str) -> bytes:

@@ -1,4 +1,4 @@
-"""HDLC frames, format type 3 (IEC 62056-46; Green Book 8.4): octets in, frames out, and back. No state but the buffer."""
+"""HDLC frames, format type 3 (IEC 62056-46; Green Book 8.4): octets in, frames out, and back."""
 
 import binascii
 from dataclasses import dataclass

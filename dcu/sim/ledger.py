@@ -8,7 +8,7 @@ old ledger finds its rows again, and misses those of the time in which it was of
 import json
 from pathlib import Path
 from types import TracebackType
-from typing import Any
+from typing import Any, Self
 
 Entry = dict[str, Any]
 
@@ -49,7 +49,7 @@ class Ledger:
         if self._file is not None:
             self._file.close()
 
-    def __enter__(self) -> "Ledger":
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, fault: BaseException | None, at: TracebackType | None) -> None:

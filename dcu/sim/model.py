@@ -214,7 +214,7 @@ def _instantaneous(src: Sources) -> tuple[list[Column], Callable[[], Row]]:
 
 
 def _scalers(name: str, captured: list[Column]) -> CosemObject:
-    """A scaler profile: attribute 3 of each scaled register, in the order of the columns; clock, times, data left out."""
+    """A scaler profile: attribute 3 of each scaled register, in the columns' order; no clock, no times, no data."""
     known = {logical_name(key): register for key, register in (REGISTERS | DEMANDS).items()}
     scaled = [column for column in captured if column.class_id in {3, 4} and column.attribute == 2]
     columns = [Column(column.class_id, column.name, 3, _whole) for column in scaled]

@@ -61,7 +61,7 @@ class PtyHub:
         os.close(self._master)
         os.close(self._slave)
         self._master = self._slave = -1
-        if self._link and self._link.is_symlink() and os.readlink(self._link) == self.path:
+        if self._link and self._link.is_symlink() and str(self._link.readlink()) == self.path:
             self._link.unlink()
 
     def fileno(self) -> int:

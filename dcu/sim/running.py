@@ -180,8 +180,10 @@ class PtyLine:
         for listener in self._listeners:
             listener.close()
         self._selector.close()
-        os.close(self._wake_in)
-        os.close(self._wake_out)
+        wake_in, wake_out = self._wake_in, self._wake_out
+        self._wake_in = self._wake_out = -1  # a late `stop` must not write to whoever gets the number next
+        os.close(wake_in)
+        os.close(wake_out)
         for meter in self.meters.values():
             meter.close()
 

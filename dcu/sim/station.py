@@ -110,6 +110,9 @@ class Station:
         if kind == hdlc.DISC:
             del self._links[frame.source]
             return [self._unnumbered(frame.source, hdlc.UA)]
+        return self._numbered(link, frame)
+
+    def _numbered(self, link: _Link, frame: Frame) -> list[Frame]:
         if frame.control & 1 == 0:
             return self._information(link, frame)
         if frame.control & 0x0F == 0x01:
