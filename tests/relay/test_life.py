@@ -1,0 +1,306 @@
+"""The life of a command against a meter, from the document to the receipt."""
+
+import contextlib
+
+import pytest
+
+from dcu.command import LIFE, OPEN, Event, Refusal, State, after
+from dcu.event import AlarmKind
+from dcu.reading import ClockState
+from dcu.record import Stream
+from tests.relay.world import APPROVE, FAR_METER, METER, REQUEST, World, box, trust
+
+
+@pytest.fixture
+def world():
+    with box() as world:
+        yield world
+
+
+def last(world):
+    return world.receipts()[-1]
+
+
+def test_a_signed_disconnect_opens_the_relay_once_and_is_receipted(world):
+    document = world.command()
+    assert world.put(document).status == "accepted"
+    assert world.wall[METER].acts == [1] and not world.wall[METER].connected
+    told = last(world)
+    assert (told.state, told.op, told.meter, told.code) == ("done", "disconnect", METER, "")
+    assert told.answers(document)
+    assert told.claims["readback"] == [{"output": "disconnected", "control": 0}] * 2
+    assert [r.state for r in world.receipts()] == ["accepted", "accepted", "done"]  # policy, command, its end
+    assert told.n == len(world.store.rows.journal)
+    assert [r.n for r in world.receipts()] == [1, 2, 4]  # 3 is DISPATCHED: journalled, not receipted
+
+
+def test_reconnect_needs_one_key_and_no_policy():
+    with box(policy=False) as world:
+        world.wall[METER].connected, world.wall[METER].control = False, 0
+        assert world.put(world.command("connect", signers=[APPROVE])).status == "accepted"
+        assert world.wall[METER].connected and last(world).state == "done"
+
+
+def test_a_message_is_displayed_and_read_back(world):
+    world.put(world.command("message", text="Recharge before Friday"))
+    assert world.wall[METER].text == b"Recharge before Friday"
+    assert last(world).state == "done" and last(world).claims["readback"] == [{"text": True}] * 2
+
+
+def test_a_general_notice_goes_everywhere_a_credit_message_only_where_prepaid_is_live(world):
+    assert world.put(world.command("message", FAR_METER)).code is Refusal.E_NOT_LIVE
+    assert world.wall[FAR_METER].acts == []
+    assert world.put(world.command("message", FAR_METER, why="request", area=...)).status == "accepted"
+    assert world.wall[FAR_METER].text == b"Balance low"
+
+
+def test_the_same_command_again_gets_its_old_receipt_once_a_minute_and_no_second_action(world):
+    document = world.command()
+    world.put(document)
+    receipts = list(world.store.rows.streams[Stream.RECEIPT])
+    for _ in range(5):
+        assert world.put(document).status == "duplicate"
+    assert world.store.rows.streams[Stream.RECEIPT] == receipts
+    world.clock.pass_s(60)
+    assert world.put(document).status == "duplicate"
+    assert world.put(document).status == "duplicate"
+    assert world.store.rows.streams[Stream.RECEIPT] == [*receipts, receipts[-1]]
+    assert world.wall[METER].acts == [1]
+
+
+def test_the_same_id_with_other_bytes_is_refused_and_alarmed(world):
+    world.put(world.command(cmd_id="c-x"))
+    assert world.put(world.command(cmd_id="c-x")).code is Refusal.E_ID_REUSE
+    assert world.alarms[-1].facts["code"] == "E_ID_REUSE"
+    assert world.states()["c-x"] is State.DONE
+
+
+def test_already_there_sends_nothing(world):
+    world.wall[METER].connected, world.wall[METER].control = False, 0
+    world.put(world.command())
+    assert last(world).state == "noop" and world.wall[METER].acts == []
+
+
+def test_a_relay_that_waits_for_its_button_is_not_disconnected_yet(world):
+    world.wall[METER].connected, world.wall[METER].control = False, 2
+    world.put(world.command())
+    assert world.wall[METER].acts == [1] and world.wall[METER].control == 0 and last(world).state == "done"
+
+
+def test_another_state_than_expected_is_refused_before_anything_is_sent(world):
+    world.put(world.command(expect="disconnected"))
+    assert last(world).code == "E_STATE" and world.wall[METER].acts == []
+
+
+def test_a_meter_that_only_arms_is_receipted_as_armed(world):
+    wall = world.wall[METER]
+    wall.connected, wall.control, wall.arms = False, 0, True
+    world.put(world.command("connect"))
+    assert last(world).state == "armed" and wall.acts == [2]
+
+
+def test_a_relay_that_sticks_is_failed_not_repeated(world):
+    world.wall[METER].sticks = True
+    world.put(world.command())
+    assert last(world).state == "failed" and world.wall[METER].acts == [1]
+
+
+def test_a_lost_answer_is_settled_by_reading_back_never_by_sending_again(world):
+    world.wall[METER].lose_reply = True
+    world.put(world.command())
+    assert last(world).state == "done" and world.wall[METER].acts == [1]
+    assert len(last(world).claims["readback"]) == 2
+
+
+def test_a_meter_silent_after_the_action_is_in_doubt_and_alarmed(world):
+    world.wall[METER].silent_after_act = True
+    world.put(world.command())
+    assert last(world).state == "in-doubt" and world.wall[METER].acts == [1]
+    assert world.alarms[-1].kind is AlarmKind.COMMAND_IN_DOUBT
+
+
+def test_a_silent_meter_is_refused_before_dispatch(world):
+    world.wall[METER].silent = True
+    assert world.put(world.command()).status == "accepted"
+    assert last(world).code == "E_UNREACHABLE" and last(world).state == "refused"
+
+
+def test_another_meter_on_the_wall_is_refused(world):
+    world.wall[METER].answers_as = "OTHER"
+    world.put(world.command())
+    assert last(world).code == "E_METER" and world.wall[METER].acts == []
+
+
+def test_a_warrant_that_comes_too_late_sends_nothing(world):
+    real = world.bus.associate
+
+    @contextlib.contextmanager
+    def slow(meter, purpose):
+        with real(meter, purpose) as association:
+            act = association.act
+
+            def late(*args):
+                world.clock.mono_s += 2.0
+                act(*args)
+
+            association.act = late
+            yield association
+
+    world.bus.associate = slow
+    world.put(world.command())
+    assert last(world).state == "failed-unsent" and world.wall[METER].acts == []
+
+
+def test_a_fault_of_ours_after_the_action_is_in_doubt(world, monkeypatch):
+    from dcu.relay.executor import Switching
+
+    def stumble(self, association):
+        raise RuntimeError("our bug")
+
+    monkeypatch.setattr(Switching, "_look_twice", stumble)
+    world.put(world.command())
+    assert last(world).state == "in-doubt" and world.wall[METER].acts == [1]
+
+
+def test_revocation_between_acceptance_and_dispatch_stops_it(world):
+    world.put(world.command(), work=False)
+    world.desk.renew_trust(trust(apr_1={"revoked": True}))
+    world.settle()
+    world.work()
+    assert last(world).code == "E_KEY" and world.wall[METER].acts == []
+
+
+def test_expiry_between_acceptance_and_dispatch_stops_it(world):
+    world.put(world.command(), work=False)
+    world.clock.epoch_s += 3600
+    world.work()
+    assert last(world).code == "E_EXPIRED" and world.wall[METER].acts == []
+
+
+def test_a_command_whose_bus_never_comes_is_ended_when_its_time_is_over(world):
+    world.put(world.command(), work=False)
+    world.clock.pass_s(3600)
+    world.settle()
+    world.settle()
+    assert last(world).code == "E_EXPIRED"
+    world.work()  # the errand comes at last: no leave
+    assert world.wall[METER].acts == []
+
+
+def test_a_policy_that_ends_prepaid_stops_what_was_accepted_before(world):
+    world.put(world.command(), work=False)
+    areas = world.policy_claims()["areas"]
+    areas["JH-RNC"]["prepaid_live"] = False
+    assert world.put(world.policy(2, areas=areas), work=False).status == "accepted"
+    world.work()
+    assert last(world).code in {"E_POLICY", "E_NOT_LIVE"} and world.wall[METER].acts == []
+
+
+def test_a_connect_voids_a_disconnect_that_waits(world):
+    world.put(world.command(), work=False)
+    world.put(world.command("connect"), work=False)
+    world.work()
+    assert world.wall[METER].acts == [] and world.wall[METER].connected
+    assert {r.cmd_id: r.code for r in world.receipts() if r.state == "refused"} == {"c-1": "E_SEQ"}
+
+
+def test_a_connect_released_after_a_later_cut_does_not_undo_it(world):
+    connect = world.command("connect")
+    world.put(world.command())
+    assert world.put(connect).code is Refusal.E_SEQ
+    assert not world.wall[METER].connected
+
+
+def test_an_untrusted_clock_does_not_stop_light(world):
+    world.wall[METER].connected, world.wall[METER].control = False, 0
+    late = world.command("connect")
+    world.clock.trusted = ClockState.UNTRUSTED
+    world.clock.epoch_s += 10 * 365 * 86400
+    assert world.put(late).status == "accepted" and world.wall[METER].connected
+    assert last(world).clock == "untrusted"
+
+
+def test_unauthenticated_refusals_are_counted_and_sampled_neither_journalled_nor_receipted(world):
+    before = len(world.store.rows.journal), len(world.receipts())
+    for _ in range(20):
+        assert world.put(b"{", work=False).code is Refusal.E_JSON
+    for _ in range(40):
+        if world.counts("E_JSON") == 20:
+            break
+        world.stop.wait(0.05)
+    assert world.counts("E_JSON") == 20
+    assert (len(world.store.rows.journal), len(world.receipts())) == before
+    assert [a.facts["code"] for a in world.alarms].count("E_JSON") == 1
+    world.clock.pass_s(60)
+    world.put(b"{", work=False)
+    assert [a.facts["code"] for a in world.alarms].count("E_JSON") == 2
+
+
+def test_a_flood_is_refused_before_any_cryptography(world):
+    codes = [world.put(b"{", work=False).code for _ in range(200)]
+    assert codes[0] is Refusal.E_JSON and codes[-1] is Refusal.E_FLOOD
+    world.clock.pass_s(60)
+    assert world.put(b"{", work=False).code is Refusal.E_JSON
+
+
+def test_the_same_authenticated_refusal_is_receipted_once_a_minute(world):
+    half = world.command(signers=[REQUEST])
+    before = len(world.receipts())
+    for _ in range(5):
+        assert world.put(half).code is Refusal.E_QUORUM
+    assert len(world.receipts()) == before + 1
+    world.clock.pass_s(60)
+    world.put(half)
+    assert len(world.receipts()) == before + 2
+
+
+def test_a_lone_key_cannot_use_up_an_id_that_two_would_use(world):
+    claims = world.claims()
+    assert world.put(world.signed(claims, REQUEST)).code is Refusal.E_QUORUM
+    assert world.put(world.signed(claims, REQUEST, APPROVE)).status == "accepted"
+    assert world.wall[METER].acts == [1]
+
+
+def test_a_refusal_behind_the_quorum_uses_the_id_up(world):
+    document = world.command(meter=METER, area="JH-DHN")
+    assert world.put(document).code is Refusal.E_AREA
+    assert world.put(document).status == "duplicate"
+    assert world.states() == {"c-1": State.REFUSED}
+
+
+def test_a_full_store_refuses_what_it_cannot_journal(world):
+    from dcu.errors import StoreFull
+
+    def full():
+        raise StoreFull("no room")
+
+    world.store.fault = full
+    assert world.put(world.command()).code is Refusal.E_STORE
+    world.store.fault = lambda: None
+    assert world.wall[METER].acts == []
+
+
+def test_life_has_no_way_back_and_no_way_out_of_an_end():
+    for (state, event), then in LIFE.items():
+        assert state in OPEN and then is not State.ACCEPTED
+        assert after(state, event) is then
+    for state in State:
+        for event in Event:
+            if (state, event) not in LIFE:
+                with pytest.raises(ValueError, match="not legal"):
+                    after(state, event)
+
+
+def test_recovery_by_state():
+    world = World().start()
+    world.put(world.policy())
+    world.put(world.command(), work=False)
+    world.put(world.command("connect", FAR_METER), work=False)
+    world.wall[FAR_METER].connected = False
+    world.put(world.command("message"), work=False)
+    world.end()
+    world.start()
+    assert world.states() == {"c-1": State.ABANDONED, "c-2": State.DONE, "c-3": State.ABANDONED}
+    assert world.wall[METER].acts == [] and world.wall[FAR_METER].acts == [2]
+    world.end()
+    assert world.fallen is None

@@ -1,0 +1,430 @@
+"""A box in memory: keys, a clock set by hand, a store that rolls back, meters with a relay, and the desk's thread."""
+
+import contextlib
+import copy
+import threading
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
+
+import cbor2
+from cryptography.hazmat.primitives.asymmetric import ec
+
+from dcu.command import OPEN, RelaySequence
+from dcu.errors import AttributeDenied, LinkLost, MeterSilent, WrongMeter
+from dcu.headend.receipts import verify_receipt
+from dcu.mailbox import Stop
+from dcu.meter import Meter, Purpose
+from dcu.models import MODELS
+from dcu.reading import ClockState
+from dcu.record import Stream
+from dcu.relay import executor
+from dcu.relay.desk import RelayDesk
+from dcu.relay.envelope import COMMAND, POLICY, seal
+from dcu.relay.key import FileSigner
+from dcu.relay.public_key import Role, public_key
+from dcu.relay.trust import TrustStore
+
+DCU, ISS, JID = "JH-RNC-0042", "hes.ranchi", "j-7f3a91c2"
+TOPIC = f"dcu/v1/{DCU}/cmd"
+NOW = 1_795_417_800
+RANCHI, DHANBAD = "JH-RNC", "JH-DHN"
+METER, FAR_METER = "GXT20931188", "GXT20931199"
+
+
+def _signer(kid):
+    return FileSigner(ec.generate_private_key(ec.SECP256R1()), kid)
+
+
+REQUEST, APPROVE, POLICY_A, POLICY_B, STRANGER = map(_signer, ("req-1", "apr-1", "pol-a", "pol-b", "stranger"))
+SELF_APPROVE = _signer("apr-asha")  # the requester's own second key
+PLAIN_POLICY = _signer("pol-asha")  # a second policy key of the first policy person
+BOX = FileSigner(ec.generate_private_key(ec.SECP256R1()))
+
+
+def known(signer, *roles, person, **more):
+    return public_key(signer.kid, signer.x, signer.y, roles=frozenset(roles), person=person, **more)
+
+
+def trust(*, without=(), **changes):
+    """The trust store; `changes` by kid with _ for -, e.g. req_1={"revoked": True}."""
+    keys = [
+        known(REQUEST, Role.REQUEST, person="asha"),
+        known(APPROVE, Role.APPROVE, person="binod"),
+        known(SELF_APPROVE, Role.APPROVE, person="asha"),
+        known(POLICY_A, Role.POLICY, person="chitra"),
+        known(POLICY_B, Role.POLICY, person="deepak"),
+        known(PLAIN_POLICY, Role.POLICY, person="chitra"),
+    ]
+    keys = [replace(key, **changes.get(key.kid.replace("-", "_"), {})) for key in keys if key.kid not in without]
+    return TrustStore(ISS, {key.kid: key for key in keys})
+
+
+class HandClock:
+    """Stands still until it is told otherwise."""
+
+    def __init__(self):
+        self.epoch_s, self.mono_s, self.trusted = NOW, 1000.0, ClockState.TRUSTED
+
+    def now(self):
+        return datetime.fromtimestamp(self.epoch_s, UTC)
+
+    def state(self):
+        return self.trusted
+
+    def monotonic_s(self):
+        return self.mono_s
+
+    def pass_s(self, seconds):
+        self.epoch_s += seconds
+        self.mono_s += seconds
+
+
+class Killed(BaseException):
+    """kill -9 of everything in memory."""
+
+
+@dataclass
+class Rows:
+    """What is on disk."""
+
+    commands: dict = field(default_factory=dict)
+    sequences: dict = field(default_factory=dict)
+    documents: dict = field(default_factory=dict)
+    journal: list = field(default_factory=list)
+    counts: dict = field(default_factory=dict)
+    streams: dict = field(default_factory=lambda: {stream: [] for stream in Stream})
+
+
+class MemoryTransaction:
+    def __init__(self, rows):
+        self.rows = rows
+
+    def append(self, stream, body, layout=None):
+        self.rows.streams[stream].append(body)
+        return len(self.rows.streams[stream])
+
+    def command(self, iss, cmd_id):
+        return self.rows.commands.get((iss, cmd_id))
+
+    def open_commands(self):
+        return [c for c in self.rows.commands.values() if c.state in OPEN]
+
+    def save_command(self, command):
+        self.rows.commands[command.iss, command.cmd_id] = command
+
+    def relay_sequence(self, serial):
+        return self.rows.sequences.get(serial, RelaySequence())
+
+    def raise_relay_sequence(self, serial, seq, *, disconnect):
+        held = self.relay_sequence(serial)
+        self.rows.sequences[serial] = RelaySequence(
+            max(held.any, seq), max(held.disconnect, seq) if disconnect else held.disconnect
+        )
+
+    def document(self, typ):
+        return self.rows.documents.get(typ)
+
+    def save_document(self, typ, version, envelope):
+        self.rows.documents[typ] = (version, envelope)
+
+    def journal(self, at_s, kind, body):
+        self.rows.journal.append((at_s, kind, body))
+        return len(self.rows.journal), len(self.rows.journal).to_bytes(32, "big")
+
+    def count(self, name):
+        self.rows.counts[name] = self.rows.counts.get(name, 0) + 1
+
+    def counts(self):
+        return dict(self.rows.counts)
+
+
+class MemoryStore:
+    """Commits whole works or none. `fault` is called before each commit, `after` behind it; both may raise."""
+
+    def __init__(self, rows=None):
+        self.epoch = JID
+        self.rows = rows if rows is not None else Rows()
+        self.lock = threading.Lock()
+        self.commits = 0
+        self.fault = lambda: None
+        self.after = lambda: None
+
+    def transact(self, work, *, wait_s=30.0):
+        with self.lock:
+            trial = copy.deepcopy(self.rows)
+            result = work(MemoryTransaction(trial))
+            self.fault()
+            self.rows = trial
+            self.commits += 1
+        self.after()
+        return result
+
+
+@dataclass
+class FakeMeter:
+    """A meter on the wall; it survives every crash of the box."""
+
+    serial: str
+    connected: bool = True
+    control: int = 1
+    control_mode: int = 4
+    payment_mode: int | None = 1
+    text: bytes = b""
+    acts: list = field(default_factory=list)
+    silent: bool = False
+    lose_reply: bool = False  # the ACTION arrives, its answer does not, and the association is gone
+    sticks: bool = False  # the ACTION is acknowledged, the relay does not move
+    arms: bool = False  # a connect only arms the button
+    answers_as: str = ""
+    silent_after_act: bool = False
+    on_associate: object = None
+
+    def act(self, method):
+        self.acts.append(method)
+        if self.sticks:
+            return
+        if method == 1:
+            self.connected, self.control = False, 0
+        elif self.arms:
+            self.control = 2
+        else:
+            self.connected, self.control = True, 1
+
+
+class FakeAssociation:
+    def __init__(self, meter, clock):
+        self.meter, self.clock, self.serial, self.gone = meter, clock, meter.answers_as or meter.serial, False
+
+    def get_list(self, refs):
+        if self.gone or self.meter.silent:
+            raise LinkLost("gone", place=self.serial)
+        values = {
+            executor.OUTPUT_STATE: self.meter.connected,
+            executor.CONTROL_STATE: self.meter.control,
+            executor.CONTROL_MODE: self.meter.control_mode,
+            executor.PAYMENT_MODE: self.meter.payment_mode,
+            executor.DISPLAY: self.meter.text,
+        }
+        return [AttributeDenied(str(r)) if values[r] is None else values[r] for r in refs]
+
+    def _spend(self, target, data, warrant):
+        if self.gone or self.meter.silent:
+            raise LinkLost("gone", place=self.serial)
+        warrant.spend(self.serial, target, data, self.clock.monotonic_s())
+
+    def act(self, method, data, warrant):
+        self._spend(method, data, warrant)
+        assert data == b"\x0f\x00"
+        self.meter.act(method.method)
+        self._lose()
+
+    def set(self, ref, data, warrant):
+        self._spend(ref, data, warrant)
+        assert data[0] == 9 and data[1] == len(data) - 2
+        self.meter.acts.append("set")
+        if not self.meter.sticks:
+            self.meter.text = data[2:]
+        self._lose()
+
+    def _lose(self):
+        self.meter.silent = self.meter.silent or self.meter.silent_after_act
+        if self.meter.lose_reply or self.meter.silent_after_act:
+            self.gone = True
+            raise LinkLost("the answer was lost", place=self.serial)
+
+
+class FakeBus:
+    """`ports.Bus` and `ports.Line`, worked by whoever calls `work`."""
+
+    def __init__(self, clock, meters):
+        self.name, self.clock, self.meters, self.queue = "north", clock, meters, []
+        self.lock = threading.Lock()
+
+    def post(self, errand, *, urgent):
+        assert urgent
+        with self.lock:
+            self.queue.append(errand)
+
+    @contextlib.contextmanager
+    def associate(self, meter, purpose):
+        assert purpose is Purpose.SWITCH
+        wall = self.meters[meter.serial]
+        if wall.silent:
+            raise MeterSilent("no answer", place=meter.serial)
+        if wall.on_associate:
+            wall.on_associate()
+        if wall.answers_as and wall.answers_as != meter.serial and not hasattr(wall, "lies"):
+            raise WrongMeter("another serial", place=meter.serial)
+        yield FakeAssociation(wall, self.clock)
+
+    def work(self):
+        while True:
+            with self.lock:
+                if not self.queue:
+                    return
+                errand = self.queue.pop(0)
+            try:
+                errand.run(self)
+            except Exception as fault:
+                errand.failed(fault)
+
+
+class World:
+    """One box. `crash` and `start` again leave the store's rows and the meters as they are."""
+
+    def __init__(self):
+        self.clock = HandClock()
+        self.wall = {serial: FakeMeter(serial) for serial in (METER, FAR_METER)}
+        model = MODELS["is15959-1ph"]
+        self.meters = {
+            METER: Meter(METER, "north", model, 17, RANCHI, sim=True),
+            FAR_METER: Meter(FAR_METER, "north", model, 18, DHANBAD, sim=True),
+        }
+        self.trust = trust()
+        self.rows = Rows()
+        self.aside = set()
+        self.alarms = []
+        self.fallen = None
+        self.seq = 0
+        self.desk = None
+
+    # ---- the box ----
+
+    def start(self, *, work=True):
+        self.stop = Stop()
+        self.store = MemoryStore(self.rows)
+        self.bus = FakeBus(self.clock, self.wall)
+        self.fallen = None
+        self.desk = RelayDesk(
+            dcu=DCU,
+            store=self.store,
+            clock=self.clock,
+            trust=self.trust,
+            meters=self.meters,
+            buses={"north": self.bus},
+            signer=BOX,
+            stop=self.stop,
+            alarm=self.alarms.append,
+            set_aside=self.aside.__contains__,
+            beat=lambda: None,
+            settle_s=0.0,
+            inspect_again_s=5.0,
+        )
+        self.thread = threading.Thread(target=self._run, name="relay")
+        self.thread.start()
+        self.settle()
+        if work:
+            self.work()
+        return self
+
+    def _run(self):
+        try:
+            self.desk.run()
+        except BaseException as fault:
+            self.fallen = fault
+
+    def end(self):
+        self.stop.set()
+        self.thread.join(5)
+        assert not self.thread.is_alive()
+        self.rows = self.store.rows
+
+    def settle(self):
+        """Wait until the relay thread has read every letter."""
+        with contextlib.suppress(Exception, Killed):
+            self.desk.put(b"", "barrier", 1, False)
+
+    def work(self):
+        """Let the bus do what waits for it, and the relay thread read what comes of it."""
+        self.bus.work()
+        self.settle()
+
+    def put(self, octets, *, topic=TOPIC, qos=1, retained=False, work=True):
+        verdict = self.desk.put(octets, topic, qos, retained)
+        if work:
+            self.work()
+        return verdict
+
+    # ---- documents ----
+
+    def claims(self, op="disconnect", meter=METER, **changes):
+        self.seq += 1
+        claims = {
+            "v": 1,
+            "typ": "relay",
+            "cmd_id": f"c-{self.seq}",
+            "op": op,
+            "iss": ISS,
+            "dcu": DCU,
+            "jid": JID,
+            "meter": meter,
+            "iat": self.clock.epoch_s,
+            "exp": self.clock.epoch_s + 3600,
+        }
+        if op != "message":
+            claims["seq"] = self.seq
+        if op == "disconnect":
+            claims |= {"why": "credit", "area": self.meters[meter].area, "pol": 1} if meter in self.meters else {}
+        if op == "message":
+            claims |= {"why": "credit", "area": self.meters[meter].area, "text": "Balance low"}
+        claims |= changes
+        return {name: value for name, value in claims.items() if value is not ...}
+
+    def start_claims(self, op):
+        """Claims of a first command with seq 5."""
+        return self.claims(op, cmd_id="c-5", **({} if op == "message" else {"seq": 5}))
+
+    def signed(self, claims, *signers):
+        if not signers:
+            signers = (REQUEST, APPROVE) if claims.get("op") == "disconnect" else (REQUEST,)
+        return seal(claims, COMMAND, signers)
+
+    def command(self, op="disconnect", meter=METER, *, signers=(), **changes):
+        return self.signed(self.claims(op, meter, **changes), *signers)
+
+    def policy_claims(self, version=1, **changes):
+        claims = {
+            "v": 1,
+            "typ": "policy",
+            "iss": ISS,
+            "dcu": DCU,
+            "version": version,
+            "iat": NOW - 60,
+            "nbf": NOW - 60,
+            "exp": NOW + 30 * 86400,
+            "areas": {
+                RANCHI: {"prepaid_live": True, "since": NOW - 86400},
+                DHANBAD: {"prepaid_live": False, "since": 0},
+            },
+            "meters": {METER: RANCHI, FAR_METER: DHANBAD},
+            "no_payment_mode_register": [],
+        } | changes
+        return {name: value for name, value in claims.items() if value is not ...}
+
+    def policy(self, version=1, *, signers=(POLICY_A, POLICY_B), **changes):
+        return seal(self.policy_claims(version, **changes), POLICY, signers)
+
+    # ---- what came of it ----
+
+    def receipts(self):
+        keys = {BOX.kid: public_key(BOX.kid, BOX.x, BOX.y)}
+        return [verify_receipt(cbor2.loads(b)["jws"].encode(), keys) for b in self.store.rows.streams[Stream.RECEIPT]]
+
+    def states(self):
+        return {key[1]: c.state for key, c in self.store.rows.commands.items()}
+
+    def counts(self, code):
+        return self.store.rows.counts.get(f"refused.{code}", 0)
+
+
+@contextlib.contextmanager
+def box(*, policy=True):
+    """A running box with a policy in force."""
+    world = World().start()
+    try:
+        if policy:
+            assert world.put(world.policy()).status == "accepted"
+        yield world
+    finally:
+        world.end()
+        assert world.fallen is None, world.fallen
