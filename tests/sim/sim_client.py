@@ -2,8 +2,7 @@
 
 import struct
 
-from dcu.sim import MeterConfig, MeterKeys, VirtualMeter
-from dcu.sim import security
+from dcu.sim import MeterConfig, MeterKeys, VirtualMeter, security
 from dcu.sim.axdr import Datum, decode, encode, octets
 from dcu.sim.hdlc import Frame, parse
 from dcu.sim.objects import logical_name
@@ -32,7 +31,13 @@ def meter(clock=None, ledger=None, **changes):
 
 
 def initiate(pdu=1024, conformance=CONFORMANCE, version=6):
-    return b"\x01\x00\x00\x00" + bytes([version]) + b"\x5f\x1f\x04\x00" + conformance.to_bytes(3, "big") + struct.pack(">H", pdu)
+    return (
+        b"\x01\x00\x00\x00"
+        + bytes([version])
+        + b"\x5f\x1f\x04\x00"
+        + conformance.to_bytes(3, "big")
+        + struct.pack(">H", pdu)
+    )
 
 
 def field(code, body):

@@ -1,11 +1,11 @@
 """Services, rights and result codes of the virtual meter, by tables."""
 
 import pytest
-from tests.sim.sim_client import NOON, Clock, Talk, descriptor, frame, get_apdu, meter, plain
 
 from dcu.sim.axdr import array, boolean, enum, i8, i16, i32, octets, structure, u8, u16, u32
 from dcu.sim.model import BLOCK_LOAD
 from dcu.sim.objects import logical_name
+from tests.sim.sim_client import NOON, Clock, Talk, descriptor, get_apdu, meter, plain
 
 CLEAR = {"ciphered": False}
 CLOCK_COLUMN = structure(u16(8), octets(logical_name("0.0.1.0.0")), i8(2), u16(0))
@@ -243,9 +243,7 @@ def test_range_bounds_with_a_deviation_of_their_own():
 def test_entries_count_from_the_oldest(entries, expected):
     virtual = history()
     first, last, left, right = entries
-    got = Talk(virtual, 32).open().get(
-        7, "1.0.99.1.0", 2, (2, structure(u32(first), u32(last), u16(left), u16(right)))
-    )
+    got = Talk(virtual, 32).open().get(7, "1.0.99.1.0", 2, (2, structure(u32(first), u32(last), u16(left), u16(right))))
     assert [tuple(row[1:]) for row in plain(got)] == [row[1:] for row in virtual.rows(BLOCK_LOAD)[expected]]
 
 
@@ -315,7 +313,8 @@ def test_object_list_names_what_each_client_sees():
     virtual = history()
     public, reader, setting = (plain(Talk(virtual, client).open().get(15, "0.0.40.0.0", 2)) for client in (16, 32, 48))
     assert {tuple(entry[2]) for entry in public} == {
-        tuple(logical_name(n)) for n in ("0.0.1.0.0", "0.0.96.1.0", "0.0.96.1.2", "0.0.42.0.0", "0.0.43.1.2", "0.0.43.1.3")
+        tuple(logical_name(n))
+        for n in ("0.0.1.0.0", "0.0.96.1.0", "0.0.96.1.2", "0.0.42.0.0", "0.0.43.1.2", "0.0.43.1.3")
     }
     assert len(reader) == len(setting) > 40
     assert {right[1] for entry in reader for right in entry[3][0]} == {1}
@@ -342,7 +341,3 @@ def test_released_is_released():
     talk = Talk(meter(**CLEAR), 32).open()
     assert talk.raw(bytes.fromhex("6203800100")).hex() == "6303800100"
     assert talk.raw(get_apdu(1, "0.0.96.1.0", 2)).hex() == "d80101"
-
-
-def test_the_frame_builder_of_these_tests_agrees_with_a_real_meter():
-    assert frame(0x52, bytes.fromhex("e6e700"), client=32)[0] == 0x7E
