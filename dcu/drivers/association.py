@@ -23,6 +23,7 @@ from dcu.drivers.dialogue import Dialogue
 from dcu.drivers.security import Ciphering, SuiteZero
 from dcu.errors import (
     AssociationRefused,
+    AttributeDenied,
     BusFault,
     DcuError,
     LinkLost,
@@ -151,14 +152,18 @@ class _Opening:
     def _prove(self, dialogue: Dialogue, theirs: bytes, ours: bytes) -> None:
         """Passes 3 and 4: our answer to the meter's challenge, and its answer to ours."""
         ciphering, mechanism = self._ciphering, self._spec.mechanism
-        if ciphering is None:
-            raise AssociationRefused("high-level authentication needs a ciphered association", place=self._meter.serial)
         if theirs == ours:
             raise ReplyForged("the meter sent our own challenge back", place=self._meter.serial)
         secret = self._meter.secrets.hls_secret
         answer = security.answer_challenge(mechanism, theirs, secret, ciphering)
         request = dialogue.codec.action(_REPLY_TO_HLS, b"\x09" + encode_length(len(answer)) + answer)
-        proof = reply.action_result(request, dialogue.ask(request), "reply to HLS authentication")
+        try:
+            proof = reply.action_result(request, dialogue.ask(request), "reply to HLS authentication")
+        except AttributeDenied as refusal:
+            cure = "compare the meter's HLS secret with secrets.toml"
+            raise AssociationRefused(
+                "the meter does not accept our proof", place=self._meter.serial, cure=cure
+            ) from refusal
         if not isinstance(proof, bytes):
             raise ReplyForged("the meter did not prove its identity", place=self._meter.serial)
         security.check_answer(mechanism, ours, proof, secret, ciphering)

@@ -26,6 +26,7 @@ _LIFO: Final = 2
 _LIST_LIMIT: Final = 16  # attributes a GET with list; more would only make a lost answer dearer
 _LIST_HEAD: Final = 4
 _TARGET: Final = 10
+_FEW: Final = 4
 
 
 class OpenAssociation:
@@ -158,8 +159,9 @@ class OpenAssociation:
         if not self._selective:
             found = self._buffer(profile_name, layout, b"")
         else:
-            at = entries if newest_first else 1
-            found = self._buffer(profile_name, layout, apdu.by_entry(at, at))
+            few = min(entries, _FEW)  # the very first may have an invalid time
+            first, last = (entries - few + 1, entries) if newest_first else (1, few)
+            found = self._buffer(profile_name, layout, apdu.by_entry(first, last))
         return min(found, key=lambda row: row.captured_at.at, default=None)
 
     def _extent(self, name: LogicalName) -> tuple[int, bool]:

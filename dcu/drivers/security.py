@@ -144,24 +144,27 @@ class Ciphering:
         return plaintext
 
 
-def answer_challenge(mechanism: Mechanism, challenge: bytes, secret: bytes, ciphering: Ciphering) -> bytes:
+def answer_challenge(mechanism: Mechanism, challenge: bytes, secret: bytes, ciphering: Ciphering | None) -> bytes:
     """f(StoC): what proves this client to the meter (pass 3).
 
     Raises:
-        AssociationRefused: a secret that the mechanism cannot use, or a mechanism that is not high-level.
+        AssociationRefused: a secret that the mechanism cannot use, a mechanism that is not high-level, or GMAC in a
+            clear association, which has no keys.
     """
-    if mechanism is Mechanism.HLS_GMAC:
+    if mechanism is Mechanism.HLS_GMAC and ciphering is not None:
         counter = ciphering.next_counter()
         head = bytes([AUTHENTICATED]) + counter.to_bytes(4, "big")
         return head + ciphering.suite.gmac(ciphering.title, counter, challenge)
     if mechanism is Mechanism.HLS_SECRET:
         return _aes(secret, challenge)
-    raise AssociationRefused(f"mechanism {mechanism.name} has no challenge")
+    raise AssociationRefused(f"mechanism {mechanism.name} cannot answer a challenge here")
 
 
-def check_answer(mechanism: Mechanism, challenge: bytes, answer: bytes, secret: bytes, ciphering: Ciphering) -> None:
+def check_answer(
+    mechanism: Mechanism, challenge: bytes, answer: bytes, secret: bytes, ciphering: Ciphering | None
+) -> None:
     """Whether f(CtoS) proves the meter to this client (pass 4). Raises ReplyForged."""
-    if mechanism is Mechanism.HLS_GMAC:
+    if mechanism is Mechanism.HLS_GMAC and ciphering is not None:
         if len(answer) != 5 + TAG or answer[0] != AUTHENTICATED:
             raise ReplyForged("the meter's proof of its identity has another form")
         counter = int.from_bytes(answer[1:5], "big")

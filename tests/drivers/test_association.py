@@ -1,12 +1,14 @@
 """Associations with a virtual meter that shares no code with the drivers, and with one that lies."""
 
 import itertools
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
 
 from dcu import obis
 from dcu.drivers import hdlc
+from dcu.drivers.acse import Conformance
 from dcu.errors import (
     AssociationRefused,
     AttributeDenied,
@@ -105,7 +107,7 @@ def test_another_meter_at_that_address():
         ({"authentication_key": bytes(16)}, Purpose.READ, DcuError),
         ({"unicast_key": b"short"}, Purpose.READ, AssociationRefused),
         ({"lls_secret": b"wrong"}, Purpose.READ, AssociationRefused),
-        ({"hls_secret": bytes(16)}, Purpose.SWITCH, DcuError),
+        ({"hls_secret": bytes(16)}, Purpose.SWITCH, AssociationRefused),
         ({"hls_secret": b"short"}, Purpose.SWITCH, AssociationRefused),
     ],
 )
@@ -237,6 +239,41 @@ def test_a_long_profile_comes_in_blocks():
         layout = association.layout(obis.BLOCK_LOAD, obis.BLOCK_LOAD_SCALERS)
         rows = association.snapshot(obis.BLOCK_LOAD, layout)
     assert len(rows) == len(bench.virtual.rows("1.0.99.1.0.255"))
+
+
+@pytest.mark.parametrize("missing", [Conformance.MULTIPLE_REFERENCES, Conformance.SELECTIVE_ACCESS])
+def test_what_a_meter_does_not_grant_is_done_without(missing):
+    bench = Bench()
+    with bench.associate() as association:
+        layout = association.layout(obis.BLOCK_LOAD, None)
+        association._conformance &= ~missing
+        assert association.layout(obis.BLOCK_LOAD, None) == layout
+        everything = association.snapshot(obis.BLOCK_LOAD, layout)
+        since, until = everything[3].captured_at.at, everything[6].captured_at.at
+        assert association.rows(obis.BLOCK_LOAD, layout, since, until) == everything[3:7]
+        assert association.last_rows(obis.BLOCK_LOAD, layout, 2) == everything[-2:]
+        assert association.oldest_row(obis.BLOCK_LOAD, layout) == everything[0]
+        refused = association.get_list([AttributeRef(3, LogicalName.of("1.0.77.77.77"), 2), CLOCK])
+    assert isinstance(refused[0], AttributeDenied)
+    assert len(refused[1]) == 12
+
+
+@pytest.mark.parametrize("purpose", [Purpose.READ, Purpose.SWITCH])
+def test_a_meter_without_ciphering(purpose):
+    bench = Bench(ciphered=False)
+    model = bench.meter.model
+    clear = {which: replace(spec, ciphered=False) for which, spec in model.associations.items()}
+    bench.meter = replace(bench.meter, model=replace(model, associations=clear))
+    with bench.associate(purpose) as association:
+        assert meter_time(association.get(CLOCK), ZONE).epoch_s == int(NOW)
+    assert bench.vault.reserved == []
+
+
+@pytest.mark.parametrize("octets", [1, 2, 4])
+def test_address_sizes(octets):
+    bench = Bench(address={1: 0, 2: 17, 4: 300}[octets], address_octets=octets)
+    with bench.associate() as association:
+        assert association.serial == SERIAL
 
 
 def test_give_way_between_two_exchanges():

@@ -26,7 +26,7 @@ def apdu_of(name):
 
 def test_clock_of_a_real_meter():
     payload = reply.get_payload(bytes.fromhex("C00181"), apdu_of("secure-clock"))
-    assert reply.one(payload, "clock") == bytes.fromhex("07E80810FF0F211BFF800000")
+    assert reply.one(payload, "clock") == bytes.fromhex("07E60810FF0F211BFF800000")
 
 
 def test_service_error_of_a_real_meter():
