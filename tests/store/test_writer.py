@@ -277,6 +277,28 @@ def test_a_commit_that_fails_is_told_to_all_and_ends_the_loop(path):
         assert kept(again.store) == [b"before"]
 
 
+@pytest.mark.parametrize("fault", [StoreFull, StoreFault])
+def test_a_commit_that_is_refused_is_rolled_back(path, monkeypatch, fault):
+    control = Database.control
+
+    def refuse(self, sql):
+        if sql == "COMMIT":
+            raise fault("on purpose")
+        control(self, sql)
+
+    it = Running(path)
+    with monkeypatch.context() as patched:
+        patched.setattr(Database, "control", refuse)
+        with pytest.raises(fault, match="on purpose"):
+            it.store.transact(append(b"never"))
+    if fault is StoreFull:
+        assert it.store.transact(append(b"the loop goes on")) == 1
+    it.end()
+    assert type(it.fault) is (type(None) if fault is StoreFull else StoreFault)
+    with running(path) as again:
+        assert kept(again.store) == ([b"the loop goes on"] if fault is StoreFull else [])
+
+
 def test_the_loop_that_never_ran_answers_nobody(path):
     store = SqliteStore.open(path, stop=Stop(), clock=FixedClock(), beat=lambda: None, dcu="A")
     with pytest.raises(StoreBusy, match="not begun"):
