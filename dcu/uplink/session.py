@@ -1,1 +1,271 @@
-"""To be built."""
+"""One MQTT 5 connection over mutual TLS: the only door to paho.
+
+A `Session` lives as long as its connection; the next connection is a new one, so that nothing is remembered that the
+store does not know. Callbacks run in paho's thread, hold its locks, and only post letters. paho's own reconnecting,
+queueing and stopping are not used: reference/store-uplink.md 2.2 says why.
+"""
+
+import queue
+import socket
+import ssl
+import threading
+from collections.abc import Callable
+from contextlib import suppress
+from typing import Any, Final, cast
+
+from paho.mqtt.client import Client, ConnectFlags, DisconnectFlags, MQTTMessage
+from paho.mqtt.enums import CallbackAPIVersion, MQTTErrorCode, MQTTProtocolVersion
+from paho.mqtt.packettypes import PacketTypes
+from paho.mqtt.properties import Properties
+from paho.mqtt.reasoncodes import ReasonCode
+from paho.mqtt.subscribeoptions import SubscribeOptions
+
+from dcu.errors import SessionLost
+from dcu.uplink import diagnosis
+from dcu.uplink.diagnosis import Endpoint
+from dcu.uplink.letters import Acknowledged, Arrived, Letter, Lost, SubscriptionRefused, Terms
+
+_USER_TIMEOUT_MS: Final = 60_000
+_CLOSE_S: Final = 2.0
+
+
+class Session:
+    """An open session. Made by `open`; usable from any thread.
+
+    Attributes:
+        receive_maximum: messages that the broker takes unacknowledged (CONNACK).
+        max_packet: largest packet that it takes, octets, or None where it does not say.
+    """
+
+    def __init__(self, endpoint: Endpoint, terms: Terms, post: Callable[[Letter], object]) -> None:
+        self.receive_maximum = 65535
+        self.max_packet: int | None = None
+        self._endpoint = endpoint
+        self._terms = terms
+        self._post = post
+        self._farewell = "Disconnect with will message" if terms.will else "Normal disconnection"
+        self._connack: queue.SimpleQueue[tuple[int, Properties | None] | None] = queue.SimpleQueue()
+        self._ended = threading.Event()
+        self._answered = False
+        self._closing = False
+        self._looping = False
+        self._alert = ""
+        self._client = self._new_client()
+
+    @classmethod
+    def open(cls, endpoint: Endpoint, terms: Terms, post: Callable[[Letter], object]) -> "Session":
+        """Connect, verify, and wait for CONNACK; letters go to `post` from then on.
+
+        `post` runs in paho's thread: it must neither block nor raise.
+
+        Raises:
+            SessionLost: what failed, in words.
+        """
+        session = cls(endpoint, terms, post)
+        try:
+            session._connect()
+        except SessionLost:
+            session.close()
+            raise
+        return session
+
+    @property
+    def alive(self) -> bool:
+        """False once the connection ended."""
+        return not self._ended.is_set()
+
+    def publish(self, topic: str, octets: bytes, content_type: str, *, retain: bool = False) -> int:
+        """Send with QoS 1; the message id under which it will be acknowledged.
+
+        Raises:
+            SessionLost: the connection is gone, or paho takes no more.
+        """
+        properties = _properties(PacketTypes.PUBLISH)
+        properties.ContentType = content_type
+        try:
+            sent = self._client.publish(topic, octets, qos=1, retain=retain, properties=properties)
+        except ValueError as fault:
+            raise SessionLost(f"{topic}: not to be published: {fault}", place=self._endpoint.place) from fault
+        if sent.rc != MQTTErrorCode.MQTT_ERR_SUCCESS or not self.alive:
+            raise SessionLost("the connection is gone", place=self._endpoint.place)
+        return int(sent.mid)
+
+    def acknowledge(self, mid: int) -> None:
+        """PUBACK of an arrived message; nothing once the connection ended (the broker will send it again)."""
+        if self.alive:
+            self._client.ack(mid, 1)
+
+    def close(self) -> None:
+        """End the connection, in bounded time; a will is published by the broker. Idempotent."""
+        self._closing = True
+        if not self._looping:
+            self._ended.set()
+            self._shut()
+            return
+        if self.alive:
+            self._client.disconnect(ReasonCode(PacketTypes.DISCONNECT, self._farewell))
+            if not self._ended.wait(_CLOSE_S if self._answered else 0.0):
+                self._shut()  # paho's thread then ends, whatever the broker does
+        if self._ended.wait(_CLOSE_S):
+            self._client.loop_stop()  # joins a thread that is ending; before that it could block for ever
+
+    def _shut(self) -> None:
+        sock = cast("socket.socket | None", self._client.socket())
+        if sock is not None:
+            with suppress(OSError):
+                sock.shutdown(socket.SHUT_RDWR)
+            if not self._looping:
+                sock.close()
+
+    # ---- opening ----------------------------------------------------------------------------------------------------
+
+    def _new_client(self) -> Client:
+        client = Client(
+            CallbackAPIVersion.VERSION2,
+            client_id=self._terms.client_id,
+            protocol=MQTTProtocolVersion.MQTTv5,
+            reconnect_on_failure=False,
+            manual_ack=True,
+        )
+        client.connect_timeout = self._terms.connect_s
+        client.max_inflight_messages_set(0)  # the window is ours: paho ignores the broker's Receive Maximum
+        client.on_socket_open = _tune
+        client.on_connect = self._on_connect
+        client.on_publish = self._on_publish
+        client.on_message = self._on_message
+        client.on_subscribe = self._on_subscribe
+        client.on_disconnect = self._on_disconnect
+        client.on_log = self._on_log
+        if self._terms.will is not None:
+            properties = _properties(PacketTypes.WILLMESSAGE)
+            properties.ContentType = "application/json"
+            client.will_set(self._terms.will.topic, self._terms.will.octets, qos=1, retain=True, properties=properties)
+        return client
+
+    def _connect(self) -> None:
+        self._client.tls_set_context(_tls(self._endpoint))
+        properties = _properties(PacketTypes.CONNECT)
+        properties.SessionExpiryInterval = self._terms.expiry_s
+        properties.ReceiveMaximum = self._terms.receive_maximum
+        properties.MaximumPacketSize = self._terms.inbound
+        try:
+            code = self._client.connect(
+                self._endpoint.host,
+                self._endpoint.port,
+                keepalive=self._terms.keepalive_s,
+                clean_start=self._terms.expiry_s == 0,
+                properties=properties,
+            )
+        except (OSError, ValueError) as fault:
+            raise diagnosis.of_exception(fault, self._endpoint) from fault
+        if code != MQTTErrorCode.MQTT_ERR_SUCCESS:
+            raise diagnosis.before_connack(self._alert, self._endpoint)
+        self._looping = True
+        self._client.loop_start()
+        self._await_connack()
+
+    def _await_connack(self) -> None:
+        try:
+            connack = self._connack.get(timeout=self._terms.connect_s)
+        except queue.Empty:
+            raise SessionLost("no CONNACK in time", place=self._endpoint.place, cure="is the broker well?") from None
+        if connack is None:
+            raise diagnosis.before_connack(self._alert, self._endpoint)
+        code, properties = connack
+        if code >= 0x80:
+            raise diagnosis.of_reason(code, self._terms.client_id, self._endpoint, where="CONNACK")
+        self.receive_maximum = int(getattr(properties, "ReceiveMaximum", 65535))
+        self.max_packet = getattr(properties, "MaximumPacketSize", None)
+        options = SubscribeOptions(qos=1, retainAsPublished=True, retainHandling=2)
+        if self._terms.subscriptions:
+            self._client.subscribe([(topic, options) for topic in self._terms.subscriptions])
+
+    # ---- paho's thread: these only post -----------------------------------------------------------------------------
+
+    def _on_connect(
+        self, _client: Client, _userdata: Any, _flags: ConnectFlags, reason: ReasonCode, properties: Properties | None
+    ) -> None:
+        self._answered = True
+        self._connack.put((int(reason.value), properties))
+
+    def _on_publish(
+        self, _client: Client, _userdata: Any, mid: int, reason: ReasonCode, _properties: Properties
+    ) -> None:
+        self._post(Acknowledged(mid, int(reason.value)))
+
+    def _on_message(self, _client: Client, _userdata: Any, message: MQTTMessage) -> None:
+        content_type = str(getattr(message.properties, "ContentType", ""))
+        try:
+            topic = message.topic
+        except UnicodeDecodeError:
+            topic = "\ufffd"
+        octets = bytes(message.payload)
+        self._post(Arrived(self, message.mid, topic, octets, message.qos, bool(message.retain), content_type))
+
+    def _on_subscribe(
+        self, _client: Client, _userdata: Any, _mid: int, reasons: list[ReasonCode], _properties: Properties | None
+    ) -> None:
+        for reason in reasons:
+            if reason.is_failure:
+                self._post(SubscriptionRefused(int(reason.value)))
+
+    def _on_disconnect(
+        self,
+        _client: Client,
+        _userdata: Any,
+        flags: DisconnectFlags,
+        reason: ReasonCode,
+        _properties: Properties | None,
+    ) -> None:
+        if self._ended.is_set():  # paho may say it twice
+            return
+        self._ended.set()
+        self._connack.put(None)
+        if not self._answered or self._closing:
+            return
+        if flags.is_disconnect_packet_from_server:
+            code = int(reason.value)
+            fault = diagnosis.of_reason(code, self._terms.client_id, self._endpoint, where="DISCONNECT")
+            self._post(Lost(fault, taken_over=code == diagnosis.TAKEN_OVER))
+            return
+        told = diagnosis.of_alert(self._alert, self._endpoint)
+        self._post(Lost(told or SessionLost("the connection to the broker was lost", place=self._endpoint.place)))
+
+    def _on_log(self, _client: Client, _userdata: Any, _level: int, text: str) -> None:
+        if "[SSL" in text:
+            self._alert = text
+
+
+class _Socket(ssl.SSLSocket):
+    """Closes itself when its handshake fails: paho forgets it then, open."""
+
+    def do_handshake(self, block: bool = False) -> None:
+        try:
+            super().do_handshake(block)
+        except (OSError, ValueError):
+            self.close()
+            raise
+
+
+def _properties(packet: int) -> Properties:
+    return Properties(packet)  # type: ignore[no-untyped-call]
+
+
+def _tls(endpoint: Endpoint) -> ssl.SSLContext:
+    """TLS 1.2 or later, chain and host verified, with our certificate; read anew for each connection (renewals)."""
+    path = endpoint.ca
+    try:
+        context = ssl.create_default_context(cafile=str(path))
+        context.minimum_version = ssl.TLSVersion.TLSv1_2
+        context.sslsocket_class = _Socket
+        path = endpoint.certificate if not endpoint.certificate.exists() else endpoint.key
+        context.load_cert_chain(endpoint.certificate, endpoint.key)
+    except (OSError, ValueError) as fault:
+        raise diagnosis.of_own_files(fault, path, endpoint) from fault
+    return context
+
+
+def _tune(_client: Client, _userdata: Any, sock: Any) -> None:
+    """No Nagle (a record above 16 KB would wait for a delayed ACK), and an end to what is never acknowledged."""
+    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, _USER_TIMEOUT_MS)
