@@ -95,6 +95,7 @@ class HouseLoad:
         self._phase = rng.uniform(0, 3_600)
         self._peaks = (rng.uniform(300, 700), rng.uniform(600, 1_400))
         self._days: list[tuple[tuple[_Event, ...], float]] = []  # events of a day, energy of all days before it
+        self._origin = self._integral(COMMISSIONED)
 
     def power(self, t: float) -> float:
         """Active power at `t`, W, above 0."""
@@ -106,18 +107,12 @@ class HouseLoad:
 
     def energy(self, t: float) -> float:
         """Energy from commissioning to `t`, J: grows with `t`, 0 before commissioning."""
-        if t <= COMMISSIONED:
-            return 0.0
+        return max(0.0, self._integral(t) - self._origin) if t > COMMISSIONED else 0.0
+
+    def _integral(self, t: float) -> float:
         events, before, local = self._day(t)
-        return (
-            self._base * (t - COMMISSIONED)
-            + self._fridge(t)
-            - self._fridge(COMMISSIONED)
-            + self._waves.integral(t)
-            - self._waves.integral(COMMISSIONED)
-            + before
-            + sum(event.integral(local) for event in events)
-        )
+        running = before + sum(event.integral(local) for event in events)
+        return self._base * (t - COMMISSIONED) + self._fridge(t) + self._waves.integral(t) + running
 
     def _fridge(self, t: float) -> float:
         cycles, rest = divmod(t + self._phase, self._fridge_s)
