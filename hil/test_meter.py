@@ -1,0 +1,64 @@
+"""A virtual meter over the loop: read, and its relay moved with read-back by the box's own relay room."""
+
+import time
+
+import pytest
+
+from dcu import obis
+from dcu.command import Command, ControlState, Event, Operation, OutputState
+from dcu.errors import WarrantRequired
+from dcu.mailbox import Mailbox
+from dcu.meter import ClassId, MethodRef, Purpose
+from dcu.reading import from_epoch
+from dcu.relay.executor import Switching, act_of
+from dcu.relay.letters import Answer, Outcome, Ready
+from dcu.relay.warrant import VALID_S, OneAct
+
+SPEC = {"profile": obis.BLOCK_LOAD, "scalers": obis.BLOCK_LOAD_SCALERS}
+
+
+def test_a_profile_is_read_as_the_meter_captured_it(near_bus, far_meter):
+    truth = {at: values for at, *values in far_meter.rows("1.0.99.1.0.255")[-40:-1]}
+
+    def read(association):
+        layout = association.layout(SPEC["profile"], SPEC["scalers"])
+        return association.rows(SPEC["profile"], layout, from_epoch(min(truth)), from_epoch(max(truth)))
+
+    rows = near_bus.ask(Purpose.READ, read)
+    assert {row.captured_at.epoch_s: list(row.values) for row in rows} == truth
+
+
+def carry_out(near_bus, op):
+    """What the relay thread does once a command is accepted, without the paper: leave, one act, two looks."""
+    letters = Mailbox(near_bus.stop)
+    now = int(time.time())
+    command = Command(f"hil-{op.value}", op, "hil", "HIL-BOX", "j", near_bus.meter.serial, 1, now, None, now + 600)
+    near_bus.worker.post(Switching(command, near_bus.meter, letters, time.sleep, settle_s=0.2), urgent=True)
+    ready = letters.take(60)
+    assert isinstance(ready, Ready), f"no evidence but {ready}"
+    target, data = act_of(command)
+    ready.reply.give(Answer(OneAct(command.meter, target, data, time.monotonic() + VALID_S)))
+    outcome = letters.take(60)
+    assert isinstance(outcome, Outcome)
+    return ready.evidence, outcome
+
+
+def test_a_relay_is_opened_and_closed_once_each_and_read_back_twice(near_bus, far_meter):
+    for op, before, after, control in (
+        (Operation.DISCONNECT, OutputState.CONNECTED, OutputState.DISCONNECTED, ControlState.DISCONNECTED),
+        (Operation.CONNECT, OutputState.DISCONNECTED, OutputState.CONNECTED, ControlState.CONNECTED),
+    ):
+        evidence, outcome = carry_out(near_bus, op)
+        assert (evidence.serial, evidence.output) == (far_meter.config.serial, before)
+        assert outcome.event is Event.READ_BACK_TARGET
+        assert [(look.output, look.control) for look in outcome.readback] == [(after, control)] * 2
+    actuations = [entry["method"] for entry in far_meter.ledger.entries() if entry["kind"] == "relay"]
+    assert actuations == [1, 2], "the meter itself counts one of each"
+
+
+def test_without_a_warrant_nothing_is_sent(near_bus, far_meter):
+    method = MethodRef(ClassId.DISCONNECT_CONTROL, obis.DISCONNECT_CONTROL, 1)
+    spent = OneAct(near_bus.meter.serial, method, b"\x0f\x00", until_s=0.0)
+    with pytest.raises(WarrantRequired):
+        near_bus.ask(Purpose.SWITCH, lambda association: association.act(method, b"\x0f\x00", spent))
+    assert not [entry for entry in far_meter.ledger.entries() if entry["kind"] == "relay"]
