@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from dcu import obis
-from dcu.drivers import hdlc
+from dcu.drivers import acse, hdlc
 from dcu.drivers.acse import Conformance
 from dcu.errors import (
     AssociationRefused,
@@ -120,6 +120,27 @@ def test_wrong_secrets(secrets, purpose, error):
         assert repr(secret) not in shown
         assert secret.hex() not in shown
     assert not bench.book.knows(SERIAL, READER) or purpose is not Purpose.READ
+
+
+@pytest.mark.parametrize("mechanism", ["secret", "gmac"])
+def test_our_own_challenge_is_not_answered(mechanism, monkeypatch):
+    # Who answers it proves to an impostor what the impostor then shows to us.
+    bench, sent = Bench(mechanism=mechanism), []
+    build, parse = acse.aarq, acse.parse_aare
+
+    def remember(mechanism, initiate, *, title, value):
+        sent.append(value)
+        return build(mechanism, initiate, title=title, value=value)
+
+    def reflect(octets, mechanism, *, ciphered):
+        granted, initiated = parse(octets, mechanism, ciphered=ciphered)
+        return (replace(granted, challenge=sent[-1]) if granted.challenge else granted), initiated
+
+    monkeypatch.setattr(acse, "aarq", remember)
+    monkeypatch.setattr(acse, "parse_aare", reflect)
+    with pytest.raises(ReplyForged, match="own challenge"), bench.associate(Purpose.SWITCH):
+        pytest.fail("must not be lent")
+    assert len(set(sent)) == len(sent)
 
 
 @pytest.mark.parametrize("fault", ["bad_tag", "lower_counter", "clear_answer"])

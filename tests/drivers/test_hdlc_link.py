@@ -222,6 +222,20 @@ def test_late_answer_of_the_last_exchange_is_dropped_by_its_number():
     secondary.answer = b"\xc4 newer"
     line.coming.append((line.time.now_s + 0.01, late))
     assert link.exchange(b"\xc0 second", once=False) == b"\xc4 newer"
+    assert len(i_frames(line)) == 2  # nor does it cost a repetition
+
+
+def test_a_segment_that_comes_twice_is_taken_once():
+    answer = bytes(range(200))
+    kept = []
+
+    def repeat_the_one_before(replies):
+        kept.extend(replies)
+        return [kept[0], *replies] if len(kept) > 1 else replies
+
+    secondary = Secondary(answer, info=64, faults=dict.fromkeys(range(1, 5), repeat_the_one_before))
+    _, link = opened(secondary)
+    assert link.exchange(REQUEST, once=False) == answer
 
 
 def test_noise_before_an_answer():
