@@ -350,3 +350,11 @@ def test_parse_refuses_a_wrong_header_check():
     body[-2:] = fcs(bytes(body[:-2]))
     with pytest.raises(Malformed, match="header"):
         parse(bytes(body))
+
+
+def test_a_new_request_that_ignores_the_last_answer_gets_that_answer_again():
+    bench = Bench()
+    bench.connect()
+    first = bench.tell(i_frame(0, 0, LLC + b"\x01A"))
+    assert bench.tell(i_frame(1, 0, LLC + b"\x01B")) == first  # N(R) = 0: the answer was never taken
+    assert bench.sessions[0].asked == [b"\x01A"]

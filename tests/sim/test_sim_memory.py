@@ -290,3 +290,18 @@ def test_any_octets_are_a_value_or_malformed(noise):
 def test_senseless_values(text):
     with pytest.raises(Malformed):
         decode(bytes.fromhex(text))
+
+
+def test_every_time_without_output_counts():
+    """Open twice: the register stands still both times, and what was lost first stays lost."""
+    clock = Clock(NOON)
+    virtual = meter(clock, ciphered=False)
+    talk = Talk(virtual, 48).open()
+    moved = []
+    for method in (1, 2, 1, 2):
+        clock.at += 1_800
+        moved.append(plain(talk.get(3, "1.0.1.8.0")))
+        assert talk.act(70, "0.0.96.3.10", method, i8(0)) == 0
+    clock.at += 1_800
+    moved.append(plain(talk.get(3, "1.0.1.8.0")))
+    assert moved[0] == moved[1] < moved[2] == moved[3] < moved[4]
