@@ -23,7 +23,8 @@ class Terms:
 
     Attributes:
         client_id: with the broker; for a box its id.
-        subscriptions: topic filters, QoS 1, retain-as-published, without what is retained already.
+        subscriptions: topic filters, QoS 1, retain-as-published.
+        with_retained: whether what is retained there already is wanted at each new session.
         will: last will, or None.
         receive_maximum: messages that we take unacknowledged.
         expiry_s: how long the broker keeps the session while we are away.
@@ -40,6 +41,7 @@ class Terms:
     keepalive_s: int = 30
     connect_s: float = 10.0
     inbound: int = MAX_INBOUND
+    with_retained: bool = False
 
 
 class Acknowledging(Protocol):

@@ -176,7 +176,7 @@ class Session:
             raise diagnosis.of_reason(code, self._terms.client_id, self._endpoint, where="CONNACK")
         self.receive_maximum = int(getattr(properties, "ReceiveMaximum", 65535))
         self.max_packet = getattr(properties, "MaximumPacketSize", None)
-        options = SubscribeOptions(qos=1, retainAsPublished=True, retainHandling=2)
+        options = SubscribeOptions(qos=1, retainAsPublished=True, retainHandling=0 if self._terms.with_retained else 2)
         if self._terms.subscriptions:
             self._client.subscribe([(topic, options) for topic in self._terms.subscriptions])
 

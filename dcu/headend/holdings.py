@@ -1,0 +1,120 @@
+"""What the head-end holds: each record once, by its exact key, and the holes that are left. Pure.
+
+Delivery is at-least-once with an exact key (dcu, epoch, stream, id): a batch may come again, whole or cut in another
+way, and only ids that are new are taken. Ids of a stream start at 1 and have no hole of the box's own making.
+"""
+
+from bisect import bisect_left
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from dcu.record import Batch, Stream
+
+
+@dataclass(frozen=True, slots=True)
+class Series:
+    """One sequence of ids: a stream of a store of a box."""
+
+    dcu: str
+    epoch: str
+    stream: Stream
+
+
+@dataclass(frozen=True, slots=True)
+class Item:
+    """A record that was not held before.
+
+    Attributes:
+        series, id: its key.
+        record: its decoded body.
+        columns: `{ln, attr, unit, scaler}` of each column where the record names a layout, else None.
+    """
+
+    series: Series
+    id: int
+    record: Mapping[str, Any]
+    columns: list[dict[str, Any]] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Hole:
+    """Ids first..last that a later one shows to exist, and that are not held."""
+
+    series: Series
+    first: int
+    last: int
+
+
+class IdRanges:
+    """A set of ids as ascending disjoint ranges: as small as the holes are few."""
+
+    def __init__(self) -> None:
+        self._firsts: list[int] = []
+        self._lasts: list[int] = []
+
+    def add(self, n: int) -> bool:
+        """True when it was new."""
+        at = bisect_left(self._lasts, n)  # the first range that does not end before n
+        if at < len(self._firsts) and self._firsts[at] <= n:
+            return False
+        joins_left = at > 0 and self._lasts[at - 1] == n - 1
+        joins_right = at < len(self._firsts) and self._firsts[at] == n + 1
+        if joins_left and joins_right:
+            self._lasts[at - 1] = self._lasts.pop(at)
+            self._firsts.pop(at)
+        elif joins_left:
+            self._lasts[at - 1] = n
+        elif joins_right:
+            self._firsts[at] = n
+        else:
+            self._firsts.insert(at, n)
+            self._lasts.insert(at, n)
+        return True
+
+    def ranges(self) -> tuple[tuple[int, int], ...]:
+        """(first, last) of each, ascending, both ends inclusive."""
+        return tuple(zip(self._firsts, self._lasts, strict=True))
+
+
+@dataclass(slots=True)
+class Holdings:
+    """All that is held, of all boxes.
+
+    Attributes:
+        repeated: records that came again and were not taken.
+    """
+
+    repeated: int = 0
+    _ids: dict[Series, IdRanges] = field(default_factory=dict)
+
+    def take(self, batch: Batch) -> list[Item]:
+        """The records of a batch that were not held; they are from now on."""
+        series = Series(batch.dcu, batch.epoch, batch.stream)
+        items = []
+        for n, record in enumerate(batch.records, start=batch.first):
+            if not self.note(series, n):
+                self.repeated += 1
+                continue
+            digest = record.get("layout")
+            items.append(Item(series, n, record, batch.layouts.get(digest) if isinstance(digest, bytes) else None))
+        return items
+
+    def note(self, series: Series, n: int) -> bool:
+        """One id is held, e.g. from an earlier run; True when it was new."""
+        return self._ids.setdefault(series, IdRanges()).add(n)
+
+    def held(self) -> dict[Series, tuple[tuple[int, int], ...]]:
+        """Ranges of ids by series."""
+        return {series: ids.ranges() for series, ids in self._ids.items()}
+
+    def holes(self) -> list[Hole]:
+        """What is missing below the highest id of each series."""
+        found = []
+        for series, ranges in self.held().items():
+            awaited = 1
+            for first, last in ranges:
+                if first > awaited:
+                    found.append(Hole(series, awaited, first - 1))
+                awaited = last + 1
+        return found
