@@ -35,6 +35,7 @@ def sim(config: Path | None, *, example: bool) -> None:
             turnaround_ms=what.turnaround_ms,
             noise=what.noise,
             seed=what.seed,
+            trace=what.trace,
         )
     except ConfigMistake as mistake:
         click.echo(f"dcu: {mistake}", err=True)

@@ -31,6 +31,7 @@ bit_error_rate = 0.0           # chance that a bit flips
 loss_rate = 0.0                # chance that an octet is lost
 silence_rate = 0.0             # chance that a meter falls silent instead of answering
 silence_s = 5.0                # for how long
+# trace = "line.trace"         # file that is told what passes, a line each: > a request's octets, < an answer's
 
 [[meter]]
 serial = "GXT20931188"         # 1 to 13 characters
@@ -62,6 +63,7 @@ class LineDescription:
     seed: int
     turnaround_ms: float
     noise: Noise
+    trace: Path | None = None
 
 
 _LINE_KEYS: Final[dict[str, Any]] = {
@@ -73,6 +75,7 @@ _LINE_KEYS: Final[dict[str, Any]] = {
     "loss_rate": float,
     "silence_rate": float,
     "silence_s": float,
+    "trace": str,
 }
 _METER_KEYS: Final[dict[str, Any]] = {
     field.name: float
@@ -118,6 +121,7 @@ def load(path: Path) -> LineDescription:
         seed=line.get("seed", 0),
         turnaround_ms=float(line.get("turnaround_ms", 20)),
         noise=noise,
+        trace=base / line["trace"] if "trace" in line else None,
     )
 
 

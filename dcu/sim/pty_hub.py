@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
-from dcu.sim.line import MASTER, LineModel
+from dcu.sim.line import MASTER, Heard, LineModel
 from dcu.sim.meter import VirtualMeter
 
 log = logging.getLogger(__name__)
@@ -29,10 +29,16 @@ class PtyHub:
         model: its pace and noise.
         turnaround_s: from the end of a request to the start of its answer, where a meter has none of its own.
         link: symlink to be kept at the slave's path; None for none.
+        trace: file that is told what passes: `> hex` from the reader, `< hex` from a meter; None for none.
     """
 
     def __init__(
-        self, meters: Sequence[VirtualMeter], model: LineModel, turnaround_s: float, link: Path | None
+        self,
+        meters: Sequence[VirtualMeter],
+        model: LineModel,
+        turnaround_s: float,
+        link: Path | None,
+        trace: Path | None = None,
     ) -> None:
         self.model = model
         self.echo = False
@@ -40,6 +46,7 @@ class PtyHub:
         self._meters = meters
         self._turnaround_s = turnaround_s
         self._link = link
+        self._trace = trace
         self._silent_until = [0.0] * len(meters)
         self._master = self._slave = -1
         self.path = ""
@@ -83,6 +90,7 @@ class PtyHub:
     def run(self, now: float) -> float | None:
         """Pass on what has passed by `now`; when to be called again, None for not before new input."""
         for heard in self.model.due(now):
+            self._note(heard)
             if heard.talker != MASTER or self.echo:
                 self._write(heard.octets)
             if heard.talker == MASTER:
@@ -104,6 +112,11 @@ class PtyHub:
             own = meter.config.turnaround_ms
             pause = self._turnaround_s if own is None else own / 1000
             self.model.say(number, at + pause + meter.faults.delay_s, b"".join(frames))
+
+    def _note(self, heard: Heard) -> None:
+        if self._trace is not None:
+            with self._trace.open("a") as file:
+                file.write(f"{'>' if heard.talker == MASTER else '<'} {heard.octets.hex()}\n")
 
     def _write(self, octets: bytes) -> None:
         if self._master < 0:

@@ -46,6 +46,7 @@ class PtyLine:
         noise: what the wire does; may be changed while it runs (`line.noise`).
         seed: of the noise.
         now: real time, seconds since 1970.
+        trace: file that is told what passes on the pty line.
 
     Attributes:
         port: path to open as serial port: the symlink where there is one.
@@ -64,11 +65,14 @@ class PtyLine:
         noise: Noise | None = None,
         seed: int = 0,
         now: Callable[[], float] = time.time,
+        trace: Path | None = None,
     ) -> None:
         self.noise = noise or Noise()
         self.meters = {config.serial: VirtualMeter(config, now=now, ledger=ledger) for config in configs}
         self.tcp: dict[str, int] = {}
-        self._hub = PtyHub(list(self.meters.values()), LineModel(baud, self.noise, seed), turnaround_ms / 1000, link)
+        self._hub = PtyHub(
+            list(self.meters.values()), LineModel(baud, self.noise, seed), turnaround_ms / 1000, link, trace
+        )
         self._link = link
         self._selector = selectors.DefaultSelector()
         self._watched = False
