@@ -102,6 +102,7 @@ class RelayDesk:
         self._alarms = Sampler()
         self._uncounted: Counter[str] = Counter()
         self._waiting: dict[Key, Command] = {}  # accepted, the errand has not asked for leave yet
+        self._sent: dict[Key, Command] = {}  # dispatched, the outcome has not come yet
         self._inspected: dict[Key, tuple[Command, int]] = {}
         self._inspect_at: dict[Key, float] = {}
 
@@ -142,7 +143,12 @@ class RelayDesk:
         self._beat()
         letter = self._letters.take(min(timeout_s, COUNT_S) if self._uncounted else timeout_s)
         if letter is not None:
-            self._read(letter)
+            try:
+                self._read(letter)
+            except BaseException as fault:  # this thread ends; whoever waits for it should know at once
+                if isinstance(letter, Put | Ready):
+                    letter.reply.fail(fault if isinstance(fault, Exception) else _ended())
+                raise
         if self._uncounted and (letter is None or self._uncounted.total() >= COUNT_AT):
             self._count()
         self._sweep()
@@ -151,7 +157,7 @@ class RelayDesk:
         """Nobody waits for a thread that has ended. What is not committed was never decided."""
         while (letter := self._letters.take(0.0)) is not None:
             if isinstance(letter, Put):
-                letter.reply.fail(StoreBusy("the relay thread has ended", place="relay"))
+                letter.reply.fail(_ended())
             elif isinstance(letter, Ready):
                 letter.reply.give(Answer(None))
 
@@ -179,9 +185,6 @@ class RelayDesk:
             put.reply.give(Verdict("refused", Refusal.E_STORE))
             self._warn(Refusal.E_STORE, str(fault), "")
             return
-        except Exception as fault:
-            put.reply.fail(fault)
-            raise
         put.reply.give(ruling.verdict)
         if ruling.command is not None:
             self._send_out(ruling.command)
@@ -222,14 +225,16 @@ class RelayDesk:
         if command is None:
             ready.reply.give(Answer(None))
             return
+        self._sent[ready.key] = command
         target, data = act_of(command)
         warrant = OneAct(command.meter, target, data, self._clock.monotonic_s() + VALID_S)
         if not ready.reply.give(Answer(warrant)):
             warrant.void()
+            del self._sent[ready.key]
             self._life.settle(ready.key, Event.UNSENT, "the errand could not wait any longer")
 
     def _outcome(self, outcome: Outcome) -> None:
-        command, _ = self._inspected.pop(outcome.key, (None, 0))
+        command, _ = self._inspected.pop(outcome.key, (self._sent.pop(outcome.key, None), 0))
         self._inspect_at.pop(outcome.key, None)
         state = self._life.settle(outcome.key, outcome.event, outcome.reason, outcome.readback)
         if state is State.IN_DOUBT:
@@ -295,3 +300,7 @@ class RelayDesk:
     def _raise(self, kind: AlarmKind, text: str, meter: str, facts: Mapping[str, str]) -> None:
         log.warning("%s", text)
         self._alarm(Alarm(kind, self._clock.now(), self._clock.state(), text, meter, facts))
+
+
+def _ended() -> StoreBusy:
+    return StoreBusy("the relay thread has ended", place="relay")

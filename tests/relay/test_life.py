@@ -116,7 +116,8 @@ def test_a_meter_silent_after_the_action_is_in_doubt_and_alarmed(world):
     world.wall[METER].silent_after_act = True
     world.put(world.command())
     assert last(world).state == "in-doubt" and world.wall[METER].acts == [1]
-    assert world.alarms[-1].kind is AlarmKind.COMMAND_IN_DOUBT
+    (alarm,) = (a for a in world.alarms if a.kind is AlarmKind.COMMAND_IN_DOUBT)
+    assert alarm.meter == METER
 
 
 def test_a_silent_meter_is_refused_before_dispatch(world):

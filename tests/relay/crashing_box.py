@@ -1,0 +1,121 @@
+"""A box with a real store, one meter and one disconnect, in a process of its own, for the crash tests to kill.
+
+    python -m tests.relay.crashing_box DIR WHERE
+
+The meter is two files that survive: `acts` (one octet an ACTION, fsynced before the meter answers) and `state`.
+Prints the name of each step as it comes by; at WHERE it prints it and waits to be killed. Ends by itself when the
+command is at its end.
+"""
+
+import json
+import os
+import sys
+import threading
+import time
+from pathlib import Path
+
+from cryptography.hazmat.primitives.serialization import load_pem_private_key
+
+from dcu.clock import SystemClock
+from dcu.command import OPEN
+from dcu.mailbox import Stop
+from dcu.meter import Meter
+from dcu.models import MODELS
+from dcu.relay.desk import RelayDesk
+from dcu.relay.key import FileSigner
+from dcu.relay.trust import TrustStore
+from dcu.store import SqliteStore
+from tests.relay.world import DCU, METER, RANCHI, TOPIC, FakeBus, FakeMeter
+
+
+def step(name, where):
+    print(name, flush=True)
+    if name == where:
+        time.sleep(60)
+        os._exit(3)
+
+
+class WallMeter(FakeMeter):
+    """A meter whose relay is a file."""
+
+    def attach(self, directory, where):
+        self.directory, self.where = directory, where
+        if (directory / "state").exists():
+            self.connected, self.control = json.loads((directory / "state").read_text())
+        self.on_sending = lambda: step("sending", where)
+        self.on_acted = lambda: step("acted", where)
+
+    def act(self, method):
+        descriptor = os.open(self.directory / "acts", os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+        os.write(descriptor, b"%d" % method)
+        os.fsync(descriptor)
+        os.close(descriptor)
+        super().act(method)
+        (self.directory / "state.new").write_text(json.dumps([self.connected, self.control]))
+        (self.directory / "state.new").replace(self.directory / "state")
+
+
+class Steps:
+    """The store, with a word before and behind each commit."""
+
+    def __init__(self, store, where):
+        self._store, self._where, self._n = store, where, 0
+        self.epoch = store.epoch
+
+    def transact(self, work, *, wait_s=30.0):
+        self._n += 1
+        n = self._n
+
+        def stepped(tx):
+            result = work(tx)
+            step(f"in commit {n}", self._where)
+            return result
+
+        result = self._store.transact(stepped, wait_s=wait_s)
+        step(f"behind commit {n}", self._where)
+        return result
+
+
+def main(directory, where):
+    clock, stop, last = SystemClock(), Stop(), Stop()
+    store = SqliteStore.open(directory / "dcu.db", stop=last, clock=clock, beat=lambda: None, dcu=DCU)
+    writer = threading.Thread(target=store.run, daemon=True)
+    writer.start()
+    wall = WallMeter(METER)
+    wall.attach(directory, where)
+    bus = FakeBus(clock, {METER: wall})
+    (directory / "epoch").write_text(store.epoch)
+    while not (directory / "documents").exists():
+        time.sleep(0.005)
+    desk = RelayDesk(
+        dcu=DCU,
+        store=Steps(store, where),
+        clock=clock,
+        trust=TrustStore.load(directory / "trust.json"),
+        meters={METER: Meter(METER, "north", MODELS["is15959-1ph"], 17, RANCHI, sim=True)},
+        buses={"north": bus},
+        signer=FileSigner(load_pem_private_key((directory / "box.pem").read_bytes(), None)),
+        stop=stop,
+        alarm=lambda alarm: None,
+        set_aside=lambda serial: False,
+        beat=lambda: None,
+        settle_s=0.0,
+    )
+    relay = threading.Thread(target=desk.run, daemon=True)
+    relay.start()
+    bus.work()  # what recovery has posted
+    for line in (directory / "documents").read_bytes().splitlines():
+        print(desk.put(line, TOPIC, 1, False).status, flush=True)
+        bus.work()
+    while store.transact(lambda tx: [c for c in tx.open_commands() if c.state in OPEN]):
+        bus.work()
+        time.sleep(0.005)
+    stop.set()
+    relay.join(5)
+    last.set()
+    writer.join(5)
+    store.close()
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]), sys.argv[2])
