@@ -100,6 +100,7 @@ class RelayDesk:
         self._letters: Mailbox[Letter] = Mailbox(stop, capacity=256)
         self._gate = Gate(f"dcu/v1/{dcu}/cmd")
         self._alarms = Sampler()
+        self._closed = False
         self._uncounted: Counter[str] = Counter()
         self._waiting: dict[Key, Command] = {}  # accepted, the errand has not asked for leave yet
         self._sent: dict[Key, Command] = {}  # dispatched, the outcome has not come yet
@@ -118,6 +119,8 @@ class RelayDesk:
         reply: Reply[Verdict] = Reply()
         if not self._letters.post(Put(octets, topic, qos, retained, reply)):
             return Verdict("refused", Refusal.E_FLOOD)
+        if self._closed:  # set before the last look into the mailbox: one of the two has seen the other
+            raise _ended()
         verdict = reply.wait(DECISION_S)
         if verdict is None:
             raise StoreBusy("no decision in time", place="relay")
@@ -155,6 +158,7 @@ class RelayDesk:
 
     def _close(self) -> None:
         """Nobody waits for a thread that has ended. What is not committed was never decided."""
+        self._closed = True
         while (letter := self._letters.take(0.0)) is not None:
             if isinstance(letter, Put):
                 letter.reply.fail(_ended())
