@@ -171,11 +171,11 @@ class UplinkSocket:
             if welcome:
                 self._wires.add(wire)
         if not welcome:
-            wire.close()
             self._turned_away += 1
             if self._turned_away.bit_count() == 1:  # 1, 2, 4, 8..: a flood is not a log storm
                 cause = "more connections than uplink needs" if full else f"user {uid} may not connect"
                 log.warning("%s: %s (%d turned away so far)", self._path, cause, self._turned_away)
+            wire.close()
             return
         threading.Thread(target=self._converse, args=(wire,), name="uplink-conversation", daemon=True).start()
 

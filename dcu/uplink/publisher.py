@@ -250,6 +250,7 @@ class Publisher:
         if self._session is not None:
             self._session.close()
             self._session = None
+            fault = self._last_words() or fault
         now_s = time.monotonic()
         self._backoff.lost(now_s)
         wait_s = self._backoff.rest_s() if self._taken_over else self._backoff.next_s()
@@ -259,6 +260,16 @@ class Publisher:
             log.warning("no session: %s (next try in %.1f s)", fault, wait_s)
             self._note(Noted.LOST, str(fault))
         self._rest(wait_s)
+
+    def _last_words(self) -> SessionLost | None:
+        """Reads what came before the end: a refusal is often answered first (mosquitto drops who it denied)."""
+        told: SessionLost | None = None
+        while len(self._letters):
+            try:
+                self._read_letters(0.0)
+            except SessionLost as fault:
+                told = fault
+        return told
 
     def _rest(self, seconds: float) -> None:
         until_s = time.monotonic() + seconds
