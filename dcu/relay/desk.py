@@ -39,6 +39,9 @@ log = logging.getLogger(__name__)
 DECISION_S: Final = 30.0
 """How long a document may wait for its decision."""
 
+PATIENCE_S: Final = 10.0
+"""How long an errand keeps the line while its leave is decided and committed."""
+
 TURN_S: Final = 1.0
 COUNT_S: Final = 0.05
 """Refusals by nobody are counted in the store when the mailbox has been quiet for that long, ..."""
@@ -130,6 +133,11 @@ class RelayDesk:
         """Another trust store is in force from the next decision on, also for commands that were accepted already."""
         self._letters.post(NewTrust(trust), urgent=True)
 
+    def _ask(self, ready: Ready) -> Answer | None:
+        """An errand's question, in the thread of its bus."""
+        self._letters.post(ready, urgent=True)
+        return ready.reply.wait(0.0 if self._closed else PATIENCE_S)
+
     # ---- the thread -------------------------------------------------------------------------------------------------
 
     def run(self) -> None:
@@ -218,7 +226,8 @@ class RelayDesk:
             self._life.refuse(key, Refusal.E_METER, "its bus is not here any more")
             return
         self._waiting[key] = command
-        bus.post(Switching(command, meter, self._letters, self._stop.wait, self._settle_s), urgent=True)
+        errand = Switching(command, meter, self._ask, self._letters, self._stop.wait, self._settle_s)
+        bus.post(errand, urgent=True)
 
     def _ready(self, ready: Ready) -> None:
         """Leave for one act, after DISPATCHED is on disk; none where the command is at an end."""

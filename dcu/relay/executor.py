@@ -31,9 +31,6 @@ DISPLAY: Final = AttributeRef(ClassId.DATA, obis.CONSUMER_MESSAGE, 2)
 REMOTE_DISCONNECT: Final = MethodRef(ClassId.DISCONNECT_CONTROL, obis.DISCONNECT_CONTROL, 1)
 REMOTE_RECONNECT: Final = MethodRef(ClassId.DISCONNECT_CONTROL, obis.DISCONNECT_CONTROL, 2)
 
-PATIENCE_S: Final = 10.0
-"""How long an errand keeps the line while the relay thread decides and commits."""
-
 _INT8_ZERO: Final = b"\x0f\x00"  # A-XDR integer 0: the parameter of both methods (Blue Book 4.5.8)
 _OCTET_STRING: Final = 0x09
 
@@ -69,28 +66,28 @@ class Switching:
     Args:
         command: what is to be done.
         meter: to which.
+        ask: hands a letter to the relay thread and waits for its answer; None when there is none in time.
         letters: the relay thread's mailbox.
         pause: waits for that many seconds at most (the settle time), ends early when the process stops.
         settle_s: between the two read-backs.
-        patience_s: how long to wait for leave.
     """
 
     def __init__(
         self,
         command: Command,
         meter: Meter,
+        ask: Callable[[Ready], Answer | None],
         letters: Mailbox[Letter],
         pause: Callable[[float], object],
-        settle_s: float = 1.0,
-        patience_s: float = PATIENCE_S,
+        settle_s: float,
     ) -> None:
         self.meter = meter
         self._command = command
         self._key: Key = (command.iss, command.cmd_id)
+        self._ask = ask
         self._letters = letters
         self._pause = pause
         self._settle_s = settle_s
-        self._patience_s = patience_s
         self._warrant: OneAct | None = None
         self._readback: list[ReadBack] = []
         self._reported = False
@@ -123,10 +120,7 @@ class Switching:
 
     def _visit(self, line: Line) -> None:
         with line.associate(self.meter, Purpose.SWITCH) as association:
-            reply: Reply[Answer] = Reply()
-            evidence = _evidence(association, self._command.op)
-            self._letters.post(Ready(self._key, evidence, reply), urgent=True)
-            answer = reply.wait(self._patience_s)
+            answer = self._ask(Ready(self._key, _evidence(association, self._command.op), Reply()))
             if answer is None:
                 raise MeterSilent("the relay thread gave no leave in time", place=self.meter.serial)
             if answer.warrant is None:

@@ -1,6 +1,7 @@
 """The life of a command against a meter, from the document to the receipt."""
 
 import contextlib
+import time
 
 import pytest
 
@@ -305,3 +306,23 @@ def test_recovery_by_state():
     assert world.wall[METER].acts == [] and world.wall[FAR_METER].acts == [2]
     world.end()
     assert world.fallen is None
+
+
+def test_a_stop_while_an_errand_is_on_its_way_leaves_nobody_waiting():
+    world = World().start()
+    world.put(world.policy())
+    world.put(world.command(), work=False)
+
+    def stop():
+        world.stop.set()
+        world.thread.join(5)
+
+    world.wall[METER].on_associate = stop
+    began = time.monotonic()
+    world.bus.work()
+    assert time.monotonic() - began < 3.0 and world.wall[METER].acts == []
+    world.wall[METER].on_associate = None
+    world.end()
+    world.start()
+    assert world.states() == {"c-1": State.ABANDONED}
+    world.end()
