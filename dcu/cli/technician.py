@@ -46,7 +46,7 @@ def status(config_file: Path, *, as_json: bool) -> None:
     """One screen: the box, its backlog, its connection, each bus and meter."""
     answer = ask(config_file, {"ask": "status"})
     say(answer, as_json=as_json, text=_status_text)
-    if any(m["condition"] != "ok" for m in answer["meters"]):
+    if any(part["condition"] != "ok" for part in [*answer["meters"], *answer["buses"]]):
         sys.exit(EXIT_SOME_METERS)
 
 

@@ -122,7 +122,9 @@ def one_of(allowed: Iterable[Any]) -> Callable[[Any], Any]:
 
     def read(value: Any) -> Any:
         if value not in known:
-            raise Refused(f"{value!r} is not allowed", did_you_mean(str(value), map(str, known)))
+            words = [word for word in known if isinstance(word, str)]
+            cure = did_you_mean(str(value), words) if words else f"allowed: {', '.join(map(str, known))}"
+            raise Refused(f"{value!r} is not allowed", cure)
         return value
 
     return read

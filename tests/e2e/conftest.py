@@ -1,0 +1,145 @@
+"""A box on a virtual line: the real field process, real meters' faults, no broker."""
+
+import json
+import subprocess
+import sys
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+
+from dcu.demo.proof import captured
+from dcu.headend.keys import make_key
+from dcu.headend.pki import Authority
+from dcu.sim import MeterConfig, MeterKeys, running_line
+
+KEYS = MeterKeys(guek=bytes(range(16)), gak=bytes(range(16, 32)), lls=b"password", hls=bytes(range(32, 48)))
+SERIALS = ("E2E00000001", "E2E00000002", "E2E00000003")
+
+
+@dataclass
+class Box:
+    """Its directory, its line, and its field process."""
+
+    directory: Path
+    line: object
+    process: subprocess.Popen | None = None
+    logs: list[str] = field(default_factory=list)
+
+    @property
+    def config(self):
+        return self.directory / "dcu.toml"
+
+    def start(self):
+        with (self.directory / "field.log").open("ab") as log:
+            self.process = subprocess.Popen(
+                [sys.executable, "-m", "dcu", "field", "--config", str(self.config)], stdout=log, stderr=log
+            )
+        self.until(lambda: (self.directory / "run" / "field.sock").exists(), "field.sock")
+
+    def stop(self):
+        if self.process is not None and self.process.poll() is None:
+            self.process.terminate()
+            assert self.process.wait(20) == 0, self.log
+
+    def kill(self):
+        self.process.kill()
+        self.process.wait()
+        (self.directory / "run" / "field.sock").unlink()
+
+    @property
+    def log(self):
+        return (self.directory / "field.log").read_text()
+
+    def dcu(self, *words, code=0):
+        """`dcu ... --json` as a person runs it; its answer."""
+        done = subprocess.run(
+            [sys.executable, "-m", "dcu", *words, "--config", str(self.config), "--json"],
+            capture_output=True,
+            text=True,
+            timeout=60,
+        )
+        assert done.returncode == code, done.stderr + self.log
+        return json.loads(done.stdout) if done.stdout else done.stderr
+
+    def conditions(self):
+        done = subprocess.run(
+            [sys.executable, "-m", "dcu", "status", "--config", str(self.config), "--json"],
+            capture_output=True,
+            text=True,
+            timeout=60,
+        )
+        return {m["serial"]: m["condition"] for m in json.loads(done.stdout)["meters"]}
+
+    def held(self, serial):
+        """Block load intervals held of a meter."""
+        [meter] = [m for m in self.dcu("meters") if m["serial"] == serial]
+        return sum(p["held"] for p in meter["profiles"] if p["profile"] == "1.0.99.1.0.255")
+
+    def until(self, there, what, within_s=40):
+        deadline = time.monotonic() + within_s
+        while not there():
+            assert time.monotonic() < deadline, f"{what}: not within {within_s} s\n{self.log}"
+            assert self.process is None or self.process.poll() is None, self.log
+            time.sleep(0.2)
+
+    def truth(self, until_s):
+        ledgers = self.directory / "ledger"
+        return captured(((s, (ledgers / f"{s}.jsonl").read_text().splitlines()) for s in SERIALS), until_s)
+
+
+def write_configuration(directory, port):
+    Authority(directory).client("box")
+    make_key(directory / "receipt.key")
+    (directory / "trust.json").write_text('{"v":1,"issuer":"hes.test","keys":[]}')
+    secrets = directory / "secrets.toml"
+    secrets.write_text(
+        "".join(
+            f'[{s}]\nguek = "{KEYS.guek.hex()}"\ngak = "{KEYS.gak.hex()}"\nlls = "password"\nhls = "{KEYS.hls.hex()}"\n'
+            for s in SERIALS
+        )
+    )
+    secrets.chmod(0o600)
+    meters = "".join(
+        f'[[meter]]\nserial = "{s}"\nbus = "pole"\nmodel = "is15959-1ph"\naddress = {17 + n}\narea = "X"\n'
+        f'secrets = "{s}"\nsim = true\n'
+        for n, s in enumerate(SERIALS)
+    )
+    (directory / "dcu.toml").write_text(
+        f"""version = 1
+[dcu]
+id = "E2E-BOX"
+state_dir = "state"
+run_dir = "run"
+timezone = "Asia/Kolkata"
+secrets = "secrets.toml"
+[uplink]
+broker = "mqtts://localhost:8883"
+ca = "ca.pem"
+certificate = "box.pem"
+key = "box.key"
+[trust]
+keys = "trust.json"
+signing_key = "receipt.key"
+[bus.pole]
+kind = "rs485"
+port = "{port}"
+baud = 57600
+{meters}"""
+    )
+
+
+@pytest.fixture
+def box(tmp_path):
+    configs = [
+        MeterConfig(s, address=17 + n, keys=KEYS, seed=n, capture_period_s=5, history_s=60)
+        for n, s in enumerate(SERIALS)
+    ]
+    with running_line(configs, baud=57600, ledger=tmp_path / "ledger", link=tmp_path / "rs485") as line:
+        write_configuration(tmp_path, tmp_path / "rs485")
+        made = Box(tmp_path, line)
+        yield made
+        if made.process is not None and made.process.poll() is None:
+            made.process.kill()
+            made.process.wait()
