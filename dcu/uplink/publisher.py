@@ -151,14 +151,18 @@ class Publisher:
         welcome = line.welcome
         state = {"online": True, "version": welcome.version, "epoch": welcome.epoch, "since": int(time.time())}
         self._state_epoch = welcome.epoch
-        session.publish(topics.state(self._dcu), json.dumps(state).encode(), "application/json", retain=True)
+        octets = json.dumps(state).encode()
+        mid = session.publish(topics.state(self._dcu), octets, "application/json", retain=True)
+        self._window.sent_aside(mid, time.monotonic())
 
     # ---- one turn ---------------------------------------------------------------------------------------------------
 
     def _turn(self, line: FieldLine, session: Session) -> None:
-        if self._state_epoch != line.welcome.epoch:
+        if self._state_epoch != line.welcome.epoch and self._window.room:
             self._say_online(line, session)
         self._read_letters(0.0 if self._window.room else 1.0)
+        if not session.alive:
+            raise SessionLost("the connection to the broker was lost", place=self._endpoint.place)
         if self._window.silence_s(time.monotonic()) > self._dials.answer_s:
             raise SessionLost(
                 f"the broker has not acknowledged for {self._dials.answer_s:g} s", place=self._endpoint.place

@@ -48,7 +48,7 @@ class Session:
         self._ended = threading.Event()
         self._answered = False
         self._closing = False
-        self._looping = False
+        self._pump: threading.Thread | None = None
         self._alert = ""
         self._client = self._new_client()
 
@@ -71,8 +71,8 @@ class Session:
 
     @property
     def alive(self) -> bool:
-        """False once the connection ended."""
-        return not self._ended.is_set()
+        """False once the connection ended, or paho's thread died of what the broker sent."""
+        return not self._ended.is_set() and (self._pump is None or self._pump.is_alive())
 
     def publish(self, topic: str, octets: bytes, content_type: str, *, retain: bool = False) -> int:
         """Send with QoS 1; the message id under which it will be acknowledged.
@@ -98,23 +98,21 @@ class Session:
     def close(self) -> None:
         """End the connection, in bounded time; a will is published by the broker. Idempotent."""
         self._closing = True
-        if not self._looping:
-            self._ended.set()
-            self._shut()
-            return
-        if self.alive:
-            self._client.disconnect(ReasonCode(PacketTypes.DISCONNECT, self._farewell))
-            if not self._ended.wait(_CLOSE_S if self._answered else 0.0):
-                self._shut()  # paho's thread then ends, whatever the broker does
-        if self._ended.wait(_CLOSE_S):
-            self._client.loop_stop()  # joins a thread that is ending; before that it could block for ever
+        if self._pump is not None:
+            if self.alive:
+                self._client.disconnect(ReasonCode(PacketTypes.DISCONNECT, self._farewell))
+                if not self._ended.wait(_CLOSE_S if self._answered else 0.0):
+                    self._shut()  # paho's thread then ends, whatever the broker does
+            self._pump.join(_CLOSE_S)  # never paho's loop_stop: it waits without end
+        self._ended.set()
+        self._shut()
 
     def _shut(self) -> None:
         sock = cast("socket.socket | None", self._client.socket())
         if sock is not None:
             with suppress(OSError):
                 sock.shutdown(socket.SHUT_RDWR)
-            if not self._looping:
+            if self._pump is None or not self._pump.is_alive():
                 sock.close()
 
     # ---- opening ----------------------------------------------------------------------------------------------------
@@ -160,8 +158,10 @@ class Session:
             raise diagnosis.of_exception(fault, self._endpoint) from fault
         if code != MQTTErrorCode.MQTT_ERR_SUCCESS:
             raise diagnosis.before_connack(self._alert, self._endpoint)
-        self._looping = True
+        before = set(threading.enumerate())
         self._client.loop_start()
+        name = f"paho-mqtt-client-{self._terms.client_id}"  # as loop_start names it; paho does not hand it out
+        self._pump = next((t for t in threading.enumerate() if t.name == name and t not in before), None)
         self._await_connack()
 
     def _await_connack(self) -> None:

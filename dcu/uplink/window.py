@@ -21,7 +21,7 @@ SUCCESS: Final = 0x00
 class _Flight:
     """A batch on its way: records first..last of a stream, sent at a moment."""
 
-    stream: Stream
+    stream: Stream | None
     first: int
     last: int
     sent_s: float
@@ -107,12 +107,16 @@ class Window:
         self._flights.setdefault(stream, deque()).append(flight)
         self._position[stream] = last
 
+    def sent_aside(self, mid: int, now_s: float) -> None:
+        """Something that is no batch (presence) was published: it takes a place until it is answered, and no more."""
+        self._unanswered[mid] = _Flight(None, 0, 0, now_s, stale=True)
+
     def acknowledged(self, mid: int, code: int, now_s: float) -> Held | None:
         """The broker's answer; the hold that it leads to, if it does. Unknown and stale ones change nothing."""
         if mid in self._unanswered and next(iter(self._unanswered)) == mid:
             self._head_since_s = now_s
         flight = self._unanswered.pop(mid, None)
-        if flight is None or flight.stale:
+        if flight is None or flight.stale or flight.stream is None:
             return None
         if code != SUCCESS:
             return self._hold(flight.stream, code, now_s)

@@ -94,7 +94,7 @@ def test_one_that_field_has_not_decided_comes_again_to_the_next_uplink(tmp_path,
             until(lambda: sum(link.noted.value == "connected" for link in field.links) == 3)
             sender.send(DCU, b"last")
             until(lambda: puts[-1] == b"last")
-    assert puts == [b"cut", b"cut", b"next", b"last"]
+    assert puts.count(b"cut") == 2
 
 
 FIELD = """

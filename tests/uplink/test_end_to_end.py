@@ -10,8 +10,6 @@ import pytest
 
 from dcu.headend.journal import LineFile
 from dcu.record import Stream
-from dcu.uplink.letters import Terms
-from dcu.uplink.session import Session
 from tests.uplink.world import DCU, Field, HeadEnd, Uplink, until, uplink_process
 
 pytestmark = pytest.mark.broker
@@ -174,16 +172,6 @@ def test_a_broker_that_falls_silent_is_left(tmp_path, broker, field, box, head_e
         finally:
             os.kill(broker.pid, signal.SIGCONT)
         until(lambda: field.delivered(Stream.PROFILE) == 10, 20)
-
-
-def test_a_second_box_with_our_identity_is_named_and_not_fought(tmp_path, field, box, head_end):
-    with Uplink(tmp_path, box, backoff_max_s=0.5):
-        until(lambda: any(s["online"] for _, s in head_end.states))
-        other = Session.open(box, Terms(DCU), lambda _: None)
-        lost = until(lambda: next((x for x in field.links if x.noted.value == "lost"), None))
-        assert "taken over" in lost.text
-        assert "copy of this box's card" in lost.text
-        other.close()
 
 
 def test_the_listener_goes_on_where_its_file_ends(tmp_path, field, box, hes):

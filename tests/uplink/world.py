@@ -6,6 +6,7 @@ import subprocess
 import sys
 import threading
 import time
+from contextlib import suppress
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -13,6 +14,7 @@ import cbor2
 
 from dcu.clock import SystemClock
 from dcu.command import Refusal
+from dcu.errors import SocketFault
 from dcu.field.uplink_socket import UplinkSocket
 from dcu.headend.link import ALL_BATCHES, ALL_STATES, HeadEndLink
 from dcu.headend.listen import Listener
@@ -20,6 +22,7 @@ from dcu.mailbox import Bell, Stop
 from dcu.store import SqliteStore
 from dcu.uplink.inbox import Inbox
 from dcu.uplink.publisher import Dials, Publisher
+from dcu.wire import connect
 
 DCU = "JH-RNC-0042"
 ROOT = Path(__file__).resolve().parent.parent.parent
@@ -94,6 +97,8 @@ class Field:
 
     def close(self):
         self.stop.set()
+        with suppress(SocketFault):
+            connect(self.path).close()  # wakes the accepting loop
         self._threads[1].join(10)
         self._last.set()
         self._threads[0].join(10)
@@ -111,7 +116,7 @@ class Uplink:
 
     def __init__(self, directory, endpoint, *, dcu=DCU, **dials):
         self.stop = Stop()
-        dials.setdefault("backoff_max_s", 0.2)
+        dials = {"backoff_max_s": 0.2, "idle_ms": 50, "busy_ms": 20} | dials
         path = directory / "uplink.sock"
         self.inbox = Inbox(path, dcu, self.stop, lambda: None)
         self.publisher = Publisher(path, dcu, endpoint, Dials(**dials), self.inbox.post, self.stop, lambda: None)
