@@ -210,7 +210,7 @@ class StoredCommand:
         kids: keys that signed, for the re-check on current trust.
         state: where it stands.
         receipt: the latest signed receipt, as sealed.
-        receipt_at: when that was last handed to the receipt stream, UTC seconds by the box's clock.
+        repeated_at: when that was last given out again to a repetition, UTC seconds by the box's clock; 0 never.
     """
 
     iss: str
@@ -220,7 +220,7 @@ class StoredCommand:
     kids: tuple[str, ...]
     state: State
     receipt: bytes
-    receipt_at: int
+    repeated_at: int
 
 
 @dataclass(frozen=True, slots=True)

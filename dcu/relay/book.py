@@ -103,7 +103,7 @@ class Book:
                 account.kids,
                 State(account.state),
                 receipt,
-                self.now_s(),
+                repeated_at=0,
             )
         )
 

@@ -135,9 +135,9 @@ class Docket:
         return Ruling(Verdict("refused", refusal.code), cause=refusal.cause, meter=account.meter)
 
     def _repeat(self, tx: Transaction, known: StoredCommand) -> Ruling:
-        """The very same command again: its receipt as it stands, at most once a minute."""
+        """The very same command again: its receipt as it stands, given out again at most once a minute."""
         now_s = self._book.now_s()
-        if abs(now_s - known.receipt_at) >= AGAIN_S:
+        if abs(now_s - known.repeated_at) >= AGAIN_S:
             tx.append(Stream.RECEIPT, encode_receipt(known.receipt))
-            tx.save_command(replace(known, receipt_at=now_s))
+            tx.save_command(replace(known, repeated_at=now_s))
         return Ruling(Verdict("duplicate"))

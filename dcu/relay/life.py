@@ -112,6 +112,6 @@ class Life:
         cause = UNPROVEN if event is Event.RECOVERED_TARGET else ""
         account = replace(account_of(stored, state), code=code, reason=reason, readback=readback, cause=cause)
         receipt = self._book.record(tx, account)
-        tx.save_command(replace(stored, state=state, receipt=receipt, receipt_at=self._book.now_s()))
+        tx.save_command(replace(stored, state=state, receipt=receipt, repeated_at=0))
         log.info("%s %s: %s, now %s %s", stored.iss, stored.cmd_id, event.value, state.value, reason)
         return state

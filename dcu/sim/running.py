@@ -254,6 +254,7 @@ def running_line(
     noise: Noise | None = None,
     seed: int = 0,
     now: Callable[[], float] = time.time,
+    trace: Path | None = None,
 ) -> Iterator[PtyLine]:
     """A `PtyLine` with its thread, ended on the way out. Arguments as there."""
     line = PtyLine(
@@ -265,6 +266,7 @@ def running_line(
         noise=noise,
         seed=seed,
         now=now,
+        trace=trace,
     )
     thread = threading.Thread(target=line.run, name="virtual-line", daemon=True)
     thread.start()

@@ -7,7 +7,7 @@ from typing import Any, Final
 from dcu.command import RelaySequence, State, StoredCommand
 from dcu.store.database import Database
 
-_SELECT: Final = "SELECT iss, cmd_id, digest, payload, kids, state, receipt, receipt_at FROM command "
+_SELECT: Final = "SELECT iss, cmd_id, digest, payload, kids, state, receipt, repeated_at FROM command "
 
 
 class Commands:
@@ -29,11 +29,11 @@ class Commands:
     def save_command(self, command: StoredCommand) -> None:
         """See `ports.Transaction.save_command`; a replaced command keeps its place in the order."""
         self._database.write(
-            "INSERT INTO command (iss, cmd_id, digest, payload, kids, state, receipt, receipt_at) "
+            "INSERT INTO command (iss, cmd_id, digest, payload, kids, state, receipt, repeated_at) "
             "VALUES (?, ?, ?, ?, ?, ?, ?, ?) "
             "ON CONFLICT (iss, cmd_id) DO UPDATE SET digest = excluded.digest, payload = excluded.payload, "
             "kids = excluded.kids, state = excluded.state, receipt = excluded.receipt, "
-            "receipt_at = excluded.receipt_at",
+            "repeated_at = excluded.repeated_at",
             (
                 command.iss,
                 command.cmd_id,
@@ -42,7 +42,7 @@ class Commands:
                 json.dumps(list(command.kids)),
                 command.state.value,
                 command.receipt,
-                command.receipt_at,
+                command.repeated_at,
             ),
         )
 
@@ -85,5 +85,5 @@ class Commands:
 
 
 def _stored(row: tuple[Any, ...]) -> StoredCommand:
-    iss, cmd_id, digest, payload, kids, state, receipt, receipt_at = row
-    return StoredCommand(iss, cmd_id, digest, payload, tuple(json.loads(kids)), State(state), receipt, receipt_at)
+    iss, cmd_id, digest, payload, kids, state, receipt, repeated_at = row
+    return StoredCommand(iss, cmd_id, digest, payload, tuple(json.loads(kids)), State(state), receipt, repeated_at)

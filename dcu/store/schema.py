@@ -65,7 +65,7 @@ def _commands_journal_counters(db: Utilities) -> None:
     """Commands and what they consumed, the journal, invocation counters, counts."""
     db.execute(
         "CREATE TABLE command (id INTEGER PRIMARY KEY AUTOINCREMENT, iss TEXT NOT NULL, cmd_id TEXT NOT NULL, "
-        "state TEXT NOT NULL, receipt_at INTEGER NOT NULL, digest BLOB NOT NULL, kids TEXT NOT NULL, "
+        "state TEXT NOT NULL, repeated_at INTEGER NOT NULL, digest BLOB NOT NULL, kids TEXT NOT NULL, "
         "payload BLOB NOT NULL, receipt BLOB NOT NULL, UNIQUE (iss, cmd_id)) STRICT"
     )
     db.execute("CREATE INDEX command_open ON command (id) WHERE state IN ('accepted', 'dispatched')")

@@ -1,0 +1,78 @@
+"""`make bench`: every figure with its target, and `bench/RESULTS.md` and `bench/results.json` written by the run."""
+
+import json
+import platform
+import sys
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from bench import durable_insert, line_pacing, poll_line_time
+
+HERE = Path(__file__).parent
+
+
+@dataclass(frozen=True, slots=True)
+class Figure:
+    """One measured figure."""
+
+    name: str
+    value: float
+    unit: str
+    target: str
+    ok: bool
+    command: str
+
+
+def pacing() -> list[Figure]:
+    """Wall time of the virtual line over wire time."""
+    figures = []
+    for baud in line_pacing.RATES:
+        ratio = line_pacing.pacing_ratio(baud)
+        ok = abs(ratio - 1) <= 0.02
+        figures.append(Figure(f"line pacing at {baud}", round(ratio, 4), "wall/wire", "0.98 to 1.02", ok, COMMAND))
+    return figures
+
+
+def inserting() -> list[Figure]:
+    """Rows a second into the durable store over bare sqlite3 with the same rows and commits."""
+    ratio = durable_insert.ratio()
+    return [Figure("durable insert", round(ratio, 2), "ours/bare sqlite3", "stated", True, COMMAND)]
+
+
+def polling() -> list[Figure]:
+    """Line time of a visit that brings one new row, over the least octets of its exchanges."""
+    octets, seconds, wire_s = poll_line_time.visit()
+    ratio = round(seconds / wire_s, 2)
+    return [
+        Figure("one visit, one new row: octets on the line", octets, "octets", "stated", True, COMMAND),
+        Figure("one visit, one new row: time over wire time", ratio, "wall/wire", "stated", True, COMMAND),
+    ]
+
+
+COMMAND = "make bench"
+BENCHES: tuple[Callable[[], list[Figure]], ...] = (pacing, inserting, polling)
+
+
+def main() -> int:
+    """Run all; 1 when a target is missed."""
+    figures = [figure for bench in BENCHES for figure in bench()]
+    lines = [
+        "# Figures",
+        "",
+        f"Made by `{COMMAND}` on {platform.machine()}, Python {platform.python_version()}, virtual meters and line.",
+        "Ratios within one run; absolute speeds of that machine say nothing about a box.",
+        "",
+        "| figure | value | unit | target | ok |",
+        "|---|---|---|---|---|",
+        *(f"| {f.name} | {f.value} | {f.unit} | {f.target} | {'yes' if f.ok else 'NO'} |" for f in figures),
+        "",
+    ]
+    (HERE / "RESULTS.md").write_text("\n".join(lines))
+    (HERE / "results.json").write_text(json.dumps([asdict(f) for f in figures], indent=1) + "\n")
+    print("\n".join(lines))
+    return int(not all(f.ok for f in figures))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

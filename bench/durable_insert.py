@@ -1,0 +1,89 @@
+"""Rows a second into the store (ledger, CRC, writer's thread) over bare sqlite3 with the same rows and commits."""
+
+import sqlite3
+import tempfile
+import threading
+import time
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from zoneinfo import ZoneInfo
+
+from dcu import obis
+from dcu.clock import SystemClock
+from dcu.mailbox import Stop
+from dcu.obis import LogicalName
+from dcu.reading import ClockState, Column, ProfileReading, Row, date_time, meter_time
+from dcu.record import encode_profile
+from dcu.store import SqliteStore
+
+ZONE = ZoneInfo("Asia/Kolkata")
+METERS, POLLS, ROWS = 32, 40, 4
+BEGIN = datetime(2026, 11, 1, tzinfo=UTC)
+LAYOUT = (
+    Column(8, obis.CLOCK, 2),
+    *(Column(3, LogicalName.of(f"1.0.{group}.29.0.255"), 2, 0, 30) for group in (12, 1, 9, 2, 10)),
+)
+
+
+def readings() -> list[list[ProfileReading]]:
+    """Polls of all meters; each poll is one commit a meter."""
+    polls = []
+    for poll in range(POLLS):
+        times = [BEGIN + timedelta(minutes=15 * (ROWS * poll + n)) for n in range(ROWS)]
+        rows = tuple(Row(meter_time(date_time(at, ZONE), ZONE), (2300, 120, 130, 0, 0)) for at in times)
+        polls.append(
+            [
+                ProfileReading(f"B{n:05}", obis.BLOCK_LOAD, LAYOUT, rows, BEGIN, ClockState.TRUSTED)
+                for n in range(METERS)
+            ]
+        )
+    return polls
+
+
+def ours(directory: Path, polls: list[list[ProfileReading]]) -> float:
+    """Rows a second."""
+    stop = Stop()
+    store = SqliteStore.open(directory / "ours.db", stop=stop, clock=SystemClock(), beat=lambda: None, dcu="BENCH")
+    thread = threading.Thread(target=store.run)
+    thread.start()
+    first = int(BEGIN.timestamp())
+    for reading in polls[0]:
+        store.transact(lambda tx, r=reading: tx.describe(r.serial, r.profile, LAYOUT, 900, first))
+    began = time.perf_counter()
+    for poll in polls:
+        for reading in poll:
+            store.transact(lambda tx, r=reading: tx.admit(r))
+    seconds = time.perf_counter() - began
+    stop.set()
+    thread.join()
+    store.close()
+    return METERS * POLLS * ROWS / seconds
+
+
+def bare(directory: Path, polls: list[list[ProfileReading]]) -> float:
+    """Rows a second: the same bodies, encoded too, one commit each, WAL and synchronous=FULL."""
+    connection = sqlite3.connect(directory / "bare.db", isolation_level=None)
+    connection.execute("PRAGMA journal_mode=WAL")
+    connection.execute("PRAGMA synchronous=FULL")
+    connection.execute("CREATE TABLE record (id INTEGER PRIMARY KEY AUTOINCREMENT, body BLOB)")
+    began = time.perf_counter()
+    for poll in polls:
+        for reading in poll:
+            connection.execute("INSERT INTO record (body) VALUES (?)", (encode_profile(reading),))
+    seconds = time.perf_counter() - began
+    connection.close()
+    return METERS * POLLS * ROWS / seconds
+
+
+def ratio() -> float:
+    """Ours over bare: the median of five pairs."""
+    polls = readings()
+    ratios = []
+    for _ in range(5):
+        with tempfile.TemporaryDirectory() as directory:
+            ratios.append(ours(Path(directory), polls) / bare(Path(directory), polls))
+    return sorted(ratios)[2]
+
+
+if __name__ == "__main__":
+    print(f"durable_insert ours/bare={ratio():.2f}")
