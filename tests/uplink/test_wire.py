@@ -10,7 +10,7 @@ from contextlib import suppress
 
 import cbor2
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dcu.command import Refusal
@@ -249,6 +249,7 @@ def test_answers_come_through(value):
 
 
 @pytest.mark.parametrize("value", [*REQUESTS, *ANSWERS], ids=lambda v: type(v).__name__)
+@settings(max_examples=30)
 @given(junk=plain, data=st.data())
 def test_a_field_of_another_kind_is_refused_or_is_within_bounds(value, junk, data):
     message = dict(to_message(value))
