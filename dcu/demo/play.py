@@ -63,6 +63,7 @@ def report(story: Story, seconds: float) -> dict[str, Any]:
         "values_different": len(proof.different) if proof else 0,
         "intervals_invented": len(proof.invented) if proof else 0,
         "duplicates_after_deduplication": len(proof.twice) if proof else 0,
+        "intervals_read_late": proof.late if proof else 0,
         "records_repeated": proof.repeated_records if proof else 0,
         "refusals": story.codes,
         "actuations": moved,

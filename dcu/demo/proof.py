@@ -24,6 +24,7 @@ class Completeness:
         twice: which arrived in two different records: an interval counted twice.
         invented: which arrived and were never captured.
         repeated_records: records that arrived again and were recognised by their id (at-least-once at work).
+        late: of those delivered, how many the box read only after the next interval had ended: backfill.
     """
 
     expected: int
@@ -33,6 +34,7 @@ class Completeness:
     twice: tuple[Interval, ...]
     invented: tuple[Interval, ...]
     repeated_records: int
+    late: int
 
     @property
     def holds(self) -> bool:
@@ -51,32 +53,49 @@ def captured(ledgers: Iterable[tuple[str, Iterable[str]]], until_s: int) -> dict
     return rows
 
 
-def arrived(records: Iterable[Mapping[str, Any]]) -> tuple[dict[Interval, list[int]], list[Interval]]:
-    """Rows of de-duplicated profile records, and the intervals that came in more than one of them."""
+@dataclass(frozen=True, slots=True)
+class Arrived:
+    """Rows of de-duplicated records: values by interval, those that came in two records, and those read late."""
+
+    rows: Mapping[Interval, list[int]]
+    twice: tuple[Interval, ...]
+    late: frozenset[Interval]
+
+
+def arrived(records: Iterable[Mapping[str, Any]], late_after_s: int) -> Arrived:
+    """Rows of de-duplicated profile records; late are those that the box read more than `late_after_s` later."""
     rows: dict[Interval, list[int]] = {}
     twice: list[Interval] = []
+    late: set[Interval] = set()
     for record in records:
         for captured_at, *values in record["rows"]:
             interval = (record["meter"], record["profile"], captured_at)
             if interval in rows:
                 twice.append(interval)
             rows[interval] = values
-    return rows, twice
+            if record["read_at"] - captured_at > late_after_s:
+                late.add(interval)
+    return Arrived(rows, tuple(twice), frozenset(late))
 
 
 def compare(
-    truth: Mapping[Interval, list[int]], records: Iterable[Mapping[str, Any]], until_s: int, repeated_records: int
+    truth: Mapping[Interval, list[int]],
+    records: Iterable[Mapping[str, Any]],
+    until_s: int,
+    repeated_records: int = 0,
+    late_after_s: int = 900,
 ) -> Completeness:
     """Compare the ledgers' rows with the head-end's, profile by profile that the ledgers know."""
-    rows, twice = arrived(records)
+    came = arrived(records, late_after_s)
     profiles = {profile for _, profile, _ in truth}
-    compared = {i: v for i, v in rows.items() if i[1] in profiles and i[2] <= until_s}
+    compared = {i: v for i, v in came.rows.items() if i[1] in profiles and i[2] <= until_s}
     return Completeness(
         expected=len(truth),
         delivered=len(truth.keys() & compared.keys()),
         missing=tuple(sorted(truth.keys() - compared.keys())),
         different=tuple(sorted(i for i in truth.keys() & compared.keys() if truth[i] != compared[i])),
-        twice=tuple(sorted(i for i in twice if i[1] in profiles)),
+        twice=tuple(sorted(i for i in came.twice if i[1] in profiles)),
         invented=tuple(sorted(compared.keys() - truth.keys())),
         repeated_records=repeated_records,
+        late=len(truth.keys() & came.late),
     )

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
+from rich.box import SIMPLE_HEAD
 from rich.console import Console, Group
 from rich.live import Live
 from rich.spinner import Spinner
@@ -66,7 +67,9 @@ class Screen:
         """What was proven."""
         if self.quiet:
             return
-        table = Table(title="What was proven", title_style="bold", title_justify="left", expand=False)
+        table = Table(
+            title="What was proven", title_style="bold", title_justify="left", box=SIMPLE_HEAD, padding=(0, 1, 0, 0)
+        )
         table.add_column("")
         table.add_column("claim")
         table.add_column("shown by")

@@ -17,12 +17,12 @@ TRUTH = captured([("A", ledger((10, [1]), (20, [2]), (30, [3])))], until_s=30)
 
 
 def record(*rows, meter="A"):
-    return {"meter": meter, "profile": PROFILE, "rows": [[at, *values] for at, values in rows]}
+    return {"meter": meter, "profile": PROFILE, "read_at": 100, "rows": [[at, *values] for at, values in rows]}
 
 
 def test_all_there():
-    proof = compare(TRUTH, [record((10, [1]), (20, [2])), record((30, [3]))], 30, 4)
-    assert (proof.holds, proof.expected, proof.delivered, proof.repeated_records) == (True, 3, 3, 4)
+    proof = compare(TRUTH, [record((10, [1]), (20, [2])), record((30, [3]))], 30, 4, late_after_s=75)
+    assert (proof.holds, proof.expected, proof.delivered, proof.repeated_records, proof.late) == (True, 3, 3, 4, 2)
 
 
 @pytest.mark.parametrize(
@@ -36,16 +36,16 @@ def test_all_there():
     ],
 )
 def test_each_fault_is_found(records, what):
-    proof = compare(TRUTH, records, 30, 0)
+    proof = compare(TRUTH, records, 30)
     assert not proof.holds
     assert len(getattr(proof, what)) == 1
 
 
 def test_nothing_to_compare_proves_nothing():
-    assert not compare({}, [], 30, 0).holds
+    assert not compare({}, [], 30).holds
 
 
 def test_rows_after_the_moment_of_comparison_do_not_count():
     truth = captured([("A", ledger((10, [1]), (40, [4])))], until_s=30)
     assert set(truth) == {("A", PROFILE, 10)}
-    assert compare(truth, [record((10, [1]), (40, [4]))], 30, 0).holds
+    assert compare(truth, [record((10, [1]), (40, [4]))], 30).holds

@@ -99,7 +99,7 @@ def test_noise_and_lost_octets_cost_time_and_never_a_value(box):
     rings = {"1.0.99.1.0.255", "1.0.99.2.0.255"}
     got = [r for r in records(box, Stream.PROFILE) if r["profile"] in rings]
     newest = max(at for r in got for at, *_ in r["rows"])
-    proof = compare(box.truth(newest), got, newest, 0)
+    proof = compare(box.truth(newest), got, newest)
     assert (proof.different, proof.invented, proof.twice) == ((), (), ())
     assert proof.delivered >= 36
 
@@ -134,7 +134,7 @@ def test_kill_9_again_and_again_loses_and_doubles_nothing(box):
         max(at for r in got if r["meter"] == s and r["profile"] == "1.0.99.1.0.255" for at, *_ in r["rows"])
         for s in SERIALS
     )
-    proof = compare(box.truth(oldest_newest), got, oldest_newest, 0)
+    proof = compare(box.truth(oldest_newest), got, oldest_newest)
     assert proof.holds, proof
 
 

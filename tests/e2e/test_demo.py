@@ -11,7 +11,7 @@ REFUSALS = {
     "forged disconnect": "E_SIG",
     "disconnect for another box": "E_TARGET",
     "expired disconnect": "E_EXPIRED",
-    "disconnect that one person signed": "E_QUORUM",
+    "disconnect signed by one person": "E_QUORUM",
     "credit disconnect in Dhanbad": "E_NOT_LIVE",
     "credit message to Dhanbad": "E_NOT_LIVE",
 }
@@ -31,10 +31,13 @@ def test_the_demo_proves_what_it_claims(tmp_path):
     assert not failed, (failed, (tmp_path / "demo" / "box.log").read_text()[-4000:])
     assert done.returncode == 0
     assert report["held"] is True
-    assert report["intervals_expected"] == report["intervals_delivered"] >= 16
+    assert report["intervals_expected"] == report["intervals_delivered"] >= 20
     assert report["intervals_missing"] == []
     assert (report["values_different"], report["intervals_invented"]) == (0, 0)
     assert report["duplicates_after_deduplication"] == 0
+    assert report["intervals_read_late"] > 0, (
+        "the kills left nothing to be refilled: the story proves less than it says"
+    )
     assert report["double_actuations"] == 0
     assert sorted(sum(report["actuations"].values(), [])) == [1, 2], "one disconnect and one reconnect in all"
     assert report["refusals"] == REFUSALS
