@@ -8,6 +8,7 @@ from typing import Any, NoReturn, ParamSpec, TypeVar
 
 import click
 
+from dcu.command import CommandRefused
 from dcu.config import ConfigMistakes
 from dcu.errors import ConfigFault, DcuError
 
@@ -35,7 +36,7 @@ def give_up(fault: DcuError, code: int) -> NoReturn:
 
 
 def answering(command: Callable[P, R]) -> Callable[P, R]:
-    """Turns expected errors of a command into its answer: configuration 3, anything else 1."""
+    """Turns expected errors of a command into its answer: configuration 3, refused 5, anything else 1."""
 
     @wraps(command)
     def answered(*args: P.args, **kwargs: P.kwargs) -> R:
@@ -45,9 +46,13 @@ def answering(command: Callable[P, R]) -> Callable[P, R]:
             for mistake in fault.mistakes:
                 click.echo(str(mistake), err=True)
             sys.exit(EXIT_CONFIG)
-        except ConfigFault as fault:
-            give_up(fault, EXIT_CONFIG)
         except DcuError as fault:
-            give_up(fault, EXIT_FAILED)
+            give_up(fault, _code(fault))
 
     return answered
+
+
+def _code(fault: DcuError) -> int:
+    if isinstance(fault, ConfigFault):
+        return EXIT_CONFIG
+    return EXIT_REFUSED if isinstance(fault, CommandRefused) else EXIT_FAILED

@@ -1,17 +1,17 @@
 """`dcu headend`: the head-end engineer's kit: keys, policies, commands, signatures as separate acts, receipts."""
 
-import importlib
 import json
-import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import click
 
+from dcu.cli.answers import answering, as_json, say
+from dcu.cli.headend_mqtt import listen, pki, send
 from dcu.command import CommandRefused, Operation, OutputState, Refusal, Why
-from dcu.errors import ConfigFault, DcuError, OperatorFault
+from dcu.errors import ConfigFault, OperatorFault
 from dcu.headend import keys as keyring
 from dcu.headend.receipts import digest_of, verify_receipt
 from dcu.headend.signing import command_claims, draft, policy_claims, sign, told
@@ -21,10 +21,6 @@ from dcu.relay.key import FileSigner
 from dcu.relay.public_key import Role
 from dcu.relay.trust import TrustStore
 
-F = TypeVar("F", bound=Callable[..., None])
-
-EXIT_CONFIG = 3
-EXIT_REFUSED = 5
 _PATH = click.Path(path_type=Path)
 
 
@@ -32,22 +28,11 @@ class _Kit(click.Group):
     """A group whose commands answer every DcuError in one line, with the exit code of its kind."""
 
     def invoke(self, ctx: click.Context) -> Any:
-        try:
-            return super().invoke(ctx)
-        except DcuError as fault:
-            click.echo(f"dcu: {fault.place + ': ' if fault.place else ''}{fault.cause}", err=True)
-            if fault.cure:
-                click.echo(f"     cure: {fault.cure}", err=True)
-            refused, config = isinstance(fault, CommandRefused), isinstance(fault, ConfigFault)
-            sys.exit(EXIT_REFUSED if refused else EXIT_CONFIG if config else 1)
-
-
-def _json_option(command: F) -> F:
-    return click.option("--json", "as_json", is_flag=True, help="Answer as JSON.")(command)
+        return answering(super().invoke)(ctx)
 
 
 def _say(as_json: bool, facts: dict[str, Any], words: str) -> None:
-    click.echo(json.dumps(facts, sort_keys=True) if as_json else words)
+    say(facts, as_json=as_json, text=lambda _: words)
 
 
 @click.group(cls=_Kit)
@@ -70,7 +55,7 @@ def keys() -> None:
 @click.option("--issuer", required=True, help="Name of the head-end.")
 @click.option("--trust", type=_PATH, required=True, help="trust.json to add the public half to.")
 @click.option("--days", default=365, show_default=True, type=click.IntRange(1, 3650))
-@_json_option
+@as_json
 def keys_new(
     path: Path, kid: str, roles: Sequence[str], person: str, issuer: str, trust: Path, days: int, as_json: bool
 ) -> None:
@@ -89,7 +74,7 @@ def keys_new(
 @keys.command("box")
 @click.argument("path", type=_PATH)
 @click.option("--public", type=_PATH, required=True, help="File for the public half, which the head-end keeps.")
-@_json_option
+@as_json
 def keys_box(path: Path, public: Path, as_json: bool) -> None:
     """Make a box's receipt key in PATH (mode 0600)."""
     document = keyring.box_document(keyring.make_key(path))
@@ -99,7 +84,7 @@ def keys_box(path: Path, public: Path, as_json: bool) -> None:
 
 @keys.command("show")
 @click.argument("trust", type=_PATH)
-@_json_option
+@as_json
 def keys_show(trust: Path, as_json: bool) -> None:
     """Who may do what."""
     store, now_s = TrustStore.load(trust), int(time.time())
@@ -119,7 +104,7 @@ def keys_show(trust: Path, as_json: bool) -> None:
 @headend.command("policy")
 @click.argument("source", type=_PATH)
 @click.option("--out", type=_PATH, required=True)
-@_json_option
+@as_json
 def policy_command(source: Path, out: Path, as_json: bool) -> None:
     """Make an unsigned policy from SOURCE, a JSON file with its members (without v and typ)."""
     members = parse(_read(source), Refusal.E_JSON)
@@ -148,7 +133,7 @@ def policy_command(source: Path, out: Path, as_json: bool) -> None:
 @click.option("--text", help="Of a message.")
 @click.option("--minutes", default=30, show_default=True, type=click.IntRange(1, 240), help="How long it may live.")
 @click.option("--out", type=_PATH, required=True)
-@_json_option
+@as_json
 def command_command(op: str, meter: str, minutes: int, out: Path, as_json: bool, **members: Any) -> None:
     """Make an unsigned command OP for METER."""
     now_s = int(time.time())
@@ -162,7 +147,7 @@ def command_command(op: str, meter: str, minutes: int, out: Path, as_json: bool,
 @click.argument("file", type=_PATH)
 @click.option("--key", type=_PATH, required=True, help="PEM file of the key.")
 @click.option("--kid", required=True, help="Its name in the trust store.")
-@_json_option
+@as_json
 def sign_command(file: Path, key: Path, kid: str, as_json: bool) -> None:
     """Add one signature to the document in FILE. Each person does this, with their own key."""
     envelope = _read(file)
@@ -177,7 +162,7 @@ def sign_command(file: Path, key: Path, kid: str, as_json: bool) -> None:
 @click.option("--box", type=_PATH, help="Public receipt key of the box: FILE is a receipt.")
 @click.option("--trust", type=_PATH, help="Trust store: FILE is a command or a policy.")
 @click.option("--of", "document", type=_PATH, help="The document that the receipt must be about.")
-@_json_option
+@as_json
 def verify_command(file: Path, box: Path | None, trust: Path | None, document: Path | None, as_json: bool) -> None:
     """Verify a receipt, or the signatures of a document."""
     if (box is None) == (trust is None):
@@ -217,16 +202,5 @@ def _write(path: Path, octets: bytes) -> None:
         raise OperatorFault(f"cannot be written: {fault.strerror}", place=str(path)) from fault
 
 
-def _add_mqtt() -> None:
-    """`listen`, `send` and `pki` come from the module that knows MQTT."""
-    try:
-        module = importlib.import_module("dcu.cli.headend_mqtt")
-    except ModuleNotFoundError as fault:
-        if fault.name != "dcu.cli.headend_mqtt":
-            raise
-        return
-    for name in ("listen", "send", "pki"):
-        headend.add_command(getattr(module, name))
-
-
-_add_mqtt()
+for _command in (listen, send, pki):
+    headend.add_command(_command)

@@ -141,15 +141,16 @@ def _buses(sheet: Sheet, tables: Any) -> dict[str, BusConfig | None]:
     ports: dict[str, str] = {}
     for name, table in tables.items():
         where = ("bus", name)
-        kind = table.get("kind") if isinstance(table, dict) else None
-        fields = {"kind": Field(f.one_of([k.value for k in BusKind]))}
-        if kind != BusKind.WRAPPER.value:
+        wrapper = isinstance(table, dict) and table.get("kind") == BusKind.WRAPPER.value
+        fields = {"kind": Field(f.one_of([k.value for k in BusKind])), "reply_s": Field(f.whole(1, 30), 3)}
+        if not wrapper:
             fields |= {"port": Field(f.text), "baud": Field(f.one_of(BAUDS), 9600)}
         values = sheet.read(table, where, fields)
         buses[name] = None
         if values is None:
             continue
-        bus = BusConfig(name, BusKind(values["kind"]), values.get("port", ""), values.get("baud", 0))
+        kind, reply_s = BusKind(values["kind"]), values["reply_s"]
+        bus = BusConfig(name, kind, values.get("port", ""), values.get("baud", 0), reply_s)
         if bus.port and bus.port in ports:
             sheet.wrong((*where, "port"), f"{bus.port} is also the port of bus {ports[bus.port]!r}", "one bus a port")
         if bus.port:

@@ -84,12 +84,14 @@ class BusConfig:
         kind: how meters on it are reached.
         port: serial port of an RS-485 line; empty on TCP.
         baud: of an RS-485 line.
+        reply_s: how long a meter may take to begin its answer.
     """
 
     name: str
     kind: BusKind
     port: str
     baud: int
+    reply_s: int
 
 
 @dataclass(frozen=True, slots=True)

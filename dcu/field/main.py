@@ -161,11 +161,17 @@ def _bus(
         stop,
         config.dcu.timezone,
         system_title=client_title(config.dcu.id),
-        timing=LineTiming.at_baud(bus.baud) if bus.kind is BusKind.RS485 else None,
+        timing=_timing(bus),
         beat=pulse.beat,
         on_state=on_state,
     )
     return worker, plan
+
+
+def _timing(bus: BusConfig) -> LineTiming:
+    if bus.kind is BusKind.RS485:
+        return LineTiming.at_baud(bus.baud, first_octet_s=bus.reply_s)
+    return LineTiming(first_octet_s=bus.reply_s, reply_s=2.0 * bus.reply_s)
 
 
 def _link_factory(bus: BusConfig) -> LinkFactory:
