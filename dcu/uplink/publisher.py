@@ -197,6 +197,8 @@ class Publisher:
             self._note_held(held)
         for stream in held_before.keys() - self._window.held().keys():
             log.info("%s: taken again", topics.up(self._dcu, stream))
+        if held_before and not self._window.held():
+            self._note(Noted.CONNECTED, "every stream is taken again")
 
     def _ask(self, line: FieldLine) -> Offer | None:
         now_s = time.monotonic()

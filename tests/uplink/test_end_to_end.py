@@ -66,6 +66,7 @@ def test_nobody_subscribed_holds_the_cursor(tmp_path, field, box, hes):
         with HeadEnd(hes) as head_end:
             until(lambda: field.delivered(Stream.PROFILE) == 40)
             assert head_end.ids(Stream.PROFILE) == list(range(1, 41))
+        until(lambda: field.links[-1].noted.value == "connected")  # and that it is over is told too
     assert sum(x.noted.value == "held" for x in field.links) == 1  # told once, however often it was tried
 
 
