@@ -20,6 +20,9 @@ HOLD_S: Final = {Fate.PAUSE_METER: 1800.0, Fate.SET_ASIDE: 900.0}
 SILENCE_LEAST_S: Final = 5.0
 SILENCE_MOST_S: Final = 600.0
 
+_DOUBLED_AT_MOST: Final = 10
+"""Enough to pass the bound; a meter that is dead for weeks must not overflow a float."""
+
 
 class TaskKind(Enum):
     """What is done at a meter."""
@@ -98,7 +101,7 @@ class Schedule:
         self._meters[task.serial].due_s.pop(task, None)
 
     def answered(self, serial: str) -> bool:
-        """The meter answered; True when it had failed before."""
+        """A visit went through to its end; True when the ones before it had failed."""
         book = self._meters[serial]
         failed, book.failures, book.held_until_s = book.failures > 0, 0, 0.0
         return failed
@@ -107,7 +110,7 @@ class Schedule:
         """Hold the meter by the fate of its error; True when this is the first failure in a row."""
         book = self._meters[serial]
         book.failures += 1
-        backoff = min(SILENCE_LEAST_S * 2 ** (book.failures - 1), SILENCE_MOST_S)
+        backoff = min(SILENCE_LEAST_S * 2 ** min(book.failures - 1, _DOUBLED_AT_MOST), SILENCE_MOST_S)
         book.held_until_s = now_s + HOLD_S.get(fate, backoff)
         return book.failures == 1
 

@@ -34,6 +34,9 @@ class Announcer:
             log.warning("that alarm could not be stored: %s", fault)
 
     def health(self, **facts: Fact) -> None:
-        """Store how the box is doing."""
+        """Store how the box is doing; one that cannot be stored is logged, and the next comes at its time."""
         body = encode_health(Health(self._clock.now(), self._clock.state(), facts))
-        self._store.transact(lambda tx: tx.append(Stream.HEALTH, body))
+        try:
+            self._store.transact(lambda tx: tx.append(Stream.HEALTH, body))
+        except DcuError as fault:
+            log.warning("a health record could not be stored: %s", fault)

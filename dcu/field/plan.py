@@ -5,7 +5,7 @@ from collections.abc import Iterable, Sequence
 from datetime import tzinfo
 
 from dcu.config import PollConfig
-from dcu.errors import AttributeDenied, DcuError, Fate, ReplyForged, WrongMeter
+from dcu.errors import AttributeDenied, DcuError, Fate, ReplyForged, StoreFault, WrongMeter
 from dcu.event import AlarmKind
 from dcu.field.announce import Announcer
 from dcu.field.visit import MeterVisit, VisitScene
@@ -37,6 +37,8 @@ class BusPlan:
         self._scene = VisitScene(store, clock, zone, poll)
         self.condition: dict[str, str] = dict.fromkeys(self._meters, "not read yet")
         self.set_aside: set[str] = set()
+        self._alarmed: set[str] = set()
+        self._unusable: dict[Task, str] = {}
 
     def due(self, monotonic_s: float) -> Errand | None:
         """The next visit (`ports.Plan`)."""
@@ -51,13 +53,23 @@ class BusPlan:
 
     def answered(self, meter: Meter) -> None:
         """The association is open and the serial is right."""
-        if self._schedule.answered(meter.serial):
+        self.set_aside.discard(meter.serial)
+
+    def visited(self, meter: Meter) -> None:
+        """The visit went through to its end."""
+        self._schedule.answered(meter.serial)
+        if meter.serial in self._alarmed:
+            self._alarmed.discard(meter.serial)
             self._announcer.alarm(AlarmKind.METER_RETURNED, "answers again", meter=meter.serial)
         self.condition[meter.serial] = "ok"
-        self.set_aside.discard(meter.serial)
 
     def done(self, task: Task, next_s: float) -> None:
         """A task succeeded."""
+        self._unusable.pop(task, None)
+        self._schedule.done(task, next_s)
+
+    def put_off(self, task: Task, next_s: float) -> None:
+        """A task did not succeed this time: what else is due at that meter goes before it."""
         self._schedule.done(task, next_s)
 
     def denied(self, task: Task, fault: AttributeDenied) -> None:
@@ -66,20 +78,26 @@ class BusPlan:
         log.warning("%s: %s is not asked again: %s", task.serial, task.profile or task.kind.value, fault)
 
     def malformed(self, task: Task, fault: DcuError, next_s: float) -> None:
-        """An answer that cannot be stored as good: alarmed, and asked again at its next time."""
+        """An answer that cannot be stored as good: alarmed when it is new, and asked again at its next time."""
         self._schedule.done(task, next_s)
-        self._announcer.alarm(AlarmKind.METER_SET_ASIDE, str(fault), meter=task.serial, profile=str(task.profile or ""))
+        if self._unusable.get(task) != type(fault).__name__:
+            self._unusable[task] = type(fault).__name__
+            profile = str(task.profile or "")
+            self._announcer.alarm(AlarmKind.METER_SET_ASIDE, str(fault), meter=task.serial, profile=profile)
 
     def failed(self, meter: Meter, fault: Exception) -> None:
         """The visit ended badly: the meter is held by the fate of the error."""
         fate = fault.fate if isinstance(fault, DcuError) else Fate.PAUSE_METER
         if fate is Fate.REOPEN_BUS:
             return  # the bus's own trouble: no meter is to blame
-        first = self._schedule.failed(meter.serial, fate, self._clock.monotonic_s())
+        self._schedule.failed(meter.serial, fate, self._clock.monotonic_s())
         self.condition[meter.serial] = str(fault)
         if isinstance(fault, WrongMeter):
             self.set_aside.add(meter.serial)
-        if first:
+        if isinstance(fault, StoreFault):
+            return  # the store's own trouble: the meter waits, and is not to blame
+        if meter.serial not in self._alarmed:
+            self._alarmed.add(meter.serial)
             self._announcer.alarm(_kind(fate), str(fault), meter=meter.serial, forged=isinstance(fault, ReplyForged))
 
 

@@ -10,7 +10,7 @@ from datetime import tzinfo
 from typing import Protocol
 
 from dcu.config import PollConfig
-from dcu.errors import AttributeDenied, CaptureMismatch, DcuError, ReplyMalformed
+from dcu.errors import AttributeDenied, CaptureMismatch, DcuError, Fate, MeterBusy, ReplyMalformed
 from dcu.field.ring import read_ring
 from dcu.meter import AttributeRef, ClassId, Meter, ProfileSpec, Purpose
 from dcu.obis import CLOCK
@@ -22,6 +22,9 @@ from dcu.schedule import Task, TaskKind
 ASK_AGAIN_S = 900.0
 """When an answer could not be used."""
 
+BUSY_AGAIN_S = 60.0
+"""When the meter cannot answer now."""
+
 
 class VisitReport(Protocol):
     """Who hears how a visit went: the plan of the bus."""
@@ -30,8 +33,16 @@ class VisitReport(Protocol):
         """The association is open and the serial is right."""
         ...
 
+    def visited(self, meter: Meter) -> None:
+        """The visit went through to its end."""
+        ...
+
     def done(self, task: Task, next_s: float) -> None:
         """A task succeeded and is due again at `next_s`, monotonic."""
+        ...
+
+    def put_off(self, task: Task, next_s: float) -> None:
+        """A task did not succeed, and nothing is said against its object: again at `next_s`."""
         ...
 
     def denied(self, task: Task, fault: AttributeDenied) -> None:
@@ -84,19 +95,39 @@ class MeterVisit:
         """Open the association, do the tasks, release it."""
         with line.associate(self.meter, Purpose.READ) as association:
             self._report.answered(self.meter)
-            for task in self._tasks:
-                try:
-                    next_s = self._do(task, association)
-                except AttributeDenied as fault:
-                    self._report.denied(task, fault)
-                except (ReplyMalformed, CaptureMismatch) as fault:
-                    self._report.malformed(task, fault, self._scene.clock.monotonic_s() + ASK_AGAIN_S)
-                else:
-                    self._report.done(task, next_s)
+            busy = [fault for task in self._tasks if (fault := self._attempt(task, association))]
+            if len(busy) == len(self._tasks):
+                raise busy[-1]  # it answers, and gives nothing: no visit
+        self._report.visited(self.meter)
 
     def failed(self, fault: Exception) -> None:
         """Tell the plan."""
         self._report.failed(self.meter, fault)
+
+    def _attempt(self, task: Task, association: Association) -> MeterBusy | None:
+        """One task. What the meter cannot give now costs itself and is returned; what ends the visit is last next time.
+
+        Raises:
+            DcuError: the visit cannot go on.
+        """
+        now_s = self._scene.clock.monotonic_s
+        try:
+            next_s = self._do(task, association)
+        except AttributeDenied as fault:
+            self._report.denied(task, fault)
+        except MeterBusy as fault:
+            self._report.put_off(task, now_s() + BUSY_AGAIN_S)
+            return fault
+        except (ReplyMalformed, CaptureMismatch) as fault:
+            self._scene.layouts.pop(task, None)  # it may have been given other columns
+            self._report.malformed(task, fault, now_s() + ASK_AGAIN_S)
+        except DcuError as fault:
+            if fault.fate is Fate.RETRY_LATER:
+                self._report.put_off(task, now_s())
+            raise
+        else:
+            self._report.done(task, next_s)
+        return None
 
     def _do(self, task: Task, association: Association) -> float:
         if task.kind is TaskKind.BALANCE:
