@@ -1,6 +1,7 @@
 """The field process: builds the rooms, joins them, and runs until it is told to stop or a loop falls."""
 
 import os
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from dcu import __version__
@@ -18,6 +19,7 @@ from dcu.field.announce import Announcer
 from dcu.field.field_socket import FieldSocket
 from dcu.field.plan import BusPlan
 from dcu.field.status import Status
+from dcu.field.throttle import Throttle
 from dcu.field.uplink_socket import UplinkSocket
 from dcu.mailbox import Bell, Stop
 from dcu.meter import Meter
@@ -109,7 +111,7 @@ def build(config: Config, clock: Clock) -> Box:
         store=store,
         put=desk.put,
         note_link=status.note_link,
-        cursor_refused=lambda text: announcer.alarm(AlarmKind.CURSOR_REFUSED, text),
+        cursor_refused=_cursor_refused(announcer, clock),
         bell=bell,
         dcu=config.dcu.id,
         version=__version__,
@@ -124,6 +126,17 @@ def build(config: Config, clock: Clock) -> Box:
         Unit("cli", field_socket.run, pulse("cli")),
     ]
     return Box(store, units, status, announcer, stop, last_stop)
+
+
+def _cursor_refused(announcer: Announcer, clock: Clock) -> Callable[[str], None]:
+    """Alarms a delivery that was never offered; whoever repeats the lie does not fill the disk with alarms."""
+    throttle = Throttle(clock)
+
+    def alarm(text: str) -> None:
+        if throttle.admits():
+            announcer.alarm(AlarmKind.CURSOR_REFUSED, text)
+
+    return alarm
 
 
 def _uplink_uid() -> set[int]:

@@ -11,6 +11,7 @@ from dcu.event import AlarmKind
 from dcu.field.announce import Announcer
 from dcu.field.plan import BusPlan
 from dcu.field.readout import Readout
+from dcu.field.throttle import Throttle
 from dcu.meter import Meter
 from dcu.obis import LogicalName
 from dcu.ports import Bus, Clock, ProfileState, Store
@@ -32,6 +33,7 @@ class Status:
         self._announcer = announcer
         self._uplink = "not heard of yet"
         self._noted: tuple[Noted, str] | None = None
+        self._troubles = Throttle(clock)
 
     def add_bus(self, worker: BusWorker, plan: BusPlan, meters: Mapping[str, Meter]) -> None:
         """One more bus with its meters."""
@@ -46,7 +48,7 @@ class Status:
             return
         self._noted = (link.noted, link.text)
         self._uplink = f"{link.noted.value}: {link.text}" if link.text else link.noted.value
-        if link.noted is not Noted.CONNECTED:
+        if link.noted is not Noted.CONNECTED and self._troubles.admits():
             self._announcer.alarm(AlarmKind.UPLINK_TROUBLE, self._uplink, code=link.code)
 
     def is_set_aside(self, serial: str) -> bool:
