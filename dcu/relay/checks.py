@@ -141,13 +141,20 @@ def check_time(case: Case) -> None:
         raise CommandRefused(Refusal.E_EARLY, f"begins {begins - case.now_s} s from now")
     if case.now_s >= case.command.exp:
         raise CommandRefused(Refusal.E_EXPIRED, f"expired {case.now_s - case.command.exp} s ago")
+    _check_floor(case)
 
 
 def check_time_of_connect(case: Case) -> None:
     """14, for what gives light: where the clock is not trusted, only what is certainly over is refused."""
     if case.clock is ClockState.TRUSTED:
         check_time(case)
-    elif case.command.exp <= case.floor_s:
+    else:
+        _check_floor(case)
+
+
+def _check_floor(case: Case) -> None:
+    """Whatever the clock says: no true time is before the floor, so what ended before it is over."""
+    if case.command.exp <= case.floor_s:
         raise CommandRefused(Refusal.E_EXPIRED, "expired before this program was written")
 
 

@@ -99,6 +99,7 @@ TAMPERED = [
     ("time", R.E_EARLY, command(nbf=NOW + 61)),
     ("time", R.E_EARLY, command(iat=NOW + 61)),
     ("time", R.E_EXPIRED, command(iat=NOW - 60, exp=NOW)),
+    ("time", R.E_EXPIRED, with_(floor_s=NOW + 3600)),
     ("time of connect", R.E_EARLY, command(iat=NOW + 61)),
     ("time of connect", R.E_EXPIRED, command(iat=NOW - 60, exp=NOW)),
     ("time of connect", R.E_EXPIRED, with_(clock=ClockState.UNTRUSTED, floor_s=NOW + 3600)),
