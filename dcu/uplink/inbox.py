@@ -78,7 +78,8 @@ class Inbox:
                 case Decided() if isinstance(letter, Arrived):
                     code = f" {answer.code.value}" if answer.code else ""
                     log.info("%s: %s%s", letter.topic, answer.status, code)
-                    letter.session.acknowledge(letter.mid)
+                    if letter.qos:  # the acknowledgement of what asks for none would end the connection
+                        letter.session.acknowledge(letter.mid)
                 case Done() if isinstance(letter, Link):
                     pass
                 case Denied():

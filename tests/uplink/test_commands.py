@@ -164,3 +164,17 @@ def test_only_the_head_end_may_send(tmp_path, broker, field, box):
             with pytest.raises(PublishRefused, match="0x87"):
                 intruder.send(DCU, b"cut")
     assert field.puts == []
+
+
+def test_a_document_with_qos_0_is_refused_and_the_connection_stays(tmp_path, field, box, hes):
+    """There is nothing to acknowledge; a PUBACK for it would be a protocol error, and the broker would hang up."""
+    with Uplink(tmp_path, box):
+        ready(field)
+        with HeadEndLink(hes, Stop(), filters=()) as link:
+            send_when_subscribed(link, b"first")
+            until(lambda: field.puts)
+            link._session._client.publish(TOPIC, b"unacknowledged", qos=0)
+            until(lambda: (b"unacknowledged", TOPIC, 0, False) in field.puts)
+            send_when_subscribed(link, b"last")
+            until(lambda: (b"last", TOPIC, 1, False) in field.puts)
+    assert [link.noted.value for link in field.links].count("lost") == 0
