@@ -250,6 +250,10 @@ class Transaction(Protocol):
         """Intervals that will never come, and why; held ones inside stay held."""
         ...
 
+    def forget_absent(self, serial: str, profile: LogicalName, after_s: int) -> None:
+        """Nothing later than `after_s` is known to be absent any more: the meter's clock was set back to there."""
+        ...
+
     # relay
     def command(self, iss: str, cmd_id: str) -> StoredCommand | None:
         """The command of that id, whatever its state."""

@@ -23,6 +23,10 @@ LOOK_AT_LEAST_EVERY_S: Final = 3600.0
 """Also where the capture period is a day: a clock that was set is noticed."""
 
 
+CLOCK_SET_S: Final = 5
+"""A meter's clock that falls behind ours by more than this between two visits was set back."""
+
+
 class Scene(Protocol):
     """What a ring is read with."""
 
@@ -34,6 +38,11 @@ class Scene(Protocol):
     @property
     def clock(self) -> Clock:
         """The box's."""
+        ...
+
+    @property
+    def looks(self) -> dict[tuple[str, LogicalName], tuple[int, float]]:
+        """Each meter's clock when its ring was last read: (that clock, monotonic seconds)."""
         ...
 
     @property
@@ -50,15 +59,19 @@ def read_ring(association: Association, spec: ProfileSpec, layout: Layout, now: 
     """
     began_s = scene.clock.monotonic_s()
     state = _known(association, spec.logical_name, layout, now, scene)
+    state = _look_at_clock(association.serial, spec.logical_name, state, now, scene)
     newest_first = True
+    barren: set[bool] = set()
     while wanted := gaps.next_range(
         gaps.missing(state, now.epoch_s), state.period_s, BITE_ROWS, newest_first=newest_first
     ):
         before = state
-        state = _bite(association, spec.logical_name, layout, state, wanted, scene)
-        if state == before and not newest_first:
-            break  # the meter has not captured it yet, or says nothing that explains it: asked again next time
-        newest_first = False
+        state = _bite(association, spec.logical_name, layout, state, wanted, now, scene)
+        if state == before:
+            barren.add(newest_first)  # not captured yet, or nothing explains it: asked again next time
+        if len(barren) == 2:
+            break
+        newest_first = False in barren
         if scene.clock.monotonic_s() - began_s > VISIT_S:
             return scene.clock.monotonic_s()
     return began_s + _until_next(state, now)
@@ -78,9 +91,9 @@ def _known(
     """The ledger's state, after the first visit to this profile has said from when on intervals are expected."""
     serial = association.serial
     state = scene.store.transact(lambda tx: tx.profile(serial, profile))
-    if state is not None and state.layout == layout:
+    period_s = association.capture_period_s(profile)  # at each visit: rows captured at another one would not be asked
+    if state is not None and (state.layout, state.period_s) == (layout, period_s):
         return state
-    period_s = association.capture_period_s(profile)
     since_s = state.since_s if state else _since(association, profile, layout, period_s, now, scene)
 
     def describe(tx: Transaction) -> ProfileState | None:
@@ -88,6 +101,28 @@ def _known(
         return tx.profile(serial, profile)
 
     return scene.store.transact(describe) or ProfileState(period_s, since_s, (), (), layout)
+
+
+def _look_at_clock(
+    serial: str, profile: LogicalName, state: ProfileState, now: MeterTime, scene: Scene
+) -> ProfileState:
+    """Where the meter's clock was set back, what it passes for the second time is no longer absent: it captures it now.
+
+    That the box was away meanwhile is seen only by absences that lie before the meter.
+    """
+    uptime_s = scene.clock.monotonic_s()
+    before_s, at_s = scene.looks.get((serial, profile), (now.epoch_s, uptime_s))
+    scene.looks[serial, profile] = (now.epoch_s, uptime_s)
+    passed_from_s = now.epoch_s - int(uptime_s - at_s)
+    after_s = passed_from_s if passed_from_s < before_s - CLOCK_SET_S else now.epoch_s
+    if not any(last > after_s for _, last, _ in state.absent):
+        return state
+
+    def forget(tx: Transaction) -> ProfileState | None:
+        tx.forget_absent(serial, profile, after_s)
+        return tx.profile(serial, profile)
+
+    return scene.store.transact(forget) or state
 
 
 def _since(
@@ -100,7 +135,9 @@ def _since(
     if oldest is None:
         phase = gaps.phase_of([], period_s, int(midnight.timestamp())) if period_s > 0 else 0
         return _ceil(now.epoch_s + 1, phase, period_s)
-    return max(oldest.captured_at.epoch_s, _ceil(horizon_s, oldest.captured_at.epoch_s, period_s))
+    oldest_s = oldest.captured_at.epoch_s
+    within_s = _ceil(horizon_s, oldest_s, period_s)
+    return within_s if oldest_s > now.epoch_s else max(oldest_s, within_s)  # a clock that was ahead says nothing
 
 
 def _ceil(at_s: int, phase: int, period_s: int) -> int:
@@ -113,15 +150,22 @@ def _bite(
     layout: Layout,
     state: ProfileState,
     wanted: gaps.Span,
+    now: MeterTime,
     scene: Scene,
 ) -> ProfileState:
-    """Ask one range; store what came and note what never will, in one transaction."""
+    """Ask one range; store what came and note what never will, in one transaction.
+
+    Rows prove only what lies between them, since an answer may be cut short; that nothing came proves the whole range.
+    Rows of a time that the meter's clock has not reached (it was ahead once) prove nothing.
+    """
     serial = association.serial
     rows = association.rows(profile, layout, from_epoch(wanted[0]), from_epoch(wanted[1]))
     reading = ProfileReading(serial, profile, layout, tuple(rows), scene.clock.now(), scene.clock.state())
-    newest = state.held[-1][1] if state.held else None
-    oldest = None if rows else association.oldest_row(profile, layout)
-    floor = oldest.captured_at.epoch_s if oldest else None
+    newest = floor = None
+    if not rows:
+        oldest = association.oldest_row(profile, layout)
+        floor = oldest.captured_at.epoch_s if oldest and oldest.captured_at.epoch_s <= now.epoch_s else None
+        newest = max((min(last, now.epoch_s) for first, last in state.held if first <= now.epoch_s), default=None)
 
     def admit(tx: Transaction) -> ProfileState | None:
         tx.admit(reading)

@@ -13,7 +13,7 @@ from dcu.config import PollConfig
 from dcu.errors import AttributeDenied, CaptureMismatch, DcuError, Fate, MeterBusy, ReplyMalformed
 from dcu.field.ring import read_ring
 from dcu.meter import AttributeRef, ClassId, Meter, ProfileSpec, Purpose
-from dcu.obis import CLOCK
+from dcu.obis import CLOCK, LogicalName
 from dcu.ports import Association, Clock, Line, Store
 from dcu.reading import Column, Layout, MeterTime, ProfileReading, Value, meter_time
 from dcu.record import Stream, encode_credit, encode_profile
@@ -67,6 +67,7 @@ class VisitScene:
         zone: of the meters' clocks.
         poll: cadences.
         layouts: capture objects and scalers that were read since the start of the process, by task.
+        looks: at each ring's meter's clock when it was last read: (that clock, monotonic seconds).
     """
 
     store: Store
@@ -74,6 +75,7 @@ class VisitScene:
     zone: tzinfo
     poll: PollConfig
     layouts: dict[Task, Layout] = field(default_factory=dict)
+    looks: dict[tuple[str, LogicalName], tuple[int, float]] = field(default_factory=dict)
 
     def layout(self, association: Association, task: Task, spec: ProfileSpec) -> Layout:
         """Capture objects of a profile: read from the meter once a start."""

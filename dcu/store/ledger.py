@@ -95,6 +95,16 @@ class Ledger:
         after = [*_outside(before, fresh, line.period_s), *((first, last, reason) for first, last in fresh)]
         self._keep_absent(line, before, _joined(after, line.period_s))
 
+    def forget_absent(self, serial: str, profile: LogicalName, after_s: int) -> None:
+        """See `ports.Transaction.forget_absent`."""
+        line = self._known(serial, profile)
+        before = self._absent(line)
+        if not line.period_s or not before:
+            return
+        phase = before[0][0]  # absent instants stand on the grid
+        cut = [(gaps.snap((first, min(last, after_s)), phase, line.period_s), reason) for first, last, reason in before]
+        self._keep_absent(line, before, tuple((*span, reason) for span, reason in cut if span is not None))
+
     # ---- the grid
 
     def _learn_grid(self, line: _Line, rows: Sequence[Row]) -> _Line:

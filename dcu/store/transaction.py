@@ -73,6 +73,10 @@ class SqliteTransaction:
         """See `ports.Transaction`."""
         self._ledger.note_absent(serial, profile, first_s, last_s, reason)
 
+    def forget_absent(self, serial: str, profile: LogicalName, after_s: int) -> None:
+        """See `ports.Transaction`."""
+        self._ledger.forget_absent(serial, profile, after_s)
+
     # relay
     def command(self, iss: str, cmd_id: str) -> StoredCommand | None:
         """See `ports.Transaction`."""
