@@ -36,7 +36,8 @@ $(STAMP): pyproject.toml requirements.txt scripts/bare-machine.sh
 	scripts/bare-machine.sh python "$(PYTHON)"
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements.txt
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e . \
+		2>$(VENV)/install.log || { cat $(VENV)/install.log >&2; exit 1; }
 	touch $(STAMP)
 
 broker:
