@@ -5,10 +5,13 @@ Read from `trust.json`, put there by whoever commissions the box:
     {"v":1, "issuer":"hes.ranchi", "keys":[{"kid":"req-2026", "x":"<b64url>", "y":"<b64url>",
       "roles":["request"], "person":"asha", "nbf":1790000000, "exp":1830000000, "revoked":false}]}
 
-Rules: every point lies on P-256; one key has one kid; one kid has one key; no role that is not built.
+Rules: every point lies on P-256; one key has one kid; one kid has one key; one person has one spelling; no role that
+is not built; nobody but its owner may write the file.
 Documents signed by root keys will replace the file's editing by hand; until then the file is the root.
 """
 
+import os
+import stat
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -39,11 +42,15 @@ class TrustStore:
             ConfigFault: the file cannot be read, or says something that cannot be; with place, cause and cure.
         """
         try:
-            octets = path.read_bytes()
+            with path.open("rb") as file:
+                mode = stat.S_IMODE(os.fstat(file.fileno()).st_mode)
+                octets = file.read()
         except OSError as fault:
             raise ConfigFault(
                 f"cannot be read: {fault.strerror}", place=str(path), cure="make it with `dcu headend keys`"
             ) from fault
+        if mode & 0o022:  # who may write it may give himself every role
+            raise ConfigFault(f"others may write it (mode {mode:04o})", place=str(path), cure=f"chmod go-w {path}")
         return cls.parse(octets, str(path))
 
     @classmethod
@@ -106,6 +113,11 @@ def _index(keys: list[PublicKey], place: str) -> dict[str, PublicKey]:
         raise ConfigFault("one kid names two keys", place=place, cure="give each key its own kid")
     if len({key.thumbprint for key in keys}) != len(keys):
         raise ConfigFault("one key has two kids", place=place, cure="a key stands for one person once: remove one")
+    spelled: dict[str, str] = {}
+    for key in keys:
+        if spelled.setdefault(key.person.casefold(), key.person) != key.person:
+            names = f"{spelled[key.person.casefold()]} and {key.person}"
+            raise ConfigFault(f"{names}: one person or two?", place=place, cure="spell each person one way")
     return by_kid
 
 

@@ -92,7 +92,9 @@ class Box:
 def write_configuration(directory, port):
     Authority(directory).client("box")
     make_key(directory / "receipt.key")
-    (directory / "trust.json").write_text('{"v":1,"issuer":"hes.test","keys":[]}')
+    trust = directory / "trust.json"
+    trust.write_text('{"v":1,"issuer":"hes.test","keys":[]}')
+    trust.chmod(0o644)
     secrets = directory / "secrets.toml"
     secrets.write_text(
         "".join(

@@ -68,6 +68,7 @@ def commission(directory):
     commission.signers = {kid: make_key(directory / f"{kid}.pem", kid) for kid in keys}
     entries = [trust_entry(commission.signers[k], [role], person, 0, 2**40) for k, (role, person) in keys.items()]
     (directory / "trust.json").write_text(json.dumps({"v": 1, "issuer": ISS, "keys": entries}))
+    (directory / "trust.json").chmod(0o644)
 
 
 def write_documents(directory):

@@ -14,6 +14,7 @@ from dcu.relay.policy import read_policy, vet_policy
 from dcu.relay.public_key import Role
 from dcu.relay.trust import TrustStore
 from tests.relay.world import (
+    APPROVE,
     DCU,
     ISS,
     METER,
@@ -187,6 +188,10 @@ MISTAKES = {
     "dates": ({"v": 1, "issuer": "x", "keys": [entry(exp=1)]}, "nbf"),
     "revoked": ({"v": 1, "issuer": "x", "keys": [entry(revoked=0)]}, "revoked"),
     "one kid twice": ({"v": 1, "issuer": "x", "keys": [entry(), entry()]}, "kid"),
+    "one person under two spellings": (
+        {"v": 1, "issuer": "x", "keys": [entry(), trust_entry(APPROVE, [Role.APPROVE], "Asha", 1, 2)]},
+        "asha and Asha",
+    ),
     "one key under two kids": ({"v": 1, "issuer": "x", "keys": [entry(), entry(kid="other")]}, "two kids"),
 }
 
@@ -202,6 +207,16 @@ def test_a_mistake_in_the_trust_store_is_told_with_its_place(name):
 def test_a_trust_store_that_is_missing(tmp_path):
     with pytest.raises(ConfigFault, match="No such file"):
         TrustStore.load(tmp_path / "trust.json")
+
+
+@pytest.mark.parametrize("mode", [0o646, 0o664])
+def test_a_trust_store_that_others_may_write_is_nobodys_word(tmp_path, mode):
+    path = tmp_path / "trust.json"
+    add_to_trust(path, ISS, entry())
+    path.chmod(mode)
+    with pytest.raises(ConfigFault, match="others may write") as fault:
+        TrustStore.load(path)
+    assert fault.value.place == str(path) and fault.value.cure == f"chmod go-w {path}"
 
 
 def test_keys_are_made_added_and_read_back(tmp_path):
