@@ -5,7 +5,6 @@ All of it happens inside a transaction, in the writer's thread. Source: referenc
 
 import hashlib
 from collections.abc import Callable, Mapping
-from dataclasses import replace
 from typing import Final
 
 from dcu.clock import BUILT
@@ -148,9 +147,13 @@ def reread(stored: StoredCommand) -> Command:
 
 
 def account_of(stored: StoredCommand, state: State) -> Account:
-    """The account of a kept command in `state`, to be completed with `dataclasses.replace`."""
-    command = read_command(claims_of(stored.payload))
-    return replace(
-        Account("command", stored.iss, stored.cmd_id, command.op.value, command.meter, stored.digest, stored.kids, ""),
-        state=state.value,
-    )
+    """The account of a kept command in `state`, to be completed with `dataclasses.replace`.
+
+    One that can no longer be read is told without operation and meter: it must come to its end all the same.
+    """
+    try:
+        command = reread(stored)
+        op, meter = command.op.value, command.meter
+    except CommandRefused:
+        op = meter = ""
+    return Account("command", stored.iss, stored.cmd_id, op, meter, stored.digest, stored.kids, state.value)

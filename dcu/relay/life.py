@@ -90,7 +90,12 @@ class Life:
         resumed: list[Command] = []
         inspected: list[Command] = []
         for stored in tx.open_commands():
-            command = reread(stored)
+            try:
+                command = reread(stored)
+            except CommandRefused as fault:  # a flipped bit, or another schema: no reason never to start again
+                event = Event.RECOVERED_OTHER if stored.state is State.DISPATCHED else Event.CRASHED
+                self._move(tx, stored, event, fault.code, fault.cause)
+                continue
             if stored.state is State.DISPATCHED:
                 inspected.append(command)
             elif command.op is Operation.CONNECT:

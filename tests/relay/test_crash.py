@@ -1,5 +1,7 @@
 """kill -9 at every step of a command's life, and again during recovery: in memory, exhaustively."""
 
+from dataclasses import replace
+
 import pytest
 
 from dcu.command import OPEN, State
@@ -135,4 +137,32 @@ def test_a_meter_that_stays_silent_after_a_crash_leaves_the_command_in_doubt():
     assert world.states()["c-1"] is State.IN_DOUBT
     (alarm,) = (a for a in world.alarms if a.kind is AlarmKind.COMMAND_IN_DOUBT)
     assert alarm.meter == METER and alarm.facts["cmd_id"] == "c-1"
+    world.end()
+
+
+def damaged(stored):
+    return replace(stored, payload=stored.payload.replace(b'"op":"', b'"op":"x'))
+
+
+@pytest.mark.parametrize(("step", "end"), [("ACCEPTED", State.ABANDONED), ("DISPATCHED", State.IN_DOUBT)])
+@pytest.mark.parametrize("op", ["disconnect", "connect"])
+def test_an_open_command_that_cannot_be_read_any_more_ends_and_the_box_starts(op, step, end):
+    """A flipped bit on the card, or a schema that changed under it: nothing is sent, and metering goes on."""
+    world = World().start()
+    if op == "connect":
+        world.wall[METER].connected, world.wall[METER].control = False, 0
+    world.put(world.policy())
+    world.wall[METER].silent = step == "ACCEPTED"
+    world.put(world.command(op), work=False)
+    world.end()
+    [(key, stored)] = world.rows.commands.items()
+    world.rows.commands[key] = damaged(replace(stored, state=State[step]))
+    world.wall[METER].silent = False
+    world.start()
+    assert world.fallen is None, world.fallen
+    assert world.states() == {key[1]: end}
+    assert world.wall[METER].acts == []
+    receipt = world.receipts()[-1]
+    assert (receipt.iss, receipt.cmd_id, receipt.state) == (*key, end.value)
+    assert world.put(world.command("message")).status == "accepted"
     world.end()
