@@ -103,6 +103,9 @@ class BusWorker:
         self._guests: list[ByteLink] = []  # TCP connections of the errand that runs
         self._down: BusFault | None = None
         self._backoff_s = _BACKOFF_FIRST_S
+        self._resting = False  # a fault of the line was found in use: not opened again at once
+        self._worked = False  # since it was opened
+        self._doubted = False  # it opened and failed at once: having opened proves nothing until something works
         self._running_urgent = False
         self._caller = Caller(
             self._data_link, CounterBook(counters), system_title, zone, clock.monotonic_s, self._give_way
@@ -165,6 +168,7 @@ class BusWorker:
         self._running_urgent = urgent
         try:
             errand.run(self)
+            self._works()
         except Preempted:
             self._resumed.appendleft(errand)
         except DcuError as fault:
@@ -172,7 +176,10 @@ class BusWorker:
                 errand.failed(fault)
                 raise
             if fault.fate is Fate.REOPEN_BUS:
+                self._resting, self._doubted = True, not self._worked
                 self._lose(fault)
+            else:
+                self._works()
             errand.failed(fault)
         except Exception as fault:
             log.exception("%s: an errand for meter %s failed by our own fault", self.name, errand.meter.serial)
@@ -196,17 +203,25 @@ class BusWorker:
 
     def _ready(self) -> bool:
         """Whether the line is open; opens it after a fault when the back-off has passed."""
+        if self._resting:
+            self._resting = False
+            return False
         if not self._framing.is_shared or self._link is not None:
-            self._announce(None)
             return True
         try:
             self._link = self._link_factory(None)
         except BusFault as fault:
             self._lose(fault)
             return False
-        self._backoff_s = _BACKOFF_FIRST_S
-        self._announce(None)
+        self._worked = False
+        if not self._doubted:
+            self._announce(None)
         return True
+
+    def _works(self) -> None:
+        """An errand came to its end, well or not, without a fault of the line."""
+        self._backoff_s, self._worked, self._doubted = _BACKOFF_FIRST_S, True, False
+        self._announce(None)
 
     def _lose(self, fault: DcuError) -> None:
         self._close()

@@ -351,3 +351,25 @@ def test_too_many_errands_are_refused():
     with pytest.raises(DcuError, match="too many"):
         for _ in range(5000):
             worker.post(read_clock(meters()[SERIALS[0]]), urgent=False)
+
+
+class EagerPlan:
+    """A meter that is always due."""
+
+    def __init__(self):
+        self.given = []
+
+    def due(self, monotonic_s):
+        self.given.append(read_clock(meters()[SERIALS[0]]))
+        return self.given[-1]
+
+    def idle_s(self, monotonic_s):
+        return 0.0
+
+
+def test_a_port_that_opens_and_fails_at_its_first_octet_is_no_busy_loop():
+    plan, states = EagerPlan(), []
+    with running(lambda _meter: DeadLink(), plan=plan, on_state=states.append):
+        time.sleep(2.2)
+    assert 2 <= len(plan.given) <= 4
+    assert [type(state) for state in states] == [BusFault], "down once, and never called well"
