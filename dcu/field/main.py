@@ -1,6 +1,7 @@
 """The field process: builds the rooms, joins them, and runs until it is told to stop or a loop falls."""
 
 import os
+import pwd
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -13,7 +14,7 @@ from dcu.drivers.data_link import LineTiming
 from dcu.drivers.security import client_title
 from dcu.drivers.serial_link import SerialLink
 from dcu.drivers.tcp_link import TcpLink
-from dcu.errors import BusFault
+from dcu.errors import BusFault, ConfigFault
 from dcu.event import AlarmKind
 from dcu.field.announce import Announcer
 from dcu.field.field_socket import FieldSocket
@@ -117,7 +118,7 @@ def build(config: Config, clock: Clock) -> Box:
         version=__version__,
         stop=stop,
         beat=pulse("uplink").beat,
-        allowed_uids={os.getuid(), *_uplink_uid()},
+        allowed_uids=uplink_uids(),
     )
     field_socket = FieldSocket(config.dcu.run_dir / "field.sock", status.asks(), stop, pulse("cli").beat)
     units += [
@@ -139,10 +140,19 @@ def _cursor_refused(announcer: Announcer, clock: Clock) -> Callable[[str], None]
     return alarm
 
 
-def _uplink_uid() -> set[int]:
-    """The user that the uplink unit runs as on a box, where that is another one."""
-    named = os.environ.get("DCU_UPLINK_UID", "")
-    return {int(named)} if named.isdecimal() else set()
+def uplink_uids() -> set[int]:
+    """Users whose processes may be uplink: our own, and the one that the environment names (the unit, on a box).
+
+    Raises:
+        ConfigFault: there is no such user.
+    """
+    named = os.environ.get("DCU_UPLINK_USER", "")
+    try:
+        uids = {int(named) if named.isdecimal() else pwd.getpwnam(named).pw_uid} if named else set()
+    except KeyError:
+        cure = f"useradd --system {named}, or correct the unit"
+        raise ConfigFault(f"there is no user {named!r}", place="DCU_UPLINK_USER", cure=cure) from None
+    return {os.getuid(), *uids}
 
 
 def _bus(
