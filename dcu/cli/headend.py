@@ -16,7 +16,7 @@ from dcu.headend import keys as keyring
 from dcu.headend.receipts import digest_of, verify_receipt
 from dcu.headend.signing import command_claims, draft, policy_claims, sign, told
 from dcu.relay.canonical import parse
-from dcu.relay.envelope import COMMAND, MAX_OCTETS, POLICY, open_envelope
+from dcu.relay.envelope import COMMAND, MAX_OCTETS, POLICY, claims_of, kids_of, open_envelope, payload_of
 from dcu.relay.key import FileSigner
 from dcu.relay.public_key import Role
 from dcu.relay.trust import TrustStore
@@ -141,6 +141,18 @@ def command_command(op: str, meter: str, minutes: int, out: Path, as_json: bool,
     members["expect"] = OutputState(members["expect"]) if members["expect"] else None
     claims = command_claims(op=Operation(op), meter=meter, iat=now_s, exp=now_s + 60 * minutes, **members)
     _draft(claims, out, as_json)
+
+
+@headend.command("show")
+@click.argument("file", type=_PATH)
+@as_json
+def show_command(file: Path, as_json: bool) -> None:
+    """Say what the document in FILE would do and who has signed it: to be read before signing."""
+    envelope = _read(file)
+    words, kids, claims = told(envelope), list(kids_of(envelope)), claims_of(payload_of(envelope))
+    names = f"it bears the names {', '.join(kids)}; nothing of that is verified here"
+    facts = {"told": words, "kids": kids, "digest": digest_of(envelope), "claims": claims}
+    _say(as_json, facts, f"{file}: {words}; {names if kids else 'nobody has signed it'}")
 
 
 @headend.command("sign")

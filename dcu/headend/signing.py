@@ -10,6 +10,7 @@ What is built is checked against the very schema that the box checks it against.
 
 import secrets
 from collections.abc import Mapping
+from datetime import UTC, datetime
 from typing import Any, Final
 
 from dcu.command import Operation, OutputState, Refusal, Why
@@ -132,15 +133,31 @@ def sign(envelope: bytes, signer: Signer) -> bytes:
 
 
 def told(envelope: bytes) -> str:
-    """In one sentence what someone is about to sign."""
+    """In one sentence what someone is about to sign: all that decides what it does."""
     claims = claims_of(payload_of(envelope))
     if claims.get("typ") == "policy":
         policy = read_policy(claims)
         live = sorted(name for name, area in policy.areas.items() if area.prepaid_live)
+        unable = ", ".join(sorted(policy.no_payment_mode_register))
         return (
             f"policy {policy.version} for {policy.dcu}: prepaid live in {', '.join(live) or 'no area'}, "
-            f"{len(policy.meters)} meters, until {policy.exp}"
+            f"{len(policy.meters)} meters, "
+            + (f"models without a payment mode: {unable}, " if unable else "")
+            + f"until {_moment(policy.exp)}"
         )
     command = read_command(claims)
-    because = f" because of {command.why.value}" if command.why else ""
-    return f"{command.op.value} meter {command.meter} at {command.dcu}{because}, until {command.exp}"
+    words = f"{command.op.value} meter {command.meter} at {command.dcu}"
+    words += f" because of {command.why.value}" if command.why else ""
+    words += f" in {command.area}" if command.area else ""
+    words += f": {command.text!r}" if command.text else ""
+    words += f", seq {command.seq}" if command.seq is not None else ""
+    words += f", policy {command.pol}" if command.pol is not None else ""
+    return f"{words}, until {_moment(command.exp)}"
+
+
+def _moment(seconds: int) -> str:
+    """UTC to the minute; a time that no calendar has, in seconds."""
+    try:
+        return f"{datetime.fromtimestamp(seconds, UTC):%Y-%m-%d %H:%M} UTC"
+    except (ValueError, OverflowError, OSError):
+        return f"{seconds} s"

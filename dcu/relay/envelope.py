@@ -144,6 +144,11 @@ def payload_of(octets: bytes) -> bytes:
     return from_base64url(_members(octets, least=0)[0])
 
 
+def kids_of(octets: bytes) -> tuple[str, ...]:
+    """The names that an envelope's signatures bear, verified by nobody."""
+    return tuple(_header(member["protected"])["kid"] for member in _members(octets, least=0)[1])
+
+
 def _open(octets: bytes, keys: Mapping[str, PublicKey], now_s: int | None, typs: Collection[str]) -> Opened:
     payload_text, members = _members(octets, least=1)  # 2, 3, 4
     payload = from_base64url(payload_text)  # 5

@@ -64,10 +64,15 @@ def test_what_the_box_would_refuse_by_its_schema_is_not_even_drafted():
 
 
 def test_a_person_sees_in_words_what_they_sign():
-    assert told(draft(cut())) == f"disconnect meter {METER} at {DCU} because of credit, until {NOW + 60}"
+    assert told(draft(cut())) == (
+        f"disconnect meter {METER} at {DCU} because of credit in {RANCHI}, seq 7, policy 1, until 2026-11-23 07:11 UTC"
+    )
+    shown = cut(op=Operation.MESSAGE, seq=None, pol=None, text="Balance low")
+    assert f"because of credit in {RANCHI}: 'Balance low', until" in told(draft(shown))
     areas = {RANCHI: {"prepaid_live": True, "since": 0}}
     policy = policy_claims(iss=ISS, dcu=DCU, version=3, iat=1, nbf=1, exp=2, areas=areas, meters={METER: RANCHI})
-    assert told(draft(policy)) == f"policy 3 for {DCU}: prepaid live in {RANCHI}, 1 meters, until 2"
+    assert "models without a payment mode: old" in told(draft(policy | {"no_payment_mode_register": ["old"]}))
+    assert told(draft(policy)) == f"policy 3 for {DCU}: prepaid live in {RANCHI}, 1 meters, until 1970-01-01 00:00 UTC"
 
 
 def test_nothing_else_is_signed_and_nobody_signs_twice():
@@ -271,8 +276,12 @@ def test_the_whole_way_on_the_command_line(kit, tmp_path):
     assert "asha may policy and request with req (valid)" in kit("keys", "show", "trust.json")
     kit(*CUT, "--area", RANCHI, "--pol", "1", "--out", "cut.jws")
     kit("verify", "cut.jws", "--trust", "trust.json", code=5)
+    assert f"because of credit in {RANCHI}, seq 1" in (shown := kit("show", "cut.jws"))
+    assert "nobody has signed it" in shown
     assert "disconnect meter" in kit("sign", "cut.jws", "--key", "req.pem", "--kid", "req")
     kit("sign", "cut.jws", "--key", "apr.pem", "--kid", "apr")
+    assert "it bears the names apr, req; nothing of that is verified here" in kit("show", "cut.jws")
+    assert json.loads(kit("show", "cut.jws", "--json"))["claims"]["seq"] == 1
     answer = json.loads(kit("verify", "cut.jws", "--trust", "trust.json", "--json"))
     assert answer["kids"] == ["apr", "req"] and answer["claims"]["op"] == "disconnect"
     kit("sign", "cut.jws", "--key", "apr.pem", "--kid", "apr", code=5)
