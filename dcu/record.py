@@ -19,6 +19,9 @@ from dcu.reading import ClockState, Layout, ProfileReading, Value
 
 BATCH_VERSION = 1
 
+LARGEST_BYTES = 200 * 1024
+"""Octets of a record of readings with its layout: what one frame of the socket to uplink carries."""
+
 
 class Stream(Enum):
     """Streams to the head-end, most urgent first (the order of definition)."""
@@ -131,6 +134,18 @@ def encode_health(health: Health) -> bytes:
 def encode_receipt(envelope: bytes) -> bytes:
     """Body of a receipt record: `{jws}`, the signed receipt as sealed."""
     return cbor2.dumps({"jws": envelope.decode("ascii")})
+
+
+def check_size(body: bytes, layout: Layout) -> bytes:
+    """`body`, if it can be offered with its layout in one frame: one that cannot would block all behind it.
+
+    Raises:
+        ReplyMalformed: it is too large; no true meter says so much at once.
+    """
+    octets = len(body) + len(encode_layout(layout))
+    if octets > LARGEST_BYTES:
+        raise ReplyMalformed(f"a record of {octets} octets; the most is {LARGEST_BYTES}")
+    return body
 
 
 def checksum(body: bytes) -> int:

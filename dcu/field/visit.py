@@ -16,7 +16,7 @@ from dcu.meter import AttributeRef, ClassId, Meter, ProfileSpec, Purpose
 from dcu.obis import CLOCK, LogicalName
 from dcu.ports import Association, Clock, Line, Store
 from dcu.reading import Column, Layout, MeterTime, ProfileReading, Value, meter_time
-from dcu.record import Stream, encode_credit, encode_profile
+from dcu.record import Stream, check_size, encode_credit, encode_profile
 from dcu.schedule import Task, TaskKind
 
 ASK_AGAIN_S = 900.0
@@ -151,7 +151,7 @@ class MeterVisit:
         clock = self._scene.clock
         reading = ProfileReading(association.serial, spec.logical_name, layout, tuple(rows), clock.now(), clock.state())
         if rows:
-            body = encode_profile(reading)
+            body = check_size(encode_profile(reading), layout)
             self._scene.store.transact(lambda tx: tx.append(Stream.PROFILE, body, layout))
         return clock.monotonic_s() + self._scene.poll.snapshot_s
 
@@ -169,5 +169,6 @@ class MeterVisit:
             layout = tuple(columns)
             read_at = int(clock.now().timestamp())
             body = encode_credit(association.serial, layout, values, read_at, clock.state(), self.meter.area)
+            check_size(body, layout)
             self._scene.store.transact(lambda tx: tx.append(Stream.CREDIT, body, layout))
         return clock.monotonic_s() + self._scene.poll.balance_s

@@ -8,7 +8,7 @@ from dcu.command import RelaySequence, StoredCommand
 from dcu.obis import LogicalName
 from dcu.ports import BatchSlice, Clock, ProfileState
 from dcu.reading import Layout, ProfileReading
-from dcu.record import Stream, encode_profile
+from dcu.record import Stream, check_size, encode_profile
 from dcu.store.commands import Commands
 from dcu.store.database import Database
 from dcu.store.invocation import Invocation
@@ -140,4 +140,4 @@ class SqliteTransaction:
             self._append_reading(replace(reading, rows=reading.rows[middle:]))
             return
         stream = Stream.BILLING if reading.profile == BILLING_PROFILE else Stream.PROFILE
-        self.append(stream, body, reading.layout)
+        self.append(stream, check_size(body, reading.layout), reading.layout)

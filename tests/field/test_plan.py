@@ -12,6 +12,7 @@ from dcu.field.announce import Announcer
 from dcu.field.plan import BusPlan
 from dcu.meter import Meter, MeterSecrets
 from dcu.models import MODELS
+from dcu.reading import Row, date_time, meter_time
 from dcu.record import Stream
 from dcu.schedule import Schedule, Task, TaskKind
 from tests.field.conftest import IST, LAYOUT, SERIAL
@@ -147,3 +148,15 @@ def test_a_meter_that_is_busy_for_everything_is_not_called_well(plan, clock):
     while not turn(plan, line, clock):
         pass
     assert "exception" in plan.condition[SERIAL]
+
+
+@pytest.mark.parametrize("columns", [2, 20_000])
+def test_a_meter_that_says_more_than_a_frame_carries_does_not_block_the_others_records(
+    plan, clock, store, columns, monkeypatch
+):
+    row = Row(meter_time(date_time(clock.now(), IST), IST), (b"\x00" * 150_000, b"\x00" * 150_000))
+    monkeypatch.setattr(Association, "snapshot", lambda *_: [row])
+    monkeypatch.setattr(Association, "layout", lambda *_: (LAYOUT[0], *LAYOUT[1:] * (columns // 2)))
+    turn(plan, Line(), clock)
+    assert alarms(store) == ["meter-set-aside"]
+    assert store.transact(lambda tx: tx.cursors())[Stream.PROFILE] == (0, 0)
