@@ -11,7 +11,7 @@ import click
 from dcu.cli.answers import answering, as_json, say
 from dcu.cli.headend_mqtt import listen, pki, send
 from dcu.command import CommandRefused, Operation, OutputState, Refusal, Why
-from dcu.errors import ConfigFault, OperatorFault
+from dcu.errors import DcuError, OperatorFault
 from dcu.headend import keys as keyring
 from dcu.headend.receipts import digest_of, verify_receipt
 from dcu.headend.signing import command_claims, draft, policy_claims, sign, told
@@ -65,7 +65,7 @@ def keys_new(
     entry = keyring.trust_entry(signer, [Role(role) for role in roles], person, now_s - 60, now_s + days * 86400)
     try:
         keyring.add_to_trust(trust, issuer, entry)
-    except ConfigFault:
+    except DcuError:
         path.unlink()  # a key that nobody trusts would only lie about
         raise
     _say(as_json, entry, f"{path}: key {kid} of {person}, may {' and '.join(roles)}; added to {trust}")

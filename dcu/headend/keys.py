@@ -73,6 +73,7 @@ def add_to_trust(path: Path, issuer: str, entry: dict[str, Any]) -> TrustStore:
 
     Raises:
         ConfigFault: it is not a trust store, is another issuer's, or the result would not be valid.
+        OperatorFault: it cannot be written.
     """
     document: dict[str, Any] = {"v": 1, "issuer": issuer, "keys": []}
     if path.exists():
@@ -115,9 +116,12 @@ def load_box_key(path: Path) -> PublicKey:
 
 def _replace(path: Path, octets: bytes) -> None:
     new = path.with_name(path.name + ".new")
-    descriptor = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o644)
-    with os.fdopen(descriptor, "wb") as file:
-        file.write(octets)
-        file.flush()
-        os.fsync(descriptor)
-    new.replace(path)
+    try:
+        descriptor = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o644)
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(octets)
+            file.flush()
+            os.fsync(descriptor)
+        new.replace(path)
+    except OSError as fault:
+        raise OperatorFault(f"cannot be written: {fault.strerror}", place=str(path)) from fault

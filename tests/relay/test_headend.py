@@ -328,3 +328,9 @@ def test_mistakes_are_answered_in_one_line_with_the_exit_code_of_their_kind(kit,
     assert not (tmp_path / "other.pem").exists()
     kit("keys", "new", "req.pem", "--kid", "req2", *again, code=1)
     assert POLICY_A.kid not in (tmp_path / "trust.json").read_text()
+
+
+def test_a_key_that_could_not_be_added_to_the_trust_store_is_not_left_behind(kit, tmp_path):
+    named = ["--kid", "new", "--role", "request", "--person", "esha", "--issuer", ISS, "--trust", "nowhere/trust.json"]
+    assert "cannot be written" in kit("keys", "new", "new.pem", *named, code=1)
+    assert not (tmp_path / "new.pem").exists()
