@@ -89,7 +89,12 @@ class Box:
         return captured(((s, (ledgers / f"{s}.jsonl").read_text().splitlines()) for s in SERIALS), until_s)
 
 
-def write_configuration(directory, port):
+RS485 = 'kind = "rs485"\nport = "{port}"\nbaud = 57600'
+WRAPPER = 'kind = "wrapper"'
+
+
+def write_configuration(directory, port, tcp=None):
+    """A box on one line: RS-485 at `port`, or, with TCP ports by serial, the wrapper."""
     Authority(directory).client("box")
     make_key(directory / "receipt.key")
     trust = directory / "trust.json"
@@ -105,9 +110,10 @@ def write_configuration(directory, port):
     secrets.chmod(0o600)
     meters = "".join(
         f'[[meter]]\nserial = "{s}"\nbus = "pole"\nmodel = "is15959-1ph"\naddress = {17 + n}\narea = "X"\n'
-        f'secrets = "{s}"\nsim = true\n'
+        f'secrets = "{s}"\nsim = true\n' + (f'host = "127.0.0.1"\nport = {tcp[s]}\n' if tcp else "")
         for n, s in enumerate(SERIALS)
     )
+    bus = WRAPPER if tcp else RS485.format(port=port)
     (directory / "dcu.toml").write_text(
         f"""version = 1
 [dcu]
@@ -125,21 +131,20 @@ key = "box.key"
 keys = "trust.json"
 signing_key = "receipt.key"
 [bus.pole]
-kind = "rs485"
-port = "{port}"
-baud = 57600
+{bus}
 {meters}"""
     )
 
 
-@pytest.fixture
-def box(tmp_path):
+@pytest.fixture(params=["rs485"])
+def box(tmp_path, request):
+    port = 0 if request.param == "wrapper" else None
     configs = [
-        MeterConfig(s, address=17 + n, keys=KEYS, seed=n, capture_period_s=5, history_s=60)
+        MeterConfig(s, address=17 + n, keys=KEYS, seed=n, capture_period_s=5, history_s=60, port=port)
         for n, s in enumerate(SERIALS)
     ]
     with running_line(configs, baud=57600, ledger=tmp_path / "ledger", link=tmp_path / "rs485") as line:
-        write_configuration(tmp_path, tmp_path / "rs485")
+        write_configuration(tmp_path, tmp_path / "rs485", line.tcp)
         made = Box(tmp_path, line)
         yield made
         if made.process is not None and made.process.poll() is None:

@@ -120,6 +120,21 @@ def test_an_adapter_that_is_pulled_comes_back(box):
     assert "meter-silent" not in kinds, "no meter is blamed for the adapter"
 
 
+@pytest.mark.parametrize("box", ["wrapper"], indirect=True)
+def test_meters_on_tcp_are_read_and_one_that_is_gone_holds_up_nobody(box):
+    box.line.meters[BAD].faults.silent = True
+    box.start()
+    box.until(lambda: all(box.held(s) >= 12 for s in (GOOD, OTHER)), "readings over the wrapper", within_s=90)
+    assert box.held(BAD) == 0
+    box.line.meters[BAD].faults.silent = False
+    [row] = box.dcu("read", GOOD)
+    assert row["values"][0]["unit"] == "V"
+    box.until(lambda: box.held(BAD) >= 12, "the meter that came back", within_s=90)
+    box.stop()
+    kinds = [a["kind"] for a in records(box, Stream.ALARM) if a.get("meter") == BAD]
+    assert kinds == ["meter-silent", "meter-returned"]
+
+
 def test_kill_9_again_and_again_loses_and_doubles_nothing(box):
     for life in range(4):
         box.start()
