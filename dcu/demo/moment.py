@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+LAST_WAIT_S: Final = 5.0
 _IN_MODIFY: Final = 0x2
 _WAL_HEADER_BYTES: Final = 32
 _FRAME_HEADER_BYTES: Final = 24
@@ -71,8 +72,8 @@ class Watch:
         os.close(self._fd)
 
 
-def kill_in_transaction(pid: Callable[[], int], wal: Path, within_s: float) -> str:
-    """SIGKILL the process while it writes a transaction; what was hit, in words.
+def kill_in_transaction(pid: Callable[[], int], wal: Path, within_s: float) -> tuple[bool, str]:
+    """SIGKILL the process while it writes a transaction; whether that was hit, and what was, in words.
 
     At each write to the log the process is frozen and the log looked at: with frames that no commit frame follows it
     is killed there, else it goes on and the next write is waited for. When the time is up it is killed at the very
@@ -90,11 +91,11 @@ def kill_in_transaction(pid: Callable[[], int], wal: Path, within_s: float) -> s
             tail = wal_tail(wal)
             if tail.uncommitted:
                 os.kill(victim, signal.SIGKILL)
-                return f"{tail.uncommitted} pages of a transaction written, its commit not"
+                return True, f"{tail.uncommitted} pages of a transaction written, its commit not"
             os.kill(victim, signal.SIGCONT)
-        watch.wait(5.0)
+        written = watch.wait(LAST_WAIT_S)
         os.kill(victim, signal.SIGKILL)
-        return "at the write of a commit, before it returned"
+        return written, "at the write of a commit" if written else "nothing was written: killed while it waited"
     finally:
         os.sched_setaffinity(0, own)
         watch.close()
@@ -113,8 +114,8 @@ def _share_a_core(victim: int) -> None:
             os.setpriority(os.PRIO_PROCESS, int(thread.name), 19)
 
 
-def kill_in_exchange(pid: Callable[[], int], trace: Path, within_s: float) -> str:
-    """SIGKILL the process when a request of it is on the line and its answer is not; what was hit, in words.
+def kill_in_exchange(pid: Callable[[], int], trace: Path, within_s: float) -> tuple[bool, str]:
+    """SIGKILL the process when a request is on the line and its answer is not; whether so, and what was hit, in words.
 
     `trace` is the virtual line's own record of what passes: a line `>` a request, `<` an answer.
     """
@@ -128,8 +129,8 @@ def kill_in_exchange(pid: Callable[[], int], trace: Path, within_s: float) -> st
                 lines = tail.read().splitlines()
                 if lines and lines[-1].startswith(b">"):
                     os.kill(pid(), signal.SIGKILL)
-                    return "a request was on the line, its answer was not"
+                    return True, "a request was on the line, its answer was not"
         os.kill(pid(), signal.SIGKILL)
-        return "no request passed in time: killed while it waited"
+        return False, "no request passed in time: killed while it waited"
     finally:
         watch.close()

@@ -84,8 +84,12 @@ def compare(
     until_s: int,
     repeated_records: int = 0,
     late_after_s: int = 900,
+    late_from_s: int = 0,
 ) -> Completeness:
-    """Compare the ledgers' rows with the head-end's, profile by profile that the ledgers know."""
+    """Compare the ledgers' rows with the head-end's, profile by profile that the ledgers know.
+
+    Only what was captured from `late_from_s` on counts as late: the history of a first visit is no backfill.
+    """
     came = arrived(records, late_after_s)
     profiles = {profile for _, profile, _ in truth}
     compared = {i: v for i, v in came.rows.items() if i[1] in profiles and i[2] <= until_s}
@@ -97,5 +101,5 @@ def compare(
         twice=tuple(sorted(i for i in came.twice if i[1] in profiles)),
         invented=tuple(sorted(compared.keys() - truth.keys())),
         repeated_records=repeated_records,
-        late=len(truth.keys() & came.late),
+        late=sum(captured_at >= late_from_s for _, _, captured_at in truth.keys() & came.late),
     )

@@ -49,3 +49,9 @@ def test_rows_after_the_moment_of_comparison_do_not_count():
     truth = captured([("A", ledger((10, [1]), (40, [4])))], until_s=30)
     assert set(truth) == {("A", PROFILE, 10)}
     assert compare(truth, [record((10, [1]), (40, [4]))], 30).holds
+
+
+def test_history_that_a_first_visit_brings_is_no_backfill():
+    records = [record((10, [1]), (20, [2]), (30, [3]))]
+    assert compare(TRUTH, records, 30, late_after_s=5, late_from_s=25).late == 1
+    assert compare(TRUTH, records, 30, late_after_s=5, late_from_s=31).late == 0
