@@ -169,6 +169,12 @@ class StoreFull(StoreFault):
     fate = Fate.SHED_LOAD
 
 
+class RecordDamaged(StoreFault):
+    """A stored record is not what was written. It is never delivered; its stream waits, alarmed, the others flow."""
+
+    fate = Fate.SET_ASIDE
+
+
 class StoreBusy(StoreFault):
     """The store did not answer in time. The caller's work may or may not be committed; it asks again or gives up."""
 

@@ -23,6 +23,7 @@ class AlarmKind(Enum):
     COMMAND_REFUSED = "command-refused"
     COMMAND_IN_DOUBT = "command-in-doubt"
     CURSOR_REFUSED = "cursor-refused"  # uplink claimed a delivery of what was never offered
+    RECORD_DAMAGED = "record-damaged"  # a stored record is not what was written: its stream is not delivered beyond it
     UPLINK_TROUBLE = "uplink-trouble"  # the broker refused, or the connection was lost; told when it is back
     STARTED = "started"
 

@@ -24,6 +24,9 @@ from dcu.ports import Clock
 
 log = logging.getLogger(__name__)
 
+TURN_S = 0.5
+"""How often the main thread looks: at signals, heartbeats and health."""
+
 JOIN_S = 10.0
 """How long a loop may take to end; what still runs then is ended with the process."""
 
@@ -70,7 +73,7 @@ class Supervisor:
         units: the loops.
         stop: ends all but the last.
         last_stop: ends those that end last.
-        tick: called about once a second in the main thread.
+        tick: called every half second in the main thread.
     """
 
     units: Sequence[Unit]
@@ -79,6 +82,7 @@ class Supervisor:
     clock: Clock
     tick: Callable[[], None] = lambda: None
     _fallen: list[str] = field(default_factory=list)
+    _told: int = 0
 
     def run(self) -> int:
         """Exit code: 0 when told to stop, 1 when a loop fell."""
@@ -89,13 +93,16 @@ class Supervisor:
             thread.start()
         notify("READY=1")
         stuck = ""
-        while not self.stop.wait(1.0):
+        while not self.stop.wait(TURN_S) and not self._told:
             self.tick()
             late = [u.name for u in self.units if u.pulse.late_s() > 0]
             if not late:
                 notify("WATCHDOG=1")
             elif stuck != (stuck := ", ".join(late)):
                 log.error("no progress in: %s; systemd's watchdog is not fed", stuck)
+        if self._told:
+            log.info("%s: ending", signal.Signals(self._told).name)
+        self.stop.set()
         notify("STOPPING=1")
         self._join([threads[u.name] for u in self.units if not u.ends_last])
         self.last_stop.set()
@@ -121,8 +128,7 @@ class Supervisor:
                 self._fallen.append(thread.name)
 
     def _on_signal(self, number: int, _frame: FrameType | None) -> None:
-        log.info("%s: ending", signal.Signals(number).name)
-        self.stop.set()
+        self._told = number  # no more than this: the main thread, interrupted anywhere, may hold any lock
 
 
 def notify(state: str) -> None:

@@ -8,8 +8,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from types import FrameType
 
-from dcu.mailbox import Stop
-
 log = logging.getLogger(__name__)
 
 RESTART_AFTER_S = 1.0
@@ -31,21 +29,22 @@ def run_children(commands: Mapping[str, Sequence[str]]) -> int:
     Returns:
         0 when told to stop; a child's own exit code when it says 3 (its configuration is invalid).
     """
-    stop = Stop()
+    told: list[int] = []
 
     def end(number: int, _frame: FrameType | None) -> None:
-        log.info("%s: ending", signal.Signals(number).name)
-        stop.set()
+        told.append(number)
 
     for name in (signal.SIGTERM, signal.SIGINT):
         signal.signal(name, end)
     children = [_Child(name, command, subprocess.Popen(command)) for name, command in commands.items()]
     code = 0
-    while not stop.wait(LOOK_EVERY_S):
+    while not told:
+        time.sleep(LOOK_EVERY_S)
         for child in children:
             code = code or _look_after(child)
         if code:
             break
+    log.info("ending: %s", ", ".join(signal.Signals(number).name for number in told) or "a child's own fault")
     _end(children)
     return code
 

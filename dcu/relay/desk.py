@@ -13,7 +13,7 @@ A store that fails ends this loop, and with it the process: what was committed i
 """
 
 import logging
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Callable, Mapping
 from typing import Final
 
@@ -104,6 +104,8 @@ class RelayDesk:
         self._gate = Gate(f"dcu/v1/{dcu}/cmd")
         self._alarms = Sampler()
         self._closed = False
+        self._recovered = False
+        self._unkept: deque[Letter] = deque()  # the store had no room for them
         self._uncounted: Counter[str] = Counter()
         self._waiting: dict[Key, Command] = {}  # accepted, the errand has not asked for leave yet
         self._sent: dict[Key, Command] = {}  # dispatched, the outcome has not come yet
@@ -143,19 +145,24 @@ class RelayDesk:
     def run(self) -> None:
         """The loop. A fault of the store ends it."""
         try:
-            self._recover()
             while not self._stop:
                 self.turn(TURN_S)
         finally:
             self._close()
 
     def turn(self, timeout_s: float) -> None:
-        """One letter, or the passing of time."""
+        """One letter, or the passing of time. The first turn recovers what a crash left open."""
         self._beat()
+        if not self._recovered:
+            self._recover()
         letter = self._letters.take(min(timeout_s, COUNT_S) if self._uncounted else timeout_s)
+        if letter is None and self._unkept:
+            letter = self._unkept.popleft()
         if letter is not None:
             try:
                 self._read(letter)
+            except StoreFull as fault:
+                self._keep_for_later(letter, fault)
             except BaseException as fault:  # this thread ends; whoever waits for it should know at once
                 if isinstance(letter, Put | Ready):
                     letter.reply.fail(fault if isinstance(fault, Exception) else _ended())
@@ -173,6 +180,17 @@ class RelayDesk:
             elif isinstance(letter, Ready):
                 letter.reply.give(Answer(None))
 
+    def _keep_for_later(self, letter: Letter, fault: StoreFull) -> None:
+        """The store has no room for what came: nothing is begun that cannot be journalled, and no end is forgotten."""
+        self._warn(Refusal.E_STORE, str(fault), "")
+        if isinstance(letter, Put):
+            letter.reply.give(Verdict("refused", Refusal.E_STORE))
+        elif isinstance(letter, Ready):
+            letter.reply.give(Answer(None))
+            self._unkept.append(Fell(letter.key, Refusal.E_STORE, "its dispatch could not be journalled"))
+        else:
+            self._unkept.append(letter)
+
     def _read(self, letter: Letter) -> None:
         match letter:
             case Put():
@@ -180,8 +198,8 @@ class RelayDesk:
             case Ready():
                 self._ready(letter)
             case Fell(key, code, reason):
-                self._waiting.pop(key, None)
                 self._life.refuse(key, code, reason)
+                self._waiting.pop(key, None)
             case Outcome():
                 self._outcome(letter)
             case Unseen(key, reason):
@@ -191,12 +209,9 @@ class RelayDesk:
                 log.info("new trust store: %d keys of %s", len(trust.keys), trust.issuer)
 
     def _put(self, put: Put) -> None:
-        try:
-            ruling = self._decide(put)
-        except StoreFull as fault:
-            put.reply.give(Verdict("refused", Refusal.E_STORE))
-            self._warn(Refusal.E_STORE, str(fault), "")
-            return
+        if not self._recovered:
+            raise StoreFull("what the last start left open could not be journalled yet", place="relay")
+        ruling = self._decide(put)
         put.reply.give(ruling.verdict)
         if ruling.command is not None:
             self._send_out(ruling.command)
@@ -223,7 +238,7 @@ class RelayDesk:
         meter = self._book.meters.get(command.meter)
         bus = self._buses.get(meter.bus) if meter is not None else None
         if meter is None or bus is None:
-            self._life.refuse(key, Refusal.E_METER, "its bus is not here any more")
+            self._letters.post(Fell(key, Refusal.E_METER, "its bus is not here any more"), urgent=True)
             return
         self._waiting[key] = command
         errand = Switching(command, meter, self._ask, self._letters, self._stop.wait, self._settle_s)
@@ -243,20 +258,25 @@ class RelayDesk:
         warrant = OneAct(command.meter, target, data, self._clock.monotonic_s() + VALID_S)
         if not ready.reply.give(Answer(warrant)):
             warrant.void()
-            del self._sent[ready.key]
-            self._life.settle(ready.key, Event.UNSENT, "the errand could not wait any longer")
+            reason = "the errand could not wait any longer"
+            self._letters.post(Outcome(ready.key, Event.UNSENT, reason=reason), urgent=True)
 
     def _outcome(self, outcome: Outcome) -> None:
+        state = self._life.settle(outcome.key, outcome.event, outcome.reason, outcome.readback)
         command, _ = self._inspected.pop(outcome.key, (self._sent.pop(outcome.key, None), 0))
         self._inspect_at.pop(outcome.key, None)
-        state = self._life.settle(outcome.key, outcome.event, outcome.reason, outcome.readback)
         if state is State.IN_DOUBT:
             self._doubt(outcome.key, outcome.reason, command.meter if command else "")
 
     # ---- recovery and the passing of time ---------------------------------------------------------------------------
 
     def _recover(self) -> None:
-        resumed, inspected = self._life.recover()
+        try:
+            resumed, inspected = self._life.recover()
+        except StoreFull as fault:
+            self._warn(Refusal.E_STORE, str(fault), "")
+            return
+        self._recovered = True
         for command in resumed:
             self._send_out(command)
         for command in inspected:
@@ -268,7 +288,8 @@ class RelayDesk:
         meter = self._book.meters.get(command.meter)
         bus = self._buses.get(meter.bus) if meter is not None else None
         if meter is None or bus is None:
-            self._outcome(Outcome(key, Event.RECOVERED_OTHER, reason="its meter is not here any more"))
+            outcome = Outcome(key, Event.RECOVERED_OTHER, reason="its meter is not here any more")
+            self._letters.post(outcome, urgent=True)
             return
         bus.post(Inspection(command, meter, self._letters), urgent=True)
 
@@ -286,7 +307,8 @@ class RelayDesk:
         for key, command in list(self._waiting.items()):
             if now_s >= command.exp and (trusted or command.op is not Operation.CONNECT):
                 del self._waiting[key]
-                self._life.refuse(key, Refusal.E_EXPIRED, "its time passed before its meter could be reached")
+                reason = "its time passed before its meter could be reached"
+                self._letters.post(Fell(key, Refusal.E_EXPIRED, reason), urgent=True)
         for key, due_s in list(self._inspect_at.items()):
             if self._clock.monotonic_s() >= due_s:
                 del self._inspect_at[key]

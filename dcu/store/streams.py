@@ -5,29 +5,34 @@ holds, however long the table is: the ids and sizes beyond the start are read in
 """
 # ruff: noqa: S608 - the only names put into statements are those of `schema.table`, made from the Stream enum
 
+import logging
 from collections.abc import Iterator, Mapping
 from typing import Final
 
 from dcu import batching
 from dcu.batching import Turns
-from dcu.errors import OperatorFault, StoreFault
+from dcu.errors import OperatorFault, RecordDamaged
+from dcu.event import Alarm, AlarmKind
 from dcu.ports import BatchSlice, Clock
 from dcu.reading import Layout
-from dcu.record import Stream, checksum, encode_layout, layout_digest
+from dcu.record import Stream, checksum, encode_alarm, encode_layout, layout_digest
 from dcu.store.database import Database
 from dcu.store.schema import table
+
+log = logging.getLogger(__name__)
 
 STEP: Final = 128
 """Records whose sizes are looked at in one query."""
 
 
 class Streams:
-    """The streams of one store. Holds no record; remembers only whose turn it is."""
+    """The streams of one store. Holds no record; remembers only whose turn it is, and what is damaged."""
 
     def __init__(self, database: Database, clock: Clock) -> None:
         self._database = database
         self._clock = clock
         self._turns = Turns()
+        self._damaged: dict[Stream, int] = {}  # the first id that cannot be delivered
 
     def append(self, stream: Stream, body: bytes, layout: Layout | None = None) -> int:
         """See `ports.Transaction.append`."""
@@ -38,21 +43,19 @@ class Streams:
         )
 
     def next_batch(self, after: Mapping[Stream, int], max_bytes: int) -> BatchSlice | None:
-        """See `ports.Transaction.next_batch`.
-
-        Raises:
-            StoreFault: the first record of the stream whose turn it is, or its layout, is damaged.
-        """
+        """See `ports.Transaction.next_batch`. A stream whose next record is damaged waits, alarmed once a start."""
         starts: dict[Stream, int] = {}
         for stream, (delivered, last) in self.cursors().items():
             start = max(delivered, after.get(stream, 0)) + 1
-            if start <= last and self._exists(stream, start):
+            if start <= last and start != self._damaged.get(stream) and self._exists(stream, start):
                 starts[stream] = start
-        turn = batching.next_stream(starts, self._turns)
-        if turn is None:
-            return None
-        self._turns = self._turns.after(turn)
-        return self._slice(turn, starts[turn], max_bytes)
+        while (turn := batching.next_stream(starts, self._turns)) is not None:
+            self._turns = self._turns.after(turn)
+            try:
+                return self._slice(turn, starts[turn], max_bytes)
+            except RecordDamaged as fault:
+                self._set_aside(turn, starts.pop(turn), fault)
+        return None
 
     def deliver(self, stream: Stream, last: int) -> None:
         """See `ports.Transaction.deliver`."""
@@ -72,6 +75,17 @@ class Streams:
         given = dict(self._database.rows("SELECT name, seq FROM sqlite_sequence"))
         return {stream: (delivered.get(stream.value, 0), given.get(table(stream), 0)) for stream in Stream}
 
+    def _set_aside(self, stream: Stream, start: int, fault: RecordDamaged) -> None:
+        log.error("%s", fault)
+        self._damaged[stream] = start
+        facts = {"stream": stream.value, "id": start}
+        self.append(
+            Stream.ALARM,
+            encode_alarm(
+                Alarm(AlarmKind.RECORD_DAMAGED, self._clock.now(), self._clock.state(), str(fault), "", facts)
+            ),
+        )
+
     def _exists(self, stream: Stream, start: int) -> bool:
         return self._database.first(f"SELECT 1 FROM {table(stream)} WHERE id >= ? LIMIT 1", (start,)) is not None
 
@@ -87,7 +101,7 @@ class Streams:
         for n, crc, digest, body in found:
             if checksum(body) != crc:
                 if not bodies:
-                    raise StoreFault("its checksum is wrong: not delivered", place=f"record {n} of {stream.value}")
+                    raise RecordDamaged("its checksum is wrong: not delivered", place=f"record {n} of {stream.value}")
                 break
             if digest is not None:
                 used[digest] = layouts[digest]
@@ -97,6 +111,7 @@ class Streams:
     def _sizes(self, stream: Stream, start: int, layouts: dict[bytes, bytes]) -> Iterator[int]:
         """Octets that each record adds to a batch, from `start` to the first hole; a layout counts where it is new."""
         awaited: int | None = None
+        first = start
         while True:
             step = self._database.rows(
                 f"SELECT id, layout, length(body) FROM {table(stream)} WHERE id >= ? ORDER BY id LIMIT ?", (start, STEP)
@@ -108,7 +123,12 @@ class Streams:
                 if digest is None or digest in layouts:
                     yield size
                 else:
-                    layouts[digest] = self._layout(stream, n, digest)
+                    try:
+                        layouts[digest] = self._layout(stream, n, digest)
+                    except RecordDamaged:
+                        if n == first:
+                            raise
+                        return  # what stands before it is good
                     yield size + len(digest) + len(layouts[digest])
             if len(step) < STEP:
                 return
@@ -117,7 +137,7 @@ class Streams:
     def _layout(self, stream: Stream, n: int, digest: bytes) -> bytes:
         found = self._database.first("SELECT encoded FROM layout WHERE digest = ?", (digest,))
         if found is None or layout_digest(found[0]) != digest:
-            raise StoreFault("its layout is damaged: not delivered", place=f"record {n} of {stream.value}")
+            raise RecordDamaged("its layout is damaged: not delivered", place=f"record {n} of {stream.value}")
         encoded: bytes = found[0]
         return encoded
 

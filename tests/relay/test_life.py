@@ -6,9 +6,11 @@ import time
 import pytest
 
 from dcu.command import LIFE, OPEN, Event, Refusal, State, after
+from dcu.errors import StoreFull
 from dcu.event import AlarmKind
 from dcu.reading import ClockState
 from dcu.record import Stream
+from dcu.relay.desk import RelayDesk
 from tests.relay.world import APPROVE, FAR_METER, METER, REQUEST, World, box, trust
 
 
@@ -269,15 +271,63 @@ def test_a_refusal_behind_the_quorum_uses_the_id_up(world):
 
 
 def test_a_full_store_refuses_what_it_cannot_journal(world):
-    from dcu.errors import StoreFull
-
-    def full():
-        raise StoreFull("no room")
-
     world.store.fault = full
     assert world.put(world.command()).code is Refusal.E_STORE
     world.store.fault = lambda: None
     assert world.wall[METER].acts == []
+
+
+def full():
+    raise StoreFull("no room")
+
+
+def until(there):
+    deadline = time.monotonic() + 5
+    while not there():
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+
+
+def test_what_cannot_be_journalled_is_not_sent_and_ends_when_there_is_room(world):
+    world.wall[METER].on_associate = lambda: setattr(world.store, "fault", full)
+    assert world.put(world.command()).status == "accepted"
+    assert world.wall[METER].acts == [] and world.states() == {"c-1": State.ACCEPTED}
+    assert world.fallen is None
+    world.store.fault = lambda: None
+    until(lambda: world.states() == {"c-1": State.REFUSED})
+    assert last(world).code == "E_STORE"
+
+
+def test_an_end_that_cannot_be_journalled_is_kept_until_it_can(world):
+    world.wall[METER].on_acted = lambda: setattr(world.store, "fault", full)
+    assert world.put(world.command()).status == "accepted"
+    assert world.wall[METER].acts == [1] and world.states() == {"c-1": State.DISPATCHED}
+    assert world.put(world.command("connect")).code is Refusal.E_STORE
+    world.store.fault = lambda: None
+    until(lambda: world.states()["c-1"] is State.DONE)
+    assert world.wall[METER].acts == [1] and world.fallen is None
+
+
+def test_a_start_with_a_full_store_goes_on_and_recovers_when_there_is_room():
+    world = World().start()
+    world.put(world.policy())
+    world.put(world.command(), work=False)
+    world.end()
+    original = RelayDesk.run
+
+    def run_with_a_full_store(desk):
+        world.store.fault = full
+        original(desk)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(RelayDesk, "run", run_with_a_full_store)
+        world.start()
+    assert world.put(world.command("connect")).code is Refusal.E_STORE
+    assert world.fallen is None and world.states() == {"c-1": State.ACCEPTED}
+    world.store.fault = lambda: None
+    until(lambda: world.states() == {"c-1": State.ABANDONED})
+    assert world.wall[METER].acts == []
+    world.end()
 
 
 def test_life_has_no_way_back_and_no_way_out_of_an_end():

@@ -2,12 +2,13 @@
 
 import sqlite3
 
+import cbor2
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from running_store import LAYOUT, running
 
-from dcu.errors import OperatorFault, StoreFault
+from dcu.errors import OperatorFault
 from dcu.record import Stream, checksum, encode_layout, layout_digest
 
 
@@ -114,9 +115,15 @@ def test_a_flipped_bit_is_never_delivered(path):
     with running(path) as it:
         found = batch(it.store)
         assert (found.first, len(found.bodies)) == (1, 2), "what is good before the damage still goes"
-        with pytest.raises(StoreFault, match="record 3 of profile: its checksum is wrong"):
-            batch(it.store, {Stream.PROFILE: 2})
-        assert batch(it.store, {Stream.PROFILE: 3}).first == 4
+        it.store.transact(lambda tx: tx.append(Stream.HEALTH, b"flows"))
+        seen = {Stream.PROFILE: 2}
+        after_damage = [batch(it.store, seen), batch(it.store, seen | {Stream.HEALTH: 1})]
+        assert after_damage[0].bodies == [b"flows"], "the other streams flow"
+        [alarm] = [cbor2.loads(body) for body in after_damage[1].bodies]
+        assert (alarm["kind"], alarm["facts"]) == ("record-damaged", {"stream": "profile", "id": 3})
+        assert "record 3 of profile: its checksum is wrong" in alarm["text"]
+        assert batch(it.store, seen | {Stream.HEALTH: 1, Stream.ALARM: 1}) is None, "and it is told once"
+        assert batch(it.store, {Stream.PROFILE: 3, Stream.ALARM: 1, Stream.HEALTH: 1}).first == 4
         assert it.fault is None
 
 
@@ -126,8 +133,19 @@ def test_a_damaged_layout_is_never_delivered(path, sql):
         it.store.transact(lambda tx: tx.append(Stream.PROFILE, b"a", LAYOUT))
     spoil(path, sql)
     with running(path) as it:
-        with pytest.raises(StoreFault, match="record 1 of profile: its layout is damaged"):
-            batch(it.store)
+        assert batch(it.store) is None
+        [alarm] = [cbor2.loads(body) for body in batch(it.store).bodies]
+        assert "record 1 of profile: its layout is damaged" in alarm["text"]
+
+
+def test_a_damaged_layout_holds_back_only_what_uses_it(path):
+    other = (*LAYOUT, LAYOUT[1])
+    with running(path) as it:
+        it.store.transact(lambda tx: tx.append(Stream.PROFILE, b"good", LAYOUT))
+        it.store.transact(lambda tx: tx.append(Stream.PROFILE, b"bad", other))
+    spoil(path, f"DELETE FROM layout WHERE digest = x'{layout_digest(encode_layout(other)).hex()}'")
+    with running(path) as it:
+        assert batch(it.store).bodies == [b"good"]
 
 
 def test_a_batch_ends_at_a_hole(path):
