@@ -18,7 +18,8 @@ from dcu.relay.canonical import to_base64url
 from dcu.relay.envelope import payload_of, unsigned
 
 FLOWING_ROWS: Final = 2
-OUTAGE_S: Final = 25.0
+SECOND_KILL_S: Final = 7.0
+OUTAGE_S: Final = 26.0
 DRAIN_WITHIN_S: Final = 60.0
 BLOCK_LOAD: Final = "1.0.99.1.0.255"
 CUT_METER: Final = METERS[1].serial
@@ -95,14 +96,12 @@ class Story:
         hit, words = kill_in_exchange(self.stage.field_pid, self.stage.trace, 15)
         self.prove("kill -9 in the middle of an exchange", words, held=hit)
         pid = self.stage.wait_for_field(other_than=pid)
+        self._until(began_s + SECOND_KILL_S, "the box is up again by itself and reads on")
         self.screen.doing("waiting for a transaction, to kill the field process inside it")
         hit, words = kill_in_transaction(self.stage.field_pid, self.stage.wal, 8)
         self.prove("kill -9 in the middle of a transaction", words, held=hit)
         self.stage.wait_for_field(other_than=pid)
-        self.screen.doing("the box is up again by itself; the meters capture on")
-        while time.monotonic() - began_s < OUTAGE_S:
-            time.sleep(0.1)
-            self.tick()
+        self._until(began_s + OUTAGE_S, "the box is up again by itself; the meters capture on")
 
     def drain(self) -> None:
         """The broker returns; the backlog and what the kills left out arrive; the count is right."""
@@ -201,6 +200,13 @@ class Story:
             f"{len(self.head_end.receipts)} verified, {self.head_end.unverified} not",
             held=bool(self.head_end.receipts) and not self.head_end.unverified,
         )
+
+    def _until(self, moment_s: float, what: str) -> None:
+        """Let the story run until a monotonic moment."""
+        self.screen.doing(what)
+        while time.monotonic() < moment_s:
+            time.sleep(0.1)
+            self.tick()
 
     # ---- parts ------------------------------------------------------------------------------------------------------
 

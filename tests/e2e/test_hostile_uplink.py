@@ -23,6 +23,7 @@ def test_a_flood_of_lies_is_answered_and_alarmed_no_more_than_a_person_needs(box
         assert isinstance(ask(Delivered(f"epoch-{n}", Stream.RECEIPT, n)), Denied)
         assert ask(Link(Noted.LOST, f"trouble {n}")) == Done()
     box.until(lambda: all(box.held(s) for s in SERIALS), "readings all the same")
+    box.until(lambda: set(box.conditions().values()) == {"ok"}, "visits to their end")
     status = box.dcu("status")
     assert status["uplink"] == f"lost: trouble {FLOOD - 1}"
     assert status["streams"]["receipt"]["delivered"] == 0

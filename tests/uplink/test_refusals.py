@@ -32,6 +32,16 @@ def refusal(place, **terms):
     return text
 
 
+def refused_for(place, words):
+    """Each refusal names our certificate; the alert that says why can be lost to a reset: one of ten must have it."""
+    for _ in range(10):
+        text = refusal(place)
+        assert str(place.certificate) in text
+        if words in text:
+            return
+    pytest.fail(f"never in words: {text}")
+
+
 def test_the_brokers_certificate_is_from_another_ca(tmp_path, broker, box):
     other = Authority(tmp_path / "other").certificate_file
     text = refusal(endpoint(broker, Identity(box.certificate, box.key), ca=other))
@@ -40,16 +50,12 @@ def test_the_brokers_certificate_is_from_another_ca(tmp_path, broker, box):
 
 def test_our_certificate_is_from_another_ca(tmp_path, broker):
     foreign = Authority(tmp_path / "other").client(DCU)
-    text = refusal(endpoint(broker, foreign))
-    assert "does not know the authority that signed our certificate" in text
-    assert str(foreign.certificate) in text
+    refused_for(endpoint(broker, foreign), "does not know the authority that signed our certificate")
 
 
 def test_our_certificate_has_expired(broker):
     expired = broker.authority.client("expired", until=datetime.now(UTC) - timedelta(days=3))
-    text = refusal(endpoint(broker, expired))
-    assert "expired" in text
-    assert str(expired.certificate) in text
+    refused_for(endpoint(broker, expired), "has expired")
 
 
 def test_the_broker_has_another_name(broker, box):
