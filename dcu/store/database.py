@@ -11,7 +11,7 @@ import secrets
 import sqlite3
 import threading
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any, Final
 
@@ -187,7 +187,8 @@ def _refuse_strangers(connection: sqlite3.Connection, path: Path) -> None:
             raise StoreFault("a database, but not a store", place=str(path), cure="name another file as the store")
     if schema.MIGRATIONS.migrations_table not in tables:
         return
-    ours = {migration.name for migration in schema.MIGRATIONS.pending(Utilities(memory=True))}
+    with closing(Utilities(memory=True)) as nothing:
+        ours = {migration.name for migration in schema.MIGRATIONS.pending(nothing)}
     newer = [m.name for m in schema.MIGRATIONS.applied(Utilities(connection)) if m.name not in ours]
     if newer:
         raise StoreFault(
