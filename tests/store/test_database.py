@@ -5,6 +5,7 @@ import sqlite3
 import stat
 import subprocess
 import sys
+from contextlib import closing
 
 import pytest
 from running_store import running
@@ -127,11 +128,15 @@ def test_a_second_opener_is_refused(path, monkeypatch):
         assert it.store.transact(lambda tx: tx.counts()) == {"still mine": 1}
 
 
-@pytest.mark.parametrize("done", range(len(MIGRATIONS.pending(Utilities(memory=True)))))
+def names_of_migrations():
+    with closing(Utilities(memory=True)) as nothing:
+        return [migration.name for migration in MIGRATIONS.pending(nothing)]
+
+
+@pytest.mark.parametrize("done", names_of_migrations())
 def test_a_migration_that_was_cut_short_is_taken_up_again(path, done):
-    names = [migration.name for migration in MIGRATIONS.pending(Utilities(memory=True))]
     raw = sqlite3.connect(path, isolation_level=None)
-    MIGRATIONS.apply(Utilities(raw), stop_before=names[done])
+    MIGRATIONS.apply(Utilities(raw), stop_before=done)
     raw.close()
     with running(path) as it:
         it.store.transact(lambda tx: tx.count("x"))
