@@ -11,7 +11,7 @@ from dcu.mailbox import Mailbox
 from dcu.meter import ClassId, MethodRef, Purpose
 from dcu.reading import from_epoch
 from dcu.relay.executor import Switching, act_of
-from dcu.relay.letters import Answer, Outcome, Ready
+from dcu.relay.letters import Answer, Outcome
 from dcu.relay.warrant import VALID_S, OneAct
 
 SPEC = {"profile": obis.BLOCK_LOAD, "scalers": obis.BLOCK_LOAD_SCALERS}
@@ -30,17 +30,19 @@ def test_a_profile_is_read_as_the_meter_captured_it(near_bus, far_meter):
 
 def carry_out(near_bus, op):
     """What the relay thread does once a command is accepted, without the paper: leave, one act, two looks."""
-    letters = Mailbox(near_bus.stop)
+    letters, seen = Mailbox(near_bus.stop), []
     now = int(time.time())
     command = Command(f"hil-{op.value}", op, "hil", "HIL-BOX", "j", near_bus.meter.serial, 1, now, None, now + 600)
-    near_bus.worker.post(Switching(command, near_bus.meter, letters, time.sleep, settle_s=0.2), urgent=True)
-    ready = letters.take(60)
-    assert isinstance(ready, Ready), f"no evidence but {ready}"
-    target, data = act_of(command)
-    ready.reply.give(Answer(OneAct(command.meter, target, data, time.monotonic() + VALID_S)))
+
+    def leave(ready):
+        seen.append(ready.evidence)
+        return Answer(OneAct(command.meter, *act_of(command), time.monotonic() + VALID_S))
+
+    near_bus.worker.post(Switching(command, near_bus.meter, leave, letters, time.sleep, settle_s=0.2), urgent=True)
     outcome = letters.take(60)
-    assert isinstance(outcome, Outcome)
-    return ready.evidence, outcome
+    assert isinstance(outcome, Outcome), f"no outcome but {outcome}"
+    [evidence] = seen
+    return evidence, outcome
 
 
 def test_a_relay_is_opened_and_closed_once_each_and_read_back_twice(near_bus, far_meter):
