@@ -22,7 +22,7 @@ def ask(config_file: Path, question: dict[str, Any]) -> Any:
         OperatorFault: it refused: place, cause and cure are its own.
     """
     try:
-        wire = connect(load(config_file).dcu.run_dir / "field.sock")
+        wire = connect(load(config_file, with_keys=False).dcu.run_dir / "field.sock")
     except SocketFault as fault:
         give_up(fault, EXIT_TRY_AGAIN)
     try:

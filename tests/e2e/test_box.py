@@ -56,7 +56,8 @@ def test_a_technician_at_the_pole(box):
     assert "password" not in box.log
 
 
-def test_when_field_does_not_run_the_cli_says_so(box):
+def test_when_field_does_not_run_the_cli_says_so_and_needs_no_keys_for_it(box):
+    (box.directory / "secrets.toml").write_text("not even TOML")
     assert "is `dcu field` running?" in box.dcu("status", code=75)
 
 
