@@ -3,6 +3,7 @@
 import threading
 from typing import Final
 
+from dcu.bucket import TokenBucket
 from dcu.ports import Clock
 
 BURST: Final = 20
@@ -14,19 +15,10 @@ class Throttle:
 
     def __init__(self, clock: Clock, burst: int = BURST, every_s: float = EVERY_S) -> None:
         self._clock = clock
-        self._burst = float(burst)
-        self._every_s = every_s
         self._lock = threading.Lock()
-        self._left = self._burst
-        self._filled_s = clock.monotonic_s()
+        self._bucket = TokenBucket(burst, 1 / every_s)
 
     def admits(self) -> bool:
         """Whether one more may pass now."""
         with self._lock:
-            now_s = self._clock.monotonic_s()
-            self._left = min(self._burst, self._left + (now_s - self._filled_s) / self._every_s)
-            self._filled_s = now_s
-            if self._left < 1:
-                return False
-            self._left -= 1
-            return True
+            return self._bucket.take(self._clock.monotonic_s())

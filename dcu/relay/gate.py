@@ -6,6 +6,7 @@ Decisions about time take it as an argument. Source: reference/command-authority
 from collections import OrderedDict
 from typing import Final
 
+from dcu.bucket import TokenBucket
 from dcu.command import CommandRefused, Refusal
 
 BURST: Final = 120
@@ -23,10 +24,7 @@ class Gate:
 
     def __init__(self, topic: str, burst: int = BURST, refill_per_s: float = REFILL_PER_S) -> None:
         self._topic = topic
-        self._burst = burst
-        self._refill_per_s = refill_per_s
-        self._tokens = float(burst)
-        self._filled_s: float | None = None
+        self._bucket = TokenBucket(burst, refill_per_s)
 
     def admit(self, topic: str, qos: int, retained: bool, monotonic_s: float) -> None:
         """Raises CommandRefused: E_TOPIC, E_RETAINED or E_FLOOD."""
@@ -34,12 +32,8 @@ class Gate:
             raise CommandRefused(Refusal.E_TOPIC, "documents come on the command topic with QoS 1")
         if retained:
             raise CommandRefused(Refusal.E_RETAINED, "a retained command would come again at every reconnect")
-        since_s = 0.0 if self._filled_s is None else max(0.0, monotonic_s - self._filled_s)
-        self._filled_s = monotonic_s
-        self._tokens = min(float(self._burst), self._tokens + since_s * self._refill_per_s)
-        if self._tokens < 1:
+        if not self._bucket.take(monotonic_s):
             raise CommandRefused(Refusal.E_FLOOD, "more documents than anyone needs")
-        self._tokens -= 1
 
 
 class Sampler:
