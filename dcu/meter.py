@@ -97,13 +97,11 @@ class ProfileSpec:
         logical_name: of the profile.
         scalers: logical name of its scaler profile, or None where there is none.
         kind: ring or snapshot.
-        every_s: cadence of a snapshot; a ring is polled by its own capture period.
     """
 
     logical_name: LogicalName
     scalers: LogicalName | None
     kind: ProfileKind
-    every_s: int = 900
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,7 +114,6 @@ class MeterModel:
         associations: one per purpose.
         profiles: what is read on schedule.
         balance: payment and balance registers, read on schedule into the `credit` stream; empty where there are none.
-        balance_every_s: cadence of that.
         max_info_bytes: HDLC information field proposed in SNRM.
         max_pdu_bytes: xDLMS PDU proposed in InitiateRequest.
     """
@@ -126,7 +123,6 @@ class MeterModel:
     associations: dict[Purpose, AssociationSpec]
     profiles: tuple[ProfileSpec, ...]
     balance: tuple[AttributeRef, ...] = ()
-    balance_every_s: int = 900
     max_info_bytes: int = 128
     max_pdu_bytes: int = 1024
 

@@ -45,7 +45,7 @@ def _single_phase(name: str, switching: Mechanism) -> MeterModel:
             ),
         },
         profiles=(
-            ProfileSpec(obis.INSTANTANEOUS, obis.INSTANTANEOUS_SCALERS, ProfileKind.SNAPSHOT, every_s=900),
+            ProfileSpec(obis.INSTANTANEOUS, obis.INSTANTANEOUS_SCALERS, ProfileKind.SNAPSHOT),
             ProfileSpec(obis.BLOCK_LOAD, obis.BLOCK_LOAD_SCALERS, ProfileKind.RING),
             ProfileSpec(obis.DAILY_LOAD, obis.DAILY_LOAD_SCALERS, ProfileKind.RING),
         ),

@@ -17,7 +17,7 @@ from typing import Final
 from dcu.errors import OperatorFault
 from dcu.headend.broker import Broker
 from dcu.headend.keys import add_to_trust, box_document, load_box_key, make_key, trust_entry
-from dcu.headend.pki import HEAD_END, Authority, Identity
+from dcu.headend.pki import HEAD_END, Authority
 from dcu.relay.key import FileSigner
 from dcu.relay.public_key import PublicKey, Role
 
@@ -230,8 +230,3 @@ baud = {BAUD}
             for m in METERS
         ]
         return "\n".join([head, *tables])
-
-
-def identity_words(identity: Identity) -> list[str]:
-    """Options of `dcu headend listen` and `send` for an identity."""
-    return ["--cert", str(identity.certificate), "--key", str(identity.key)]

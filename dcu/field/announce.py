@@ -1,7 +1,6 @@
 """Alarms and health: what the box says of itself, stored as records and logged once."""
 
 import logging
-from collections.abc import Callable
 
 from dcu.errors import DcuError
 from dcu.event import Alarm, AlarmKind, Fact, Health
@@ -9,8 +8,6 @@ from dcu.ports import Clock, Store
 from dcu.record import Stream, encode_alarm, encode_health
 
 log = logging.getLogger(__name__)
-
-Announce = Callable[[Alarm], None]
 
 
 class Announcer:

@@ -4,7 +4,7 @@ import json
 import subprocess
 import sys
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
@@ -25,7 +25,6 @@ class Box:
     directory: Path
     line: object
     process: subprocess.Popen | None = None
-    logs: list[str] = field(default_factory=list)
 
     @property
     def config(self):
