@@ -88,6 +88,21 @@ class LinkLost(DcuError):
     fate = Fate.RETRY_LATER
 
 
+class EchoHeard(LineFault):
+    """The adapter hears what it sends, and nothing else came: the meter did not answer. The echo itself is left out.
+
+    Named, so that a person may switch it off or know of it.
+    """
+
+    fate = Fate.RETRY_NOW
+
+
+class AddressClash(LineFault):
+    """Two meters answered at one address at once, as far as a garbled answer can show it. Neither is taken as good."""
+
+    fate = Fate.RETRY_LATER
+
+
 class BusFault(DcuError):
     """The port vanished or cannot be opened. The bus is closed and reopened; its meters wait."""
 

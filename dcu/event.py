@@ -18,6 +18,12 @@ class AlarmKind(Enum):
     METER_SILENT = "meter-silent"
     METER_RETURNED = "meter-returned"
     METER_PAUSED = "meter-paused"  # association refused or a reply forged
+    METER_REPLACED = "meter-replaced"  # another serial than before at its place on the line
+    METER_CLOCK = "meter-clock"  # the meter's clock was set, or is further from the box's than it may be
+    METER_CHANGED = "meter-changed"  # another capture period, other capture objects, other firmware
+    ROWS_LOST = "rows-lost"  # a ring overwrote rows before they were read
+    COUNTER_LOW = "counter-low"  # invocation counters run out: the keys must be changed before
+    ADDRESS_CLASH = "address-clash"  # more than one meter answers at an address
     BUS_DOWN = "bus-down"
     BUS_RETURNED = "bus-returned"
     COMMAND_REFUSED = "command-refused"

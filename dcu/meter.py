@@ -3,7 +3,9 @@
 Source: IS 15959 client table (reference/is15959.md 1.1), Blue Book class ids.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
+from datetime import datetime
 from enum import Enum, IntEnum
 
 from dcu.obis import LogicalName
@@ -18,6 +20,7 @@ class ClassId(IntEnum):
     PROFILE_GENERIC = 7
     CLOCK = 8
     ASSOCIATION_LN = 15
+    HDLC_SETUP = 23
     SECURITY_SETUP = 64
     DISCONNECT_CONTROL = 70
     LIMITER = 71
@@ -56,6 +59,35 @@ class MethodRef:
         return f"{self.class_id}:{self.logical_name}({self.method})"
 
 
+@dataclass(frozen=True, slots=True)
+class ByRange:
+    """Selective access 1: rows with since <= captured_at <= until; both aware."""
+
+    since: datetime
+    until: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class ByEntry:
+    """Selective access 2: entries first..last of the buffer, counted from 1; a `last` of 0 is the end."""
+
+    first: int
+    last: int
+
+
+Selection = ByRange | ByEntry | None
+"""Which rows of a buffer; None is all of them."""
+
+
+class Protection(Enum):
+    """What suite 0 does to the APDUs of an association: bits of the security control octet (Green Book 9.2.7.2.4)."""
+
+    NONE = 0x00
+    AUTHENTICATED = 0x10
+    ENCRYPTED = 0x20
+    BOTH = 0x30
+
+
 class Purpose(Enum):
     """Why an association is opened; the model says which client that is."""
 
@@ -71,15 +103,29 @@ class AssociationSpec:
     Attributes:
         client_sap: client service access point, e.g. 16 public, 32 meter reader, 48 utility setting.
         mechanism: authentication mechanism.
-        ciphered: suite 0 with authentication and encryption on every APDU.
+        protection: of every APDU, both ways.
         invocation_counter: where the meter publishes the counter it last accepted of this client (class 1 attribute 2,
-            readable by the public client); None for a clear association.
+            readable by the public client); None where it publishes none: the box's own count stands alone.
+        general: general-glo-ciphering (0xDB) in the place of the service-specific tags.
+        dedicated_key: a fresh key for each association, handed over in its InitiateRequest.
+        encrypted_only_replies: replies that are encrypted and carry no tag are taken too. They prove nothing; some real
+            meters give no others (reference/is15959.md 1.2).
+        protected_release: RLRQ carries a ciphered InitiateRequest.
     """
 
     client_sap: int
     mechanism: Mechanism
-    ciphered: bool
+    protection: Protection = Protection.NONE
     invocation_counter: LogicalName | None = None
+    general: bool = False
+    dedicated_key: bool = False
+    encrypted_only_replies: bool = False
+    protected_release: bool = True
+
+    @property
+    def ciphered(self) -> bool:
+        """Whether APDUs are protected at all."""
+        return self.protection is not Protection.NONE
 
 
 class ProfileKind(Enum):
@@ -87,6 +133,9 @@ class ProfileKind(Enum):
 
     RING = "ring"  # one row a capture period: intervals are expected, gaps are known
     SNAPSHOT = "snapshot"  # one row, the present
+    BILLING = "billing"  # one row a billing reset, and often the present as one more: read by entry, newest first
+    EVENTS = "events"  # one row an event: read by entry from the newest row that is held
+    NAMEPLATE = "nameplate"  # one row that changes with the firmware only
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,14 +143,33 @@ class ProfileSpec:
     """One class 7 profile to be read.
 
     Attributes:
+        name: what people call it: `block-load`; unique in a model.
         logical_name: of the profile.
         scalers: logical name of its scaler profile, or None where there is none.
-        kind: ring or snapshot.
+        kind: how its buffer behaves.
+        every_s: how often it is read; 0: a ring by its own capture period, others as the configuration says.
     """
 
+    name: str
     logical_name: LogicalName
     scalers: LogicalName | None
     kind: ProfileKind
+    every_s: int = 0
+
+
+class Quirk(Enum):
+    """What meters of a model get wrong, and the box goes round."""
+
+    NO_LIST = "no-get-with-list"  # grants multiple references and fails
+    NO_RANGE = "no-range-access"  # grants selective access, and only by entry works
+    MODE_E = "mode-e"  # optical head: IEC 62056-21 mode E opening before HDLC
+
+
+class Amount(Enum):
+    """Unit of a meter's money registers; no standard says which (reference/is15959.md 2.11)."""
+
+    RUPEE = "rupee"
+    PAISE = "paise"
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,17 +182,35 @@ class MeterModel:
         associations: one per purpose.
         profiles: what is read on schedule.
         balance: payment and balance registers, read on schedule into the `credit` stream; empty where there are none.
-        max_info_bytes: HDLC information field proposed in SNRM.
+        states: relay, limiter, metering and payment mode: read on demand.
+        title: one line for people.
+        max_info_bytes: HDLC information field proposed in SNRM, at most; the line's speed may allow less.
+        window: HDLC window proposed in SNRM, at most.
         max_pdu_bytes: xDLMS PDU proposed in InitiateRequest.
+        address_octets: of the HDLC server address: 1, 2 or 4; 0 as few as hold it.
+        keep_open: the association may stay open between polls.
+        inactivity_s: the meter ends an idle link after so long; 0 never.
+        event_codes: meaning of event codes, where it differs from or adds to the common ones.
+        amount: unit of the money registers.
+        quirks: known faults.
     """
 
     name: str
     server_sap: int
-    associations: dict[Purpose, AssociationSpec]
+    associations: Mapping[Purpose, AssociationSpec]
     profiles: tuple[ProfileSpec, ...]
     balance: tuple[AttributeRef, ...] = ()
+    states: tuple[AttributeRef, ...] = ()
+    title: str = ""
     max_info_bytes: int = 128
+    window: int = 1
     max_pdu_bytes: int = 1024
+    address_octets: int = 0
+    keep_open: bool = False
+    inactivity_s: int = 120
+    event_codes: Mapping[int, str] = field(default_factory=dict)
+    amount: Amount = Amount.PAISE
+    quirks: frozenset[Quirk] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)

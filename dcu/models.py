@@ -13,6 +13,7 @@ from dcu.meter import (
     MeterModel,
     ProfileKind,
     ProfileSpec,
+    Protection,
     Purpose,
 )
 from dcu.obis import LogicalName
@@ -36,18 +37,14 @@ def _single_phase(name: str, switching: Mechanism) -> MeterModel:
         name=name,
         server_sap=1,
         associations={
-            Purpose.IDENTIFY: AssociationSpec(PUBLIC_CLIENT, Mechanism.NONE, ciphered=False),
-            Purpose.READ: AssociationSpec(
-                METER_READER, Mechanism.LLS, ciphered=True, invocation_counter=LogicalName.of("0.0.43.1.2")
-            ),
-            Purpose.SWITCH: AssociationSpec(
-                UTILITY_SETTING, switching, ciphered=True, invocation_counter=LogicalName.of("0.0.43.1.3")
-            ),
+            Purpose.IDENTIFY: AssociationSpec(PUBLIC_CLIENT, Mechanism.NONE),
+            Purpose.READ: AssociationSpec(METER_READER, Mechanism.LLS, Protection.BOTH, LogicalName.of("0.0.43.1.2")),
+            Purpose.SWITCH: AssociationSpec(UTILITY_SETTING, switching, Protection.BOTH, LogicalName.of("0.0.43.1.3")),
         },
         profiles=(
-            ProfileSpec(obis.INSTANTANEOUS, obis.INSTANTANEOUS_SCALERS, ProfileKind.SNAPSHOT),
-            ProfileSpec(obis.BLOCK_LOAD, obis.BLOCK_LOAD_SCALERS, ProfileKind.RING),
-            ProfileSpec(obis.DAILY_LOAD, obis.DAILY_LOAD_SCALERS, ProfileKind.RING),
+            ProfileSpec("instantaneous", obis.INSTANTANEOUS, obis.INSTANTANEOUS_SCALERS, ProfileKind.SNAPSHOT),
+            ProfileSpec("block-load", obis.BLOCK_LOAD, obis.BLOCK_LOAD_SCALERS, ProfileKind.RING),
+            ProfileSpec("daily-load", obis.DAILY_LOAD, obis.DAILY_LOAD_SCALERS, ProfileKind.RING),
         ),
         balance=tuple(AttributeRef(ClassId.DATA, name, 2) for name in _BALANCE),
     )

@@ -11,7 +11,7 @@ from datetime import datetime
 from typing import Protocol, TypeVar
 
 from dcu.command import RelaySequence, StoredCommand, Warrant
-from dcu.meter import AttributeRef, Meter, MethodRef, Purpose
+from dcu.meter import AttributeRef, Meter, MethodRef, Purpose, Selection
 from dcu.obis import LogicalName
 from dcu.reading import ClockState, Data, Layout, ProfileReading, Row
 from dcu.record import Stream
@@ -58,6 +58,31 @@ class ByteLink(Protocol):
         ...
 
 
+@dataclass(frozen=True, slots=True)
+class RowsWanted:
+    """Rows of one profile, as part of a poll.
+
+    Attributes:
+        profile: logical name.
+        layout: of it, the clock first.
+        selection: which rows.
+        period_s: capture period, for times that are compressed away; 0 where there is none.
+    """
+
+    profile: LogicalName
+    layout: Layout
+    selection: Selection = None
+    period_s: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Polled:
+    """What a poll brought, in the order in which it was asked; a refusal in the place of what was refused."""
+
+    values: tuple[Data | Exception, ...]
+    rows: tuple[list[Row] | Exception, ...]
+
+
 class Association(Protocol):
     """An open application association with one meter. Every call is one or more exchanges on the line.
 
@@ -74,6 +99,10 @@ class Association(Protocol):
 
     def get_list(self, refs: Sequence[AttributeRef]) -> list[Data | Exception]:
         """Several attributes (GET with list), in order; an AttributeDenied in the place of one that was refused."""
+        ...
+
+    def poll(self, refs: Sequence[AttributeRef], wanted: Sequence[RowsWanted]) -> Polled:
+        """Attributes and rows together, in as few exchanges as the meter's PDU allows (one GET with list)."""
         ...
 
     def layout(self, profile: LogicalName, scalers: LogicalName | None) -> Layout:

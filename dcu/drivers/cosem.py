@@ -11,8 +11,9 @@ from dcu.drivers.acse import Conformance
 from dcu.drivers.dialogue import Dialogue
 from dcu.drivers.profile import ScalerUnit
 from dcu.errors import AttributeDenied, MeterBusy, ReplyMalformed, WarrantRequired
-from dcu.meter import AttributeRef, ClassId, MethodRef
+from dcu.meter import AttributeRef, ByEntry, ByRange, ClassId, MethodRef
 from dcu.obis import LogicalName
+from dcu.ports import Polled, RowsWanted
 from dcu.reading import Column, Data, Layout, Row
 
 log = logging.getLogger(__name__)
@@ -72,6 +73,23 @@ class OpenAssociation:
     def _get_or_refusal(self, ref: AttributeRef) -> Data | Exception:
         try:
             return self._get(ref)
+        except (AttributeDenied, MeterBusy) as refusal:
+            return refusal
+
+    def poll(self, refs: Sequence[AttributeRef], wanted: Sequence[RowsWanted]) -> Polled:
+        """Attributes and rows together. Raises as `ports.Association`."""
+        values = tuple(self.get_list(refs)) if refs else ()
+        return Polled(values, tuple(self._wanted(each) for each in wanted))
+
+    def _wanted(self, want: RowsWanted) -> list[Row] | Exception:
+        selector = b""
+        match want.selection:
+            case ByRange(since, until) if self._selective:
+                selector = apdu.by_range(since, until, self._zone)
+            case ByEntry(first, last) if self._selective:
+                selector = apdu.by_entry(first, last)
+        try:
+            return self._buffer(want.profile, want.layout, selector)
         except (AttributeDenied, MeterBusy) as refusal:
             return refusal
 

@@ -22,7 +22,7 @@ from dcu.errors import (
     WarrantRequired,
     WrongMeter,
 )
-from dcu.meter import AttributeRef, ClassId, MethodRef, Purpose
+from dcu.meter import AttributeRef, ClassId, MethodRef, Protection, Purpose
 from dcu.obis import LogicalName
 from dcu.reading import meter_time
 
@@ -283,7 +283,7 @@ def test_what_a_meter_does_not_grant_is_done_without(missing):
 def test_a_meter_without_ciphering(purpose):
     bench = Bench(ciphered=False)
     model = bench.meter.model
-    clear = {which: replace(spec, ciphered=False) for which, spec in model.associations.items()}
+    clear = {which: replace(spec, protection=Protection.NONE) for which, spec in model.associations.items()}
     bench.meter = replace(bench.meter, model=replace(model, associations=clear))
     with bench.associate(purpose) as association:
         assert meter_time(association.get(CLOCK), ZONE).epoch_s == int(NOW)

@@ -12,7 +12,7 @@ from dcu.reading import date_time, meter_time
 from dcu.record import Stream
 from tests.field.conftest import IST, LAYOUT, SERIAL
 
-SPEC = ProfileSpec(obis.BLOCK_LOAD, obis.BLOCK_LOAD_SCALERS, ProfileKind.RING)
+SPEC = ProfileSpec("block-load", obis.BLOCK_LOAD, obis.BLOCK_LOAD_SCALERS, ProfileKind.RING)
 DAY_S = 86400
 
 
