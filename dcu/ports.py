@@ -11,7 +11,7 @@ from datetime import datetime
 from typing import Protocol, TypeVar
 
 from dcu.command import RelaySequence, StoredCommand, Warrant
-from dcu.meter import AttributeRef, Meter, MethodRef, Purpose, Selection
+from dcu.meter import AttributeRef, Meter, MethodRef, ProfileSpec, Purpose, Selection
 from dcu.obis import LogicalName
 from dcu.reading import ClockState, Data, Layout, ProfileReading, Row
 from dcu.record import Stream
@@ -83,6 +83,25 @@ class Polled:
     rows: tuple[list[Row] | Exception, ...]
 
 
+@dataclass(frozen=True, slots=True)
+class Described:
+    """What a meter says of one of its profiles.
+
+    Attributes:
+        layout: capture objects with scalers.
+        period_s: capture period; 0 where rows come by themselves (class 7 attribute 4).
+        entries: rows that the buffer can hold (attribute 8); 0 where it does not say.
+        entries_in_use: rows that it holds now (attribute 7).
+        newest_first: entry 1 is the newest row (attribute 5).
+    """
+
+    layout: Layout
+    period_s: int
+    entries: int
+    entries_in_use: int
+    newest_first: bool
+
+
 class Association(Protocol):
     """An open application association with one meter. Every call is one or more exchanges on the line.
 
@@ -103,6 +122,13 @@ class Association(Protocol):
 
     def poll(self, refs: Sequence[AttributeRef], wanted: Sequence[RowsWanted]) -> Polled:
         """Attributes and rows together, in as few exchanges as the meter's PDU allows (one GET with list)."""
+        ...
+
+    def describe(self, specs: Sequence[ProfileSpec]) -> list[Described | Exception]:
+        """What the meter says of several profiles, in as few exchanges as it allows.
+
+        In the place of one that cannot be used stands its AttributeDenied, MeterBusy, ReplyMalformed or CaptureMismatch.
+        """
         ...
 
     def layout(self, profile: LogicalName, scalers: LogicalName | None) -> Layout:

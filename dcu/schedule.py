@@ -30,6 +30,9 @@ class TaskKind(Enum):
     RING = "ring"
     SNAPSHOT = "snapshot"
     BALANCE = "balance"
+    BILLING = "billing"
+    EVENTS = "events"
+    NAMEPLATE = "nameplate"
 
 
 @dataclass(frozen=True, slots=True)

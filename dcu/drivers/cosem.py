@@ -10,10 +10,10 @@ from dcu.drivers import apdu, profile, reply
 from dcu.drivers.acse import Conformance
 from dcu.drivers.dialogue import Dialogue
 from dcu.drivers.profile import ScalerUnit
-from dcu.errors import AttributeDenied, MeterBusy, ReplyMalformed, WarrantRequired
-from dcu.meter import AttributeRef, ByEntry, ByRange, ClassId, MethodRef
+from dcu.errors import AttributeDenied, CaptureMismatch, MeterBusy, ReplyMalformed, WarrantRequired
+from dcu.meter import AttributeRef, ByEntry, ByRange, ClassId, MethodRef, ProfileSpec
 from dcu.obis import LogicalName
-from dcu.ports import Polled, RowsWanted
+from dcu.ports import Described, Polled, RowsWanted
 from dcu.reading import Column, Data, Layout, Row
 
 log = logging.getLogger(__name__)
@@ -23,6 +23,7 @@ _CAPTURE_OBJECTS: Final = 3
 _CAPTURE_PERIOD: Final = 4
 _SORT_METHOD: Final = 5
 _ENTRIES_IN_USE: Final = 7
+_ENTRIES: Final = 8
 _LIFO: Final = 2
 _LIST_LIMIT: Final = 16  # attributes a GET with list; more would only make a lost answer dearer
 _LIST_HEAD: Final = 4
@@ -94,6 +95,20 @@ class OpenAssociation:
             return refusal
 
     # ---- profiles ----
+
+    def describe(self, specs: Sequence[ProfileSpec]) -> list[Described | Exception]:
+        """What the meter says of several profiles. Raises as `ports.Association`."""
+        return [self._described(spec) for spec in specs]
+
+    def _described(self, spec: ProfileSpec) -> Described | Exception:
+        try:
+            layout = self.layout(spec.logical_name, spec.scalers)
+            period_s = self.capture_period_s(spec.logical_name)
+            in_use, newest_first = self._extent(spec.logical_name)
+            entries = self.get(AttributeRef(ClassId.PROFILE_GENERIC, spec.logical_name, _ENTRIES))
+        except (AttributeDenied, MeterBusy, ReplyMalformed, CaptureMismatch) as fault:
+            return fault
+        return Described(layout, period_s, entries if isinstance(entries, int) else 0, in_use, newest_first)
 
     def layout(self, profile_name: LogicalName, scalers: LogicalName | None) -> Layout:
         """Capture objects with scalers: of the scaler profile, else of each register's own attribute 3.

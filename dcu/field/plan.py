@@ -9,7 +9,7 @@ from dcu.errors import AttributeDenied, DcuError, Fate, ReplyForged, StoreFault,
 from dcu.event import AlarmKind
 from dcu.field.announce import Announcer
 from dcu.field.visit import MeterVisit, VisitScene
-from dcu.meter import Meter, ProfileKind
+from dcu.meter import Meter
 from dcu.ports import Clock, Errand, Store
 from dcu.schedule import Schedule, Task, TaskKind
 
@@ -110,7 +110,6 @@ def _kind(fate: Fate) -> AlarmKind:
 def _tasks(meters: Iterable[Meter]) -> Iterable[Task]:
     for meter in meters:
         for profile in meter.model.profiles:
-            kind = TaskKind.RING if profile.kind is ProfileKind.RING else TaskKind.SNAPSHOT
-            yield Task(meter.serial, kind, profile.logical_name)
+            yield Task(meter.serial, TaskKind(profile.kind.value), profile.logical_name)
         if meter.model.balance:
             yield Task(meter.serial, TaskKind.BALANCE)
