@@ -1,41 +1,15 @@
-"""Seams: what the rooms need of each other and of the world, as Protocols. No code.
+"""Seams around the line: links, associations, errands, plans. No code."""
 
-Adapters (drivers, store, uplink, relay) never import each other; they meet here. Tests and the simulation of years
-implement these too.
-"""
-
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Protocol, TypeVar
+from typing import Protocol
 
-from dcu.command import RelaySequence, StoredCommand, Warrant
+from dcu.command import Warrant
 from dcu.meter import AttributeRef, Meter, MethodRef, ProfileSpec, Purpose, Selection
 from dcu.obis import LogicalName
-from dcu.reading import ClockState, Data, Layout, ProfileReading, Row
-from dcu.record import Stream
-
-T = TypeVar("T")
-
-
-class Clock(Protocol):
-    """Time, as the box has it."""
-
-    def now(self) -> datetime:
-        """Aware UTC."""
-        ...
-
-    def state(self) -> ClockState:
-        """Whether `now` can be trusted."""
-        ...
-
-    def monotonic_s(self) -> float:
-        """Seconds that never go back; deadlines are made of these."""
-        ...
-
-
-# ---- drivers --------------------------------------------------------------------------------------------------------
+from dcu.reading import Data, Layout, Row
 
 
 class ByteLink(Protocol):
@@ -127,7 +101,7 @@ class Association(Protocol):
     def describe(self, specs: Sequence[ProfileSpec]) -> list[Described | Exception]:
         """What the meter says of several profiles, in as few exchanges as it allows.
 
-        In the place of one that cannot be used stands its AttributeDenied, MeterBusy, ReplyMalformed or CaptureMismatch.
+        In place of one that cannot be used stands its AttributeDenied, MeterBusy, ReplyMalformed or CaptureMismatch.
         """
         ...
 
@@ -222,145 +196,5 @@ class CounterVault(Protocol):
         Raises:
             CounterExhausted: none is left below 2^32.
             StoreFault: could not be committed; nothing may be sent.
-        """
-        ...
-
-
-# ---- store ----------------------------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True, slots=True)
-class BatchSlice:
-    """Contiguous records of one stream, as stored.
-
-    Attributes:
-        stream: which.
-        first: id of the first.
-        bodies: encoded records.
-        layouts: digest to encoded layout, those that the bodies use.
-    """
-
-    stream: Stream
-    first: int
-    bodies: Sequence[bytes]
-    layouts: Mapping[bytes, bytes]
-
-
-@dataclass(frozen=True, slots=True)
-class ProfileState:
-    """What the gap ledger knows of one profile of one meter. Times are seconds since 1970 by the meter's clock.
-
-    Attributes:
-        period_s: capture period that the meter stated; 0 where it is not known yet.
-        since_s: from when on intervals are expected.
-        held: ascending, disjoint (first, last) of the intervals that are held, both ends inclusive, on the grid.
-        absent: the same with a reason, for those that will never come.
-        layout: cached capture objects, or None.
-    """
-
-    period_s: int
-    since_s: int
-    held: tuple[tuple[int, int], ...]
-    absent: tuple[tuple[int, int, str], ...]
-    layout: Layout | None
-
-
-class Transaction(Protocol):
-    """One transaction on the store, in the writer's thread. All of it is committed, or none."""
-
-    # streams
-    def append(self, stream: Stream, body: bytes, layout: Layout | None = None) -> int:
-        """Store a record; its id. The layout it uses is kept once."""
-        ...
-
-    def next_batch(self, after: Mapping[Stream, int], max_bytes: int) -> BatchSlice | None:
-        """Records of the most urgent stream that has any beyond its cursor and `after`; None when there are none."""
-        ...
-
-    def deliver(self, stream: Stream, last: int) -> None:
-        """Move the cursor to `last`, never back. Raises OperatorFault beyond the last id ever given."""
-        ...
-
-    def cursors(self) -> Mapping[Stream, tuple[int, int]]:
-        """(delivered up to, last id given) of each stream."""
-        ...
-
-    # gap ledger
-    def profile(self, serial: str, profile: LogicalName) -> ProfileState | None:
-        """What is known, or None before the first `describe`."""
-        ...
-
-    def describe(self, serial: str, profile: LogicalName, layout: Layout, period_s: int, since_s: int) -> None:
-        """Note capture objects and period; `since_s` is kept from the first time."""
-        ...
-
-    def admit(self, reading: ProfileReading) -> ProfileReading:
-        """Store the rows that are not held yet, as one record, and mark them held. Returns what was new.
-
-        Nothing is stored when no row is new. A row is let in once: (serial, profile, captured_at).
-        """
-        ...
-
-    def note_absent(self, serial: str, profile: LogicalName, first_s: int, last_s: int, reason: str) -> None:
-        """Intervals that will never come, and why; held ones inside stay held."""
-        ...
-
-    def forget_absent(self, serial: str, profile: LogicalName, after_s: int) -> None:
-        """Nothing later than `after_s` is known to be absent any more: the meter's clock was set back to there."""
-        ...
-
-    # relay
-    def command(self, iss: str, cmd_id: str) -> StoredCommand | None:
-        """The command of that id, whatever its state."""
-        ...
-
-    def open_commands(self) -> Sequence[StoredCommand]:
-        """Commands that are not at an end, oldest first."""
-        ...
-
-    def save_command(self, command: StoredCommand) -> None:
-        """Insert or replace by (iss, cmd_id)."""
-        ...
-
-    def relay_sequence(self, serial: str) -> RelaySequence:
-        """Highest consumed."""
-        ...
-
-    def raise_relay_sequence(self, serial: str, seq: int, *, disconnect: bool) -> None:
-        """Consume `seq`; never goes back."""
-        ...
-
-    def document(self, typ: str) -> tuple[int, bytes] | None:
-        """(version, envelope) of the signed document in force, e.g. typ "policy"."""
-        ...
-
-    def save_document(self, typ: str, version: int, envelope: bytes) -> None:
-        """Replace it."""
-        ...
-
-    def journal(self, at_s: int, kind: str, body: bytes) -> tuple[int, bytes]:
-        """Append to the hash-chained journal: (number, digest of the new head)."""
-        ...
-
-    def count(self, name: str) -> None:
-        """Add one to a named counter, e.g. of refusals by code."""
-        ...
-
-    def counts(self) -> Mapping[str, int]:
-        """All of them."""
-        ...
-
-
-class Store(Protocol):
-    """The store, from any thread."""
-
-    epoch: str
-    """Journal id: random, new with each store file."""
-
-    def transact(self, work: Callable[[Transaction], T], *, wait_s: float = 30.0) -> T:
-        """Run `work` in the writer's thread and return its result after the commit (synchronous=FULL).
-
-        Works that wait at the same time share one commit; one that raises is rolled back alone and its own
-        exception is raised here. Raises StoreFault when the commit failed, StoreBusy when `wait_s` passed.
         """
         ...

@@ -1,0 +1,57 @@
+"""Seams: what the rooms need of each other and of the world, as Protocols. No code.
+
+Adapters (drivers, store, uplink, relay) never import each other; they meet here. Tests and the simulation of years
+implement these too.
+"""
+
+from datetime import datetime
+from typing import Protocol
+
+from dcu.ports.metering import (
+    Association,
+    Bus,
+    ByteLink,
+    CounterVault,
+    Described,
+    Errand,
+    Line,
+    Plan,
+    Polled,
+    RowsWanted,
+)
+from dcu.ports.storing import BatchSlice, ProfileState, Store, Transaction
+from dcu.reading import ClockState
+
+__all__ = [
+    "Association",
+    "BatchSlice",
+    "Bus",
+    "ByteLink",
+    "Clock",
+    "CounterVault",
+    "Described",
+    "Errand",
+    "Line",
+    "Plan",
+    "Polled",
+    "ProfileState",
+    "RowsWanted",
+    "Store",
+    "Transaction",
+]
+
+
+class Clock(Protocol):
+    """Time, as the box has it."""
+
+    def now(self) -> datetime:
+        """Aware UTC."""
+        ...
+
+    def state(self) -> ClockState:
+        """Whether `now` can be trusted."""
+        ...
+
+    def monotonic_s(self) -> float:
+        """Seconds that never go back; deadlines are made of these."""
+        ...
