@@ -31,7 +31,7 @@ LinkFactory = Callable[[Meter | None], ByteLink]
 Raises BusFault (serial) or LinkLost (TCP).
 """
 
-_Letter = tuple[Errand, bool]
+Letter = tuple[Errand, bool]
 """An errand and whether it is urgent."""
 
 _IDLE_S: Final = 1.0  # longest sleep, so that the watchdog hears of this thread
@@ -70,6 +70,7 @@ class BusWorker:
         timing: LineTiming | None = None,
         beat: Callable[[], None] = lambda: None,
         on_state: Callable[[BusFault | None], None] = lambda _fault: None,
+        mailbox: Mailbox[Letter] | None = None,
     ) -> None:
         """A worker; its `run` is the body of its thread.
 
@@ -86,6 +87,8 @@ class BusWorker:
             timing: deadlines; of a serial line `LineTiming.at_baud`.
             beat: called on each turn of the loop and before each exchange, for the watchdog.
             on_state: called with the fault when the bus goes down and with None when it is up again.
+            mailbox: of errands, and the only place where this loop waits: one that moves `clock` on lets it run in
+                virtual time.
         """
         self.name = name
         self._link_factory = link_factory
@@ -96,7 +99,7 @@ class BusWorker:
         self._timing = timing or LineTiming()
         self._beat = beat
         self._on_state = on_state
-        self._mailbox: Mailbox[_Letter] = Mailbox(stop)
+        self._mailbox = mailbox if mailbox is not None else Mailbox[Letter](stop)
         self._urgent: deque[Errand] = deque()
         self._resumed: deque[Errand] = deque()
         self._link: ByteLink | None = None
@@ -130,15 +133,16 @@ class BusWorker:
         """Until the process stops: keep the line open, take errands, else what the plan has due."""
         try:
             while not self._stop:
-                self._beat()
-                if self._ready():
-                    self._turn()
-                else:
-                    self._refuse_waiting()
+                self.turn()
         finally:
-            self._close()
+            self.close()
 
-    def _turn(self) -> None:
+    def turn(self) -> None:
+        """Once round the loop: one errand or one visit of the plan, else a wait of at most a second."""
+        self._beat()
+        if not self._ready():
+            self._refuse_waiting()
+            return
         errand, urgent = self._next()
         if errand is not None:
             self._run(errand, urgent=urgent)
@@ -224,7 +228,7 @@ class BusWorker:
         self._announce(None)
 
     def _lose(self, fault: DcuError) -> None:
-        self._close()
+        self.close()
         self._announce(fault if isinstance(fault, BusFault) else BusFault(str(fault), place=self.name))
 
     def _announce(self, fault: BusFault | None) -> None:
@@ -254,7 +258,8 @@ class BusWorker:
             waiting = [letter[0] for letter in self._mailbox.drain(min(left, _IDLE_S), 64)]
             self._beat()
 
-    def _close(self) -> None:
+    def close(self) -> None:
+        """Give the line back; `turn` opens it again. Called in the bus's thread."""
         if self._link is not None:
             with suppress(DcuError):
                 self._link.close()

@@ -5,6 +5,7 @@ import time
 from contextlib import contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime
+from itertools import pairwise
 
 import pytest
 
@@ -15,7 +16,7 @@ from dcu.drivers.security import client_title
 from dcu.drivers.serial_link import SerialLink
 from dcu.drivers.tcp_link import TcpLink
 from dcu.errors import BusFault, DcuError, LinkLost, MeterSilent, OperatorFault, StoreFault
-from dcu.mailbox import Stop
+from dcu.mailbox import Mailbox, Stop
 from dcu.meter import AttributeRef, ClassId, Meter, MethodRef, Purpose
 from dcu.models import MODELS
 from dcu.reading import ClockState
@@ -373,3 +374,61 @@ def test_a_port_that_opens_and_fails_at_its_first_octet_is_no_busy_loop():
         time.sleep(2.2)
     assert 2 <= len(plan.given) <= 4
     assert [type(state) for state in states] == [BusFault], "down once, and never called well"
+
+
+class VirtualClock(RealClock):
+    """Time that passes only in the mailbox."""
+
+    def __init__(self):
+        self.uptime_s = 1000.0
+
+    def monotonic_s(self):
+        return self.uptime_s
+
+
+class VirtualMailbox(Mailbox):
+    """Waiting is moving the clock on."""
+
+    def __init__(self, stop, clock):
+        super().__init__(stop)
+        self.clock = clock
+
+    def take(self, timeout_s):
+        letter = super().take(0.0)
+        if letter is None:
+            self.clock.uptime_s += timeout_s
+        return letter
+
+
+def test_a_worker_runs_in_virtual_time_turn_by_turn():
+    stop, clock, opened = Stop(), VirtualClock(), []
+
+    def factory(_meter):
+        opened.append(clock.uptime_s)
+        if len(opened) < 8:
+            raise BusFault("no such port", place="/dev/ttyNONE")
+        return DeadLink()
+
+    job = Job(meters()[SERIALS[0]], lambda _line: 7)
+    worker = BusWorker(
+        "north",
+        factory,
+        Framing.HDLC,
+        Vault(),
+        NoPlan(),
+        clock,
+        stop,
+        ZONE,
+        system_title=client_title("x"),
+        mailbox=VirtualMailbox(stop, clock),
+    )
+    for _ in range(7):
+        worker.turn()
+    worker.post(job, urgent=False)
+    worker.turn()
+    assert job.result == 7
+    waited = [later - earlier for earlier, later in pairwise(opened)]
+    assert waited == [0.5, 1.0, 2.0, 4.0, 8.0, 16.0, 30.0], "a back-off of a line waits in the mailbox too"
+    worker.turn()
+    assert clock.uptime_s - opened[-1] == 1.0
+    worker.close()
