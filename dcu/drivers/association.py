@@ -26,6 +26,7 @@ from dcu.errors import (
     AttributeDenied,
     BusFault,
     DcuError,
+    LineFault,
     LinkLost,
     MeterSilent,
     ReplyForged,
@@ -41,6 +42,7 @@ _HIGH_LEVEL: Final = frozenset({Mechanism.HLS_SECRET, Mechanism.HLS_GMAC})
 _REPLY_TO_HLS: Final = MethodRef(ClassId.ASSOCIATION_LN, obis.CURRENT_ASSOCIATION, 1)
 _SERIAL: Final = AttributeRef(ClassId.DATA, obis.SERIAL_NUMBER, 2)
 _GONE: Final = (MeterSilent, LinkLost, BusFault)  # nobody is there to hear a release
+_DOUBTFUL: Final = (AssociationRefused, ReplyForged)  # the meter is asked for its counter again
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,15 +68,26 @@ class Caller:
     @contextmanager
     def associate(self, meter: Meter, purpose: Purpose) -> Iterator[OpenAssociation]:
         """As `ports.Line.associate`."""
+        session = self.open(meter, purpose)
+        first: BaseException | None = None
+        try:
+            yield session.association
+        except BaseException as fault:
+            first = fault
+            raise
+        finally:
+            session.end(first)
+
+    def open(self, meter: Meter, purpose: Purpose) -> "Session":
+        """An association that stays open until `Session.end`. Raises as `ports.Line.associate`."""
         spec = meter.model.associations.get(purpose)
         if spec is None:
             raise AssociationRefused(f"model {meter.model.name} has no client to {purpose.value}", place=meter.serial)
         if spec.ciphered and not self.counters.knows(meter.serial, spec.client_sap):
             self.counters.learn(meter.serial, spec.client_sap, self._published_counter(meter, spec))
         try:
-            with _Opening(self, meter, spec).opened() as association:
-                yield association
-        except (AssociationRefused, ReplyForged):
+            return Session(self, meter, spec)
+        except _DOUBTFUL:
             self.counters.forget(meter.serial, spec.client_sap)
             raise
 
@@ -90,41 +103,76 @@ class Caller:
         return published + 1
 
 
-class _Opening:
-    """One association from its first octet to its last."""
+class Session:
+    """One association from its first octet to its last, open once it is made.
+
+    Attributes:
+        association: what it was opened for.
+    """
+
+    association: OpenAssociation
 
     def __init__(self, caller: Caller, meter: Meter, spec: AssociationSpec) -> None:
+        """Connect, associate, authenticate, identify; what fails is released. Raises as `ports.Line.associate`."""
         self._caller = caller
         self._meter = meter
         self._spec = spec
         self._ciphering: Ciphering | None = None
+        self._accepted = self._ended = False
         if spec.ciphered:
             suite = SuiteZero(meter.secrets.unicast_key, meter.secrets.authentication_key)
             self._ciphering = Ciphering(suite, caller.title, self._next_counter)
+        self._data_link = caller.data_link(meter, spec.client_sap)
+        try:
+            self.association = self._opened()
+        except BaseException as fault:
+            self.end(fault)
+            raise
+
+    def keep_alive(self) -> bool:
+        """Let the meter's inactivity time-out begin anew; False: the association is gone, or cannot be kept so.
+
+        Raises:
+            BusFault: the port is gone.
+        """
+        if self._ended:
+            return False
+        try:
+            return self._data_link.keep_alive()
+        except (LineFault, MeterSilent, LinkLost) as fault:
+            log.debug("%s: not kept open: %s", self._meter.serial, fault)
+            return False
+
+    def end(self, first: BaseException | None = None) -> None:
+        """Release and close: quiet, idempotent, never in the way of `first`, the fault that ends it (None: work done).
+
+        A release is RLRQ where the meter granted the association and may still hear it, then the end of the link.
+        """
+        if self._ended:
+            return
+        self._ended = True
+        try:
+            if self._accepted and not isinstance(first, _GONE):
+                self._release()
+        except DcuError as fault:
+            log.debug("%s: release failed: %s", self._meter.serial, fault)
+        finally:
+            self._data_link.close()
+            if isinstance(first, _DOUBTFUL):
+                self._caller.counters.forget(self._meter.serial, self._spec.client_sap)
 
     def _next_counter(self) -> int:
         return self._caller.counters.next(self._meter.serial, self._spec.client_sap)
 
-    @contextmanager
-    def opened(self) -> Iterator[OpenAssociation]:
-        """Open, lend, release."""
-        data_link = self._caller.data_link(self._meter, self._spec.client_sap)
-        first: BaseException | None = None
-        accepted = False
-        try:
-            self._caller.give_way()
-            data_link.open()
-            dialogue = Dialogue(data_link, self._ciphering, self._caller.give_way)
-            granted, challenge = self._request(data_link, dialogue)
-            accepted = True
-            if self._spec.mechanism in _HIGH_LEVEL:
-                self._prove(dialogue, granted.challenge, challenge)
-            yield self._identified(dialogue, granted)
-        except BaseException as fault:
-            first = fault
-            raise
-        finally:
-            self._release(data_link, first, accepted=accepted)
+    def _opened(self) -> OpenAssociation:
+        self._caller.give_way()
+        self._data_link.open()
+        dialogue = Dialogue(self._data_link, self._ciphering, self._caller.give_way)
+        granted, challenge = self._request(self._data_link, dialogue)
+        self._accepted = True
+        if self._spec.mechanism in _HIGH_LEVEL:
+            self._prove(dialogue, granted.challenge, challenge)
+        return self._identified(dialogue, granted)
 
     def _request(self, data_link: DataLink, dialogue: Dialogue) -> tuple[Accepted, bytes]:
         """AARQ and AARE; what was granted, and our challenge."""
@@ -184,16 +232,8 @@ class _Opening:
         association.serial = text
         return association
 
-    def _release(self, data_link: DataLink, first: BaseException | None, *, accepted: bool) -> None:
-        """RLRQ where the meter granted the association, then the end of the link; never in the way of `first`."""
-        try:
-            if accepted and not isinstance(first, _GONE):
-                initiate = b""
-                if self._ciphering is not None:
-                    request = acse.initiate_request(acse.PROPOSED, self._meter.model.max_pdu_bytes)
-                    initiate = self._ciphering.protect(request)
-                data_link.exchange(acse.rlrq(initiate), once=True)
-        except DcuError as fault:
-            log.debug("%s: release failed: %s", self._meter.serial, fault)
-        finally:
-            data_link.close()
+    def _release(self) -> None:
+        initiate = b""
+        if self._ciphering is not None:
+            initiate = self._ciphering.protect(acse.initiate_request(acse.PROPOSED, self._meter.model.max_pdu_bytes))
+        self._data_link.exchange(acse.rlrq(initiate), once=True)
