@@ -43,6 +43,15 @@ class AttributeRef:
     logical_name: LogicalName
     attribute: int
 
+    @classmethod
+    def of(cls, text: str) -> "AttributeRef":
+        """From `3:1.0.12.7.0.255/2`; group F may be left out. Raises ValueError for anything else."""
+        class_id, _, rest = text.partition(":")
+        name, _, attribute = rest.partition("/")
+        if not (class_id.isdecimal() and attribute.isdecimal() and int(class_id) < 1 << 16 and int(attribute) < 128):
+            raise ValueError(f"{text!r} is no attribute")
+        return cls(int(class_id), LogicalName.of(name), int(attribute))
+
     def __str__(self) -> str:
         return f"{self.class_id}:{self.logical_name}/{self.attribute}"
 
@@ -190,7 +199,7 @@ class MeterModel:
         address_octets: of the HDLC server address: 1, 2 or 4; 0 as few as hold it.
         keep_open: the association may stay open between polls.
         inactivity_s: the meter ends an idle link after so long; 0 never.
-        event_codes: meaning of event codes, where it differs from or adds to the common ones.
+        event_codes: meaning of each event code that is known.
         amount: unit of the money registers.
         quirks: known faults.
     """

@@ -10,6 +10,8 @@ from urllib.parse import urlsplit
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from dcu.config.mistakes import Mistake, Where, key_lines, line_of, spelled
+from dcu.meter import AttributeRef
+from dcu.obis import LogicalName
 
 NAME = re.compile(r"[A-Za-z0-9._-]{1,40}")
 """Ids that stand in topics and signed documents (command-authority.md 11)."""
@@ -67,7 +69,7 @@ class Sheet:
                 except Refused as refused:
                     self.wrong((*where, key), refused.cause, refused.cure)
             elif field.default is REQUIRED:
-                self.wrong((*where, key), "is missing", f"add it to [{spelled(where)}]")
+                self.wrong((*where, key), "is missing", f"add it to [{spelled(where)}]" if where else "add it on top")
             else:
                 values[key] = field.default
         return values if len(self.mistakes) == before else None
@@ -126,6 +128,46 @@ def one_of(allowed: Iterable[Any]) -> Callable[[Any], Any]:
             cure = did_you_mean(str(value), words) if words else f"allowed: {', '.join(map(str, known))}"
             raise Refused(f"{value!r} is not allowed", cure)
         return value
+
+    return read
+
+
+def many(read: Callable[[Any], Any]) -> Callable[[Any], tuple[Any, ...]]:
+    """A list, each member read by `read`."""
+
+    def members(value: Any) -> tuple[Any, ...]:
+        if not isinstance(value, list):
+            raise Refused("is not a list", "write it in brackets: [a, b]")
+        return tuple(read(member) for member in value)
+
+    return members
+
+
+def logical_name(value: Any) -> LogicalName:
+    """A logical name, `1.0.99.1.0` or with its sixth group."""
+    try:
+        return LogicalName.of(text(value))
+    except ValueError:
+        cure = 'write five or six groups of 0 to 255, as "1.0.99.1.0"'
+        raise Refused(f"{value!r} is no logical name", cure) from None
+
+
+def attribute(value: Any) -> AttributeRef:
+    """One attribute, `CLASS:LOGICAL.NAME/ATTRIBUTE`."""
+    try:
+        return AttributeRef.of(text(value))
+    except ValueError:
+        raise Refused(f"{value!r} is no attribute", 'write class:name/attribute, as "1:0.0.94.96.20/2"') from None
+
+
+def directory(base: Path) -> Callable[[Any], Path]:
+    """A path to a directory that is there."""
+
+    def read(value: Any) -> Path:
+        found = base / text(value)
+        if not found.is_dir():
+            raise Refused(f"no directory {found}", "make it, or correct the path")
+        return found
 
     return read
 

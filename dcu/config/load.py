@@ -8,7 +8,7 @@ from typing import Any
 from dcu.config import fields as f
 from dcu.config.fields import Field, Sheet
 from dcu.config.keys import load_secrets
-from dcu.config.mistakes import ConfigMistakes, Mistake
+from dcu.config.mistakes import ConfigMistakes, syntax_mistake
 from dcu.config.model import BusConfig, BusKind, Config, DcuConfig, PollConfig, TrustConfig, UplinkConfig
 from dcu.errors import ConfigFault
 from dcu.meter import Mechanism, Meter, MeterModel, MeterSecrets
@@ -33,9 +33,7 @@ def load(file: Path, *, with_keys: bool = True) -> Config:
     try:
         top = tomllib.loads(text)
     except tomllib.TOMLDecodeError as fault:
-        line = int(str(fault).rpartition("at line ")[2].partition(",")[0]) if "at line " in str(fault) else 1
-        cure = "mend the TOML syntax there"
-        raise ConfigMistakes([Mistake(file, line, "syntax", str(fault).partition(" (")[0], cure)]) from None
+        raise ConfigMistakes([syntax_mistake(file, fault)]) from None
     sheet = Sheet(file, text)
     config = _check(sheet, top, with_keys=with_keys)
     if config is None or sheet.mistakes:

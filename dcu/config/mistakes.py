@@ -4,6 +4,7 @@
 """
 
 import re
+import tomllib
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,6 +15,7 @@ Where = tuple[str | int, ...]
 
 _TABLE = re.compile(r"^\s*(\[\[?)\s*([^\]]+?)\s*\]\]?\s*(#.*)?$")
 _KEY = re.compile(r"^\s*((?:\"[^\"]*\"|'[^']*'|[A-Za-z0-9_-]+)(?:\s*\.\s*(?:\"[^\"]*\"|'[^']*'|[A-Za-z0-9_-]+))*)\s*=")
+_MARK = re.compile(r"\"{3}|'{3}|\"(?:[^\"\\]|\\.)*\"|'[^']*'|[\[\]{}#]")
 _PART = re.compile(r"\"([^\"]*)\"|'([^']*)'|([A-Za-z0-9_-]+)")
 
 
@@ -39,14 +41,25 @@ class ConfigMistakes(ConfigFault):
         self.mistakes = mistakes
 
 
+def syntax_mistake(file: Path, fault: tomllib.TOMLDecodeError) -> Mistake:
+    """Where TOML itself is broken, as far as the parser says."""
+    line = int(str(fault).rpartition("at line ")[2].partition(",")[0]) if "at line " in str(fault) else 1
+    return Mistake(file, line, "syntax", str(fault).partition(" (")[0], "mend the TOML syntax there")
+
+
 def key_lines(text: str) -> dict[Where, int]:
     """Line number of every table and key of a TOML text, by its place."""
     lines: dict[Where, int] = {}
     table: Where = ()
     members: dict[Where, int] = {}
+    depth, quoted = 0, ""
     for number, line in enumerate(text.splitlines(), start=1):
+        inside = depth > 0 or quoted
+        depth, quoted = _left_open(line, depth, quoted)
+        if inside:
+            continue  # of a value that goes over several lines
         if header := _TABLE.match(line):
-            table = _parts(header[2])
+            table = _inside(_parts(header[2]), members)
             if header[1] == "[[":
                 members[table] = members.get(table, -1) + 1
                 table = (*table, members[table])
@@ -54,6 +67,29 @@ def key_lines(text: str) -> dict[Where, int]:
         elif key := _KEY.match(line):
             lines.setdefault((*table, *_parts(key[1])), number)
     return lines
+
+
+def _left_open(line: str, depth: int, quoted: str) -> tuple[int, str]:
+    """(brackets still open, quotes still open) behind a line."""
+    for found in _MARK.finditer(line):
+        mark = found[0]
+        if quoted:
+            quoted = "" if mark == quoted else quoted
+        elif mark[0] in "\"'":
+            quoted = mark if len(mark) == 3 else quoted
+        elif mark[0] == "#":
+            break
+        else:
+            depth += 1 if mark in "[{" else -1
+    return max(0, depth), quoted
+
+
+def _inside(table: Where, members: dict[Where, int]) -> Where:
+    """A table's place: `[meter.profiles]` behind the third `[[meter]]` is part of that one."""
+    for length in range(1, len(table)):
+        if (outer := table[:length]) in members:
+            return (*outer, members[outer], *table[length:])
+    return table
 
 
 def line_of(lines: dict[Where, int], where: Where) -> int:
