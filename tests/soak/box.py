@@ -1,0 +1,134 @@
+"""One box in virtual time: the real store, counters, plan, visits and bus worker over a virtual line.
+
+A power cut is an exception that no part of the box catches, raised in the middle of whatever it does; what it had in
+memory is forgotten, and its store is taken as a killed process leaves it.
+"""
+
+import shutil
+import threading
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from zoneinfo import ZoneInfo
+
+from dcu.config import PollConfig
+from dcu.drivers.bus import BusWorker, Framing
+from dcu.drivers.data_link import LineTiming
+from dcu.drivers.security import client_title
+from dcu.errors import BusFault
+from dcu.event import AlarmKind
+from dcu.field.announce import Announcer
+from dcu.field.plan import BusPlan
+from dcu.mailbox import Stop
+from dcu.meter import Meter
+from dcu.store import Counters, SqliteStore
+from tests.soak.virtual_clock import VirtualClock
+from tests.soak.virtual_line import VirtualLine
+from tests.soak.virtual_mailbox import VirtualMailbox
+
+DCU = "SOAK-0001"
+ZONE = ZoneInfo("Asia/Kolkata")
+FILES = ("dcu.db", "dcu.db-wal")
+
+
+class PowerCut(BaseException):
+    """The box lost its supply at this very moment."""
+
+
+class Mains:
+    """The store as the box's rooms see it, whose every commit may be the last thing that the box does.
+
+    Attributes:
+        cut_at: the supply fails at the next commit: "before" it, or "behind" it and before anybody is told.
+    """
+
+    def __init__(self, store: SqliteStore) -> None:
+        self._store = store
+        self.epoch = store.epoch
+        self.cut_at = ""
+
+    def transact(self, work, *, wait_s: float = 30.0):
+        """See `ports.Store`."""
+        where, self.cut_at = self.cut_at, ""
+        if where == "before":
+            raise PowerCut
+        result = self._store.transact(work, wait_s=wait_s)
+        if where == "behind":
+            raise PowerCut
+        return result
+
+
+class Box:
+    """The parts of `dcu field` that read meters.
+
+    Args:
+        directory: where its store lives.
+        meters: of its one line.
+        line: that line.
+        clock: its own; another one after each start, since uptime begins at 0.
+        poll: cadences.
+    """
+
+    def __init__(
+        self, directory: Path, meters: Sequence[Meter], line: VirtualLine, clock: VirtualClock, poll: PollConfig
+    ) -> None:
+        self.clock = clock
+        self._directory = directory
+        self._last_stop = Stop()
+        self._store = SqliteStore.open(
+            directory / "dcu.db", stop=self._last_stop, clock=clock, beat=lambda: None, dcu=DCU
+        )
+        self._writer = threading.Thread(target=self._store.run, name="store", daemon=True)
+        self._writer.start()
+        self.store = Mains(self._store)
+        announcer = Announcer(self.store, clock)
+        self.plan = BusPlan(meters, self.store, clock, announcer, ZONE, poll)
+
+        def on_state(fault: BusFault | None) -> None:
+            kind = AlarmKind.BUS_DOWN if fault else AlarmKind.BUS_RETURNED
+            announcer.alarm(kind, str(fault or "the line is open again"), bus="north")
+
+        self.worker = BusWorker(
+            "north",
+            lambda _meter: line.open(clock),
+            Framing.HDLC,
+            Counters(self.store),
+            self.plan,
+            clock,
+            Stop(),
+            ZONE,
+            system_title=client_title(DCU),
+            timing=LineTiming.at_baud(line.baud),
+            on_state=on_state,
+            mailbox=VirtualMailbox(clock, self.plan.idle_s),
+        )
+
+    def run(self, until_s: float) -> None:
+        """Work until that moment (elapsed seconds of the true time). Raises PowerCut."""
+        while self.clock.time.elapsed_s < until_s:
+            self.worker.turn()
+
+    def stop(self) -> None:
+        """End in order."""
+        self.worker.close()
+        self._last_stop.set()
+        self._writer.join()
+        self._store.close()
+
+    def kill(self) -> None:
+        """End without another word: the store's files are those of this moment, not those of a close."""
+        kept = self._directory / "kept"
+        kept.mkdir()
+        for name in FILES:
+            if (self._directory / name).exists():
+                shutil.copyfile(self._directory / name, kept / name)
+        self._last_stop.set()
+        self._writer.join()
+        self._store.close()
+        for name in FILES:
+            (self._directory / name).unlink(missing_ok=True)
+            if (kept / name).exists():
+                (kept / name).rename(self._directory / name)
+        kept.rmdir()
+
+
+Factory = Callable[[], Box]
