@@ -32,6 +32,7 @@ class LogicalName:
 
 
 CLOCK = LogicalName.of("0.0.1.0.0.255")
+BILLING_DATE = LogicalName.of("0.0.0.1.2.255")
 SERIAL_NUMBER = LogicalName.of("0.0.96.1.0.255")
 DEVICE_ID = LogicalName.of("0.0.96.1.2.255")
 LOGICAL_DEVICE_NAME = LogicalName.of("0.0.42.0.0.255")

@@ -9,6 +9,7 @@ from datetime import UTC, datetime, timedelta, tzinfo
 from enum import Enum
 from typing import Final
 
+from dcu import obis
 from dcu.errors import ReplyMalformed
 from dcu.obis import LogicalName
 
@@ -103,12 +104,27 @@ class Column:
 
 
 Layout = tuple[Column, ...]
-"""Columns of a profile in capture order, the clock first."""
+"""Columns of a profile in capture order, the row's time first: the clock, the billing date, or `UNTIMED`."""
+
+UNTIMED: Final = Column(0, obis.CLOCK, 0)
+"""First column of a profile that captures no time (a nameplate); the meter does not send it. Attribute 0 of the clock
+says to the head-end that `captured_at` is the moment of reading, by the box's clock."""
+
+NO_TIME: Final = MeterTime(datetime(1970, 1, 1, tzinfo=UTC), 0, b"")
+"""`captured_at` of a row of an untimed profile, until whoever knows the moment of reading puts that in its place."""
+
+_TIMES: Final = frozenset({(obis.CLOCK, 2), (obis.BILLING_DATE, 2)})
+
+
+def timed(columns: list[Column]) -> list[Column]:
+    """Capture objects with a time as their first column: their own, or `UNTIMED` before them where that is none."""
+    first = columns[0]
+    return columns if (first.logical_name, first.attribute) in _TIMES else [UNTIMED, *columns]
 
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One captured row: its time by the meter's clock, and the values of the columns after the clock."""
+    """One captured row: its time by the meter's clock, and the values of the columns after that time's."""
 
     captured_at: MeterTime
     values: tuple[Value, ...]

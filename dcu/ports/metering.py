@@ -38,7 +38,8 @@ class RowsWanted:
 
     Attributes:
         profile: logical name.
-        layout: of it, the clock first.
+        layout: of it, the rows' time first (`reading.timed`): a column that is `reading.UNTIMED` is not in the buffer,
+            and its rows come with `reading.NO_TIME`.
         selection: which rows.
         period_s: capture period, for times that are compressed away; 0 where there is none.
     """
@@ -62,7 +63,7 @@ class Described:
     """What a meter says of one of its profiles.
 
     Attributes:
-        layout: capture objects with scalers.
+        layout: capture objects with scalers, their time first (`reading.timed`).
         period_s: capture period; 0 where rows come by themselves (class 7 attribute 4).
         entries: rows that the buffer can hold (attribute 8); 0 where it does not say.
         entries_in_use: rows that it holds now (attribute 7).
