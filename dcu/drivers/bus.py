@@ -284,5 +284,8 @@ class BusWorker:
         server_sap, monotonic, place = meter.model.server_sap, self._clock.monotonic_s, meter.serial
         if self._framing is Framing.WRAPPER:
             return WrapperLink(link, client_sap, server_sap, self._timing, monotonic, place)
-        client, server = client_address(client_sap), server_address(server_sap, meter.address)
-        return HdlcLink(link, client, server, meter.model.max_info_bytes, self._timing, monotonic, place)
+        model = meter.model
+        client = client_address(client_sap)
+        server = server_address(server_sap, meter.address, model.address_octets)
+        offer = self._timing.hdlc_offer(model.max_info_bytes, model.window)
+        return HdlcLink(link, client, server, offer, self._timing, monotonic, place, give_way=self._give_way)

@@ -1,7 +1,32 @@
 """What a data link is to the application layer, and the time that its exchanges may take."""
 
 from dataclasses import dataclass
-from typing import Protocol, Self
+from typing import Final, Protocol, Self
+
+LONGEST_WINDOW_S: Final = 2.5
+"""One HDLC window on the wire at most, so that a relay errand never waits longer for the line."""
+DEFAULT_INFO: Final = 128  # octets both ways, where nothing is negotiated (Green Book 8.4.5.3.2)
+_SHORTEST_INFO: Final = 32
+_LONGEST_INFO: Final = 2030
+_LONGEST_WINDOW: Final = 7
+_FRAME_OCTETS: Final = 16  # of a frame beside its information: flags, format, addresses, control, two check sequences
+
+
+@dataclass(frozen=True, slots=True)
+class HdlcOffer:
+    """What SNRM proposes, the same both ways; the meter may answer with less.
+
+    Attributes:
+        max_info_bytes: information field, octets, 32..2030.
+        window: frames before an acknowledgement, 1..7.
+    """
+
+    max_info_bytes: int = DEFAULT_INFO
+    window: int = 1
+
+    def __post_init__(self) -> None:
+        if not (_SHORTEST_INFO <= self.max_info_bytes <= _LONGEST_INFO and 1 <= self.window <= _LONGEST_WINDOW):
+            raise ValueError(f"no HDLC link has {self.max_info_bytes} octets a frame and a window of {self.window}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -14,19 +39,32 @@ class LineTiming:
             bursts of 16 ms and more.
         reply_s: bound on one answer as a whole, against a line that never falls silent.
         tries: how often a read exchange is sent in all; a SET or an ACTION is sent once whatever this says.
+        octet_s: one octet on the wire; 0 on a link that has no pace of its own (TCP).
     """
 
     first_octet_s: float = 3.0
     octet_gap_s: float = 0.3
     reply_s: float = 6.0
     tries: int = 3
+    octet_s: float = 0.0
 
     @classmethod
     def at_baud(cls, baud: int, *, first_octet_s: float = 3.0, tries: int = 3) -> Self:
-        """Timing of a serial line: 10 bits an octet, the longest frame of 2049 octets."""
+        """Timing of a serial line: 10 bits an octet; an answer is one window of `hdlc_offer`, or one default frame."""
         octet_s = 10 / baud
         gap_s = 0.25 + 20 * octet_s
-        return cls(first_octet_s, gap_s, first_octet_s + 2049 * octet_s + gap_s, tries)
+        window_s = max(LONGEST_WINDOW_S, DEFAULT_INFO * octet_s) + _LONGEST_WINDOW * _FRAME_OCTETS * octet_s
+        return cls(first_octet_s, gap_s, first_octet_s + window_s + gap_s, tries, octet_s)
+
+    def hdlc_offer(self, max_info_bytes: int, window: int) -> HdlcOffer:
+        """What may be offered on this line, where a meter's model allows so much.
+
+        A window takes `LONGEST_WINDOW_S` at most. Long frames come first, since they have the least overhead: at 9600
+        baud 1 x 2030 or 7 x 342 octets, at 1200 baud 1 x 300.
+        """
+        room = int(LONGEST_WINDOW_S / self.octet_s + 1e-9) if self.octet_s else _LONGEST_WINDOW * _LONGEST_INFO
+        info = max(_SHORTEST_INFO, min(max_info_bytes, room, _LONGEST_INFO))
+        return HdlcOffer(info, max(1, min(window, room // info, _LONGEST_WINDOW)))
 
 
 class DataLink(Protocol):
@@ -47,6 +85,17 @@ class DataLink(Protocol):
             MeterSilent: no try of a read was answered.
             LineFault: `once`, and the answer was lost or garbled: nobody knows whether the meter acted.
             LinkLost: the meter ended the link, or a loss before left it in an unknown state.
+            BusFault: the port is gone.
+        """
+        ...
+
+    def keep_alive(self) -> bool:
+        """Whether the meter still holds the link, asked with the shortest exchange there is; its idle time begins anew.
+
+        False: it does not answer, the link is not in use, or this kind of link has nothing to ask with.
+
+        Raises:
+            LinkLost: the meter ended the link.
             BusFault: the port is gone.
         """
         ...

@@ -46,16 +46,20 @@ def client_address(sap: int) -> bytes:
     return bytes([sap << 1 | 1])
 
 
-def server_address(logical: int, physical: int) -> bytes:
-    """HDLC address of a meter: one octet without a physical address, else two, or four where seven bits are too few.
+def server_address(logical: int, physical: int, octets: int = 0) -> bytes:
+    """HDLC address of a meter in 1, 2 or 4 octets; 0: as few as hold it. One octet has no physical address.
 
     Raises:
-        ValueError: a part has more than 14 bits.
+        ValueError: a part does not fit into its 7 bits, or 14 of four octets.
     """
-    if not (0 < logical <= 0x3FFF and 0 <= physical <= 0x3FFF):
-        raise ValueError(f"HDLC address {logical}/{physical} does not fit into 14 bits a part")
-    if logical <= 0x7F and physical <= 0x7F:
-        return bytes([logical << 1 | 1]) if physical == 0 else bytes([logical << 1, physical << 1 | 1])
+    few = 4 if max(logical, physical) > 0x7F else 1 if physical == 0 else 2
+    size, most = octets or few, 0x3FFF if octets in {0, 4} else 0x7F
+    if size not in {1, 2, 4} or not (0 < logical <= most and 0 <= physical <= (0 if size == 1 else most)):
+        raise ValueError(f"HDLC address {logical}/{physical} does not fit into {octets or 4} octets")
+    if size == 1:
+        return bytes([logical << 1 | 1])
+    if size == 2:
+        return bytes([logical << 1, physical << 1 | 1])
     return bytes([logical >> 6 & 0xFE, logical << 1 & 0xFE, physical >> 6 & 0xFE, (physical << 1 & 0xFE) | 1])
 
 

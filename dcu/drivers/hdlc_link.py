@@ -11,15 +11,13 @@ from collections.abc import Callable
 from typing import Final
 
 from dcu.drivers import hdlc
-from dcu.drivers.data_link import LineTiming
+from dcu.drivers.data_link import DEFAULT_INFO, HdlcOffer, LineTiming
 from dcu.drivers.hdlc import Frame, FrameReader
 from dcu.errors import DcuError, FrameDamaged, LineFault, LinkLost, MeterSilent, ReplyLate, ReplyMalformed
 from dcu.ports import ByteLink
 
 log = logging.getLogger(__name__)
 
-DEFAULT_INFO: Final = 128  # what both sides have where nothing is negotiated (Green Book 8.4.5.3.2)
-_LONGEST_INFO: Final = 2030
 _LONGEST_APDU: Final = 1 << 16
 _POLLS: Final = 20  # RR after RR to a meter that says "taken, still working"
 _BUSY_PAUSE_S: Final = 0.2
@@ -34,10 +32,12 @@ class HdlcLink:
         link: ByteLink,
         client: bytes,
         server: bytes,
-        max_info: int,
+        offer: HdlcOffer,
         timing: LineTiming,
         monotonic: Callable[[], float],
         place: str,
+        *,
+        give_way: Callable[[], None] = lambda: None,
     ) -> None:
         """A link that is not open yet.
 
@@ -45,15 +45,18 @@ class HdlcLink:
             link: the line, lent.
             client: address as encoded by `hdlc.client_address`.
             server: address as encoded by `hdlc.server_address`.
-            max_info: information field proposed in SNRM, both ways, octets.
+            offer: what SNRM proposes, both ways.
             timing: deadlines and tries.
             monotonic: seconds that never go back.
             place: who is spoken to, for errors.
+            give_way: called between the windows of a long answer to a read; may raise Preempted, and then only closing
+                helps the link.
         """
         self._link = link
         self._client = client
         self._server = server
-        self._max_info = max(32, min(max_info, _LONGEST_INFO))
+        self._max_info = offer.max_info_bytes
+        self._give_way = give_way
         self._timing = timing
         self._monotonic = monotonic
         self._place = place
@@ -86,6 +89,19 @@ class HdlcLink:
         if refused:
             raise LinkLost("the meter refuses the data link", place=self._place)
         raise MeterSilent(f"no answer to {self._timing.tries} SNRM", place=self._place)
+
+    def keep_alive(self) -> bool:
+        """As `DataLink.keep_alive`: RR, and the RR that answers it."""
+        if not self._usable:
+            return False
+        self._usable = False
+        frame = self._frame(hdlc.receive_ready_control(self._received))
+        for _ in range(self._timing.tries):
+            answer = self._try(frame, self._timing.first_octet_s)
+            if answer is not None and answer.is_supervisory and answer.received == self._sent:
+                self._usable = True
+                return True
+        return False
 
     def close(self) -> None:
         """DISC, a brief wait for its answer; quiet, idempotent."""
@@ -127,6 +143,8 @@ class HdlcLink:
         frame = self._send_last(pieces[-1], once=once)
         answer = bytearray(frame.information)
         while frame.segmented:
+            if not once:
+                self._give_way()
             frame = self._next_segment(once=once)
             answer += frame.information
             if len(answer) > _LONGEST_APDU:

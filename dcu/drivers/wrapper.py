@@ -71,6 +71,10 @@ class WrapperLink:
         self._usable = True
         return answer
 
+    def keep_alive(self) -> bool:
+        """Always False: the wrapper has nothing to ask with but an APDU."""
+        return False
+
     def close(self) -> None:
         """Nothing to do: whoever opened the connection closes it."""
 

@@ -95,8 +95,9 @@ class Bench:
 
     def data_link(self, meter, client_sap):
         client, server = hdlc.client_address(client_sap), hdlc.server_address(meter.model.server_sap, meter.address)
-        info = meter.model.max_info_bytes
-        return HdlcLink(self.line, client, server, info, self.timing, self.line.time, meter.serial)
+        offer = self.timing.hdlc_offer(meter.model.max_info_bytes, meter.model.window)
+        place, give_way = meter.serial, self._between
+        return HdlcLink(self.line, client, server, offer, self.timing, self.line.time, place, give_way=give_way)
 
     @property
     def caller(self):

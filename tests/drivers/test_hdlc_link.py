@@ -3,7 +3,7 @@
 import pytest
 
 from dcu.drivers import hdlc
-from dcu.drivers.data_link import LineTiming
+from dcu.drivers.data_link import HdlcOffer, LineTiming
 from dcu.drivers.hdlc import Frame
 from dcu.drivers.hdlc_link import HdlcLink
 from dcu.errors import FrameDamaged, LinkLost, MeterSilent, ReplyLate, ReplyMalformed
@@ -82,7 +82,7 @@ class Secondary:
 
 def opened(secondary, max_info=128):
     line = ScriptedLine(secondary)
-    link = HdlcLink(line, CLIENT, SERVER, max_info, TIMING, line.time, "meter 17")
+    link = HdlcLink(line, CLIENT, SERVER, HdlcOffer(max_info), TIMING, line.time, "meter 17")
     link.open()
     return line, link
 
@@ -261,7 +261,7 @@ def test_an_old_link_is_ended_before_a_new_one():
 
 def test_nobody_there():
     line = ScriptedLine(lambda _octets: None)
-    link = HdlcLink(line, CLIENT, SERVER, 128, TIMING, line.time, "meter 17")
+    link = HdlcLink(line, CLIENT, SERVER, HdlcOffer(), TIMING, line.time, "meter 17")
     began = line.time.now_s
     with pytest.raises(MeterSilent, match="meter 17"):
         link.open()
@@ -274,7 +274,7 @@ def test_a_link_that_is_refused():
     end = Frame(CLIENT, SERVER, hdlc.DM).encode()
     line = ScriptedLine(lambda _octets: [(0.02, end)])
     with pytest.raises(LinkLost):
-        HdlcLink(line, CLIENT, SERVER, 128, TIMING, line.time, "meter 17").open()
+        HdlcLink(line, CLIENT, SERVER, HdlcOffer(), TIMING, line.time, "meter 17").open()
 
 
 @pytest.mark.parametrize("babble", [b"\x7e" * 50, b"U" * 50, b"\x7e\xa7\xff" * 17])
@@ -318,6 +318,6 @@ def test_an_answer_without_end():
 
 def test_timing_of_a_baud_rate():
     slow, fast = LineTiming.at_baud(1200), LineTiming.at_baud(115200)
-    assert slow.reply_s > 3.0 + 2049 * 10 / 1200
-    assert fast.reply_s < 4
+    assert slow.reply_s > 3.0 + 300 * 10 / 1200
+    assert fast.reply_s < 6
     assert fast.octet_gap_s < slow.octet_gap_s < 0.5
