@@ -1,7 +1,8 @@
 """Opening an association, proving who is at both ends, and releasing it whatever happens.
 
-Order: data link, AARQ, the high-level passes where the client needs them, then the meter's serial number, read in this
-very association. Source: Green Book 9.4.4 and 9.2.7.4, reference/is15959.md 1.2.
+Order: data link, AARQ, the high-level passes where the client needs them; the meter's serial number is read in this
+very association before anything else of it is used (`cosem.py`). Source: Green Book 9.4.4 and 9.2.7.4,
+reference/is15959.md 1.2.
 """
 
 import logging
@@ -31,7 +32,6 @@ from dcu.errors import (
     MeterSilent,
     ReplyForged,
     ReplyMalformed,
-    WrongMeter,
 )
 from dcu.meter import AssociationSpec, AttributeRef, ClassId, Mechanism, Meter, MethodRef, Purpose
 
@@ -40,7 +40,6 @@ log = logging.getLogger(__name__)
 _CHALLENGE: Final = 16
 _HIGH_LEVEL: Final = frozenset({Mechanism.HLS_SECRET, Mechanism.HLS_GMAC})
 _REPLY_TO_HLS: Final = MethodRef(ClassId.ASSOCIATION_LN, obis.CURRENT_ASSOCIATION, 1)
-_SERIAL: Final = AttributeRef(ClassId.DATA, obis.SERIAL_NUMBER, 2)
 _GONE: Final = (MeterSilent, LinkLost, BusFault)  # nobody is there to hear a release
 _DOUBTFUL: Final = (AssociationRefused, ReplyForged)  # the meter is asked for its counter again
 
@@ -217,19 +216,19 @@ class Session:
         security.check_answer(mechanism, ours, proof, secret, ciphering)
 
     def _identified(self, dialogue: Dialogue, granted: Accepted) -> OpenAssociation:
-        """The association, after the meter has said that it is the configured one."""
-        caller, place = self._caller, self._meter.serial
-        association = OpenAssociation(dialogue, granted.conformance, caller.zone, caller.monotonic, place)
-        said = association.get(_SERIAL)
-        text = said.decode("latin-1") if isinstance(said, bytes) else str(said)
-        text = text.strip("\0 ")
-        if text != self._meter.serial:
-            raise WrongMeter(
-                f"the meter at address {self._meter.address} says that it is {text[:32]!r}",
-                place=place,
-                cure="correct the configuration, or find out who moved the meter",
-            )
-        association.serial = text
+        """The association; the client that may switch is told at once who the meter is, a reader by its first read."""
+        caller, meter = self._caller, self._meter
+        association = OpenAssociation(
+            dialogue,
+            granted.conformance,
+            caller.zone,
+            caller.monotonic,
+            meter.serial,
+            expected_serial=meter.serial,
+            quirks=meter.model.quirks,
+        )
+        if self._spec is meter.model.associations.get(Purpose.SWITCH):
+            association.identify()
         return association
 
     def _release(self) -> None:

@@ -1,114 +1,202 @@
-"""An open association: what errands call. Each call is one or more exchanges. Satisfies `ports.Association`."""
+"""An open association: what errands call. Each call is one or more exchanges. Satisfies `ports.Association`.
+
+Nothing is returned before the meter's serial was read in this very association and is the expected one: it stands at
+the head of the first list that is asked for, where it costs no exchange of its own.
+"""
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from datetime import datetime, tzinfo
 from typing import Final
 
+from dcu import obis
 from dcu.command import Warrant
-from dcu.drivers import apdu, profile, reply
+from dcu.drivers import describing, profile, reply
 from dcu.drivers.acse import Conformance
+from dcu.drivers.asked import AskedRows, AskedValue
 from dcu.drivers.dialogue import Dialogue
-from dcu.drivers.profile import ScalerUnit
-from dcu.errors import AttributeDenied, CaptureMismatch, MeterBusy, ReplyMalformed, WarrantRequired
-from dcu.meter import AttributeRef, ByEntry, ByRange, ClassId, MethodRef, ProfileSpec
+from dcu.drivers.get_request import LIST_HEAD, LONGEST_LIST, by_entry, by_range
+from dcu.drivers.reply import RequestTooMuch
+from dcu.errors import AttributeDenied, MeterBusy, ReplyMalformed, WarrantRequired, WrongMeter
+from dcu.meter import AttributeRef, ByEntry, ByRange, ClassId, MethodRef, ProfileSpec, Quirk, Selection
 from dcu.obis import LogicalName
 from dcu.ports import Described, Polled, RowsWanted
-from dcu.reading import Column, Data, Layout, Row
+from dcu.reading import Data, Layout, Row
 
 log = logging.getLogger(__name__)
 
-_BUFFER: Final = 2
-_CAPTURE_OBJECTS: Final = 3
-_CAPTURE_PERIOD: Final = 4
-_SORT_METHOD: Final = 5
-_ENTRIES_IN_USE: Final = 7
-_ENTRIES: Final = 8
-_LIFO: Final = 2
-_LIST_LIMIT: Final = 16  # attributes a GET with list; more would only make a lost answer dearer
-_LIST_HEAD: Final = 4
-_TARGET: Final = 10
+_TARGET: Final = 10  # octets of an attribute in a list, without its selection
 _FEW: Final = 4
+_SERIAL: Final = AttributeRef(ClassId.DATA, obis.SERIAL_NUMBER, 2)
+
+_Asked = AskedValue | AskedRows
 
 
 class OpenAssociation:
     """Satisfies `ports.Association`.
 
     Attributes:
-        serial: read from the meter in this association and equal to the configured one.
+        serial: of the meter: expected by the configuration, and read before anything else of it is returned.
     """
 
     def __init__(
-        self, dialogue: Dialogue, conformance: int, zone: tzinfo, monotonic: Callable[[], float], place: str
+        self,
+        dialogue: Dialogue,
+        conformance: int,
+        zone: tzinfo,
+        monotonic: Callable[[], float],
+        place: str,
+        *,
+        expected_serial: str | None = None,
+        quirks: frozenset[Quirk] = frozenset(),
     ) -> None:
-        self.serial = ""
+        """An association that is open.
+
+        Args:
+            dialogue: with the meter.
+            conformance: what the meter granted.
+            zone: of the meter's clock.
+            monotonic: seconds that never go back.
+            place: the meter, for errors.
+            expected_serial: what the meter must say that it is; None takes whoever answers.
+            quirks: of the meter's model.
+        """
+        self.serial = expected_serial or ""
+        self._expected = expected_serial
+        self._identified = expected_serial is None
         self._dialogue = dialogue
         self._conformance = conformance
+        self._quirks = quirks
         self._zone = zone
         self._monotonic = monotonic
         self._place = place
         self._periods: dict[LogicalName, int] = {}
+        self._lists_refused = False
+
+    # ---- identity ----
+
+    def identify(self) -> None:
+        """Read the serial now, if it was not yet. Raises WrongMeter, and as `ports.Association`."""
+        if not self._identified:
+            self._ask([AskedValue(_SERIAL, self._place)])
+
+    def _check_identity(self, said: _Asked) -> None:
+        """Raises WrongMeter, and the refusal of the serial itself."""
+        value = said.value if isinstance(said, AskedValue) else None
+        if isinstance(value, Exception):
+            raise value
+        text = value.decode("latin-1") if isinstance(value, bytes) else str(value)
+        text = text.strip("\0 ")
+        if text != self._expected:
+            raise WrongMeter(
+                f"the meter says that it is {text[:32]!r}",
+                place=self._place,
+                cure="correct the configuration, or find out who moved the meter",
+            )
+        self._identified = True
+
+    # ---- exchanges ----
+
+    def _ask(self, asked: Sequence[_Asked]) -> None:
+        """Read them all, in lists where the meter has them; each holds its value or its refusal then."""
+        if not asked:
+            return
+        if not self._identified and asked[0].ref != _SERIAL:
+            asked = [AskedValue(_SERIAL, self._place), *asked]
+        for part in self._parts(asked):
+            if len(part) == 1:
+                self._ask_one(part[0])
+            else:
+                self._ask_list(part)
+
+    def _parts(self, asked: Sequence[_Asked]) -> Iterator[list[_Asked]]:
+        """Lists that fit the meter's PDU; of one each where it has no lists."""
+        part: list[_Asked] = []
+        room = self._dialogue.room() - LIST_HEAD
+        left = room
+        for item in asked:
+            size = _TARGET + len(item.selector)
+            if part and (size > left or len(part) == LONGEST_LIST or not self._has_lists):
+                yield part
+                part, left = [], room
+            part.append(item)
+            left -= size
+        yield part
+
+    @property
+    def _has_lists(self) -> bool:
+        granted = self._conformance & Conformance.MULTIPLE_REFERENCES
+        return bool(granted) and Quirk.NO_LIST not in self._quirks and not self._lists_refused
+
+    def _ask_list(self, part: list[_Asked]) -> None:
+        try:
+            payload = self._dialogue.get(self._dialogue.codec.get_list(part))
+        except (AttributeDenied, RequestTooMuch) as refusal:
+            log.info("%s: no lists in this association: %s", self._place, refusal.cause)
+            self._lists_refused = True
+            self._ask_each(part)
+            return
+        try:
+            reply.take_several(payload, part)
+        except ReplyMalformed as fault:
+            # One value that cannot be read hides all behind it: each is asked again by itself, and it alone is lost.
+            log.warning("%s: a list that cannot be read: %s", self._place, fault.cause)
+            self._ask_each(part)
+            return
+        if not self._identified:
+            self._check_identity(part[0])
+
+    def _ask_each(self, part: list[_Asked]) -> None:
+        for item in part:
+            self._ask_one(item)
+
+    def _ask_one(self, item: _Asked) -> None:
+        try:
+            payload = self._dialogue.get(self._dialogue.codec.get(item.ref, item.selector))
+        except (AttributeDenied, MeterBusy) as refusal:
+            item.refuse(refusal)
+        else:
+            try:
+                reply.take_one(payload, item)
+            except ReplyMalformed as fault:
+                item.refuse(fault)
+        if not self._identified:
+            self._check_identity(item)
 
     # ---- reads ----
 
     def get(self, ref: AttributeRef) -> Data:
         """One attribute. Raises as `ports.Association`."""
-        return self._get(ref)
-
-    def _get(self, ref: AttributeRef, selector: bytes = b"") -> Data:
-        request = self._dialogue.codec.get(ref, selector)
-        return reply.one(self._dialogue.get(request), self._what(ref))
+        asked = AskedValue(ref, self._place)
+        self._ask((asked,))
+        if isinstance(asked.value, Exception):
+            raise asked.value
+        return asked.value
 
     def get_list(self, refs: Sequence[AttributeRef]) -> list[Data | Exception]:
-        """Several attributes in order; AttributeDenied or MeterBusy in the place of one that was refused."""
-        many = min(_LIST_LIMIT, (self._dialogue.room() - _LIST_HEAD) // _TARGET)
-        if many < 2 or not self._conformance & Conformance.MULTIPLE_REFERENCES:
-            return [self._get_or_refusal(ref) for ref in refs]
-        values: list[Data | Exception] = []
-        for at in range(0, len(refs), many):
-            part = refs[at : at + many]
-            request = self._dialogue.codec.get_list(part)
-            values += reply.several(self._dialogue.get(request), [self._what(ref) for ref in part])
-        return values
-
-    def _get_or_refusal(self, ref: AttributeRef) -> Data | Exception:
-        try:
-            return self._get(ref)
-        except (AttributeDenied, MeterBusy) as refusal:
-            return refusal
+        """Several attributes in order; its error in the place of one that was refused or cannot be read."""
+        asked = [AskedValue(ref, self._place) for ref in refs]
+        self._ask(asked)
+        return [each.value for each in asked]
 
     def poll(self, refs: Sequence[AttributeRef], wanted: Sequence[RowsWanted]) -> Polled:
         """Attributes and rows together. Raises as `ports.Association`."""
-        values = tuple(self.get_list(refs)) if refs else ()
-        return Polled(values, tuple(self._wanted(each) for each in wanted))
-
-    def _wanted(self, want: RowsWanted) -> list[Row] | Exception:
-        selector = b""
-        match want.selection:
-            case ByRange(since, until) if self._selective:
-                selector = apdu.by_range(since, until, self._zone)
-            case ByEntry(first, last) if self._selective:
-                selector = apdu.by_entry(first, last)
-        try:
-            return self._buffer(want.profile, want.layout, selector)
-        except (AttributeDenied, MeterBusy) as refusal:
-            return refusal
+        values = [AskedValue(ref, self._place) for ref in refs]
+        buffers = [self._asked_rows(want.profile, want.layout, want.selection, want.period_s) for want in wanted]
+        self._ask([*values, *buffers])
+        for buffer in buffers:
+            self._decompress(buffer)
+        return Polled(tuple(each.value for each in values), tuple(each.rows for each in buffers))
 
     # ---- profiles ----
 
     def describe(self, specs: Sequence[ProfileSpec]) -> list[Described | Exception]:
         """What the meter says of several profiles. Raises as `ports.Association`."""
-        return [self._described(spec) for spec in specs]
-
-    def _described(self, spec: ProfileSpec) -> Described | Exception:
-        try:
-            layout = self.layout(spec.logical_name, spec.scalers)
-            period_s = self.capture_period_s(spec.logical_name)
-            in_use, newest_first = self._extent(spec.logical_name)
-            entries = self.get(AttributeRef(ClassId.PROFILE_GENERIC, spec.logical_name, _ENTRIES))
-        except (AttributeDenied, MeterBusy, ReplyMalformed, CaptureMismatch) as fault:
-            return fault
-        return Described(layout, period_s, entries if isinstance(entries, int) else 0, in_use, newest_first)
+        found = describing.describe(specs, self._ask, self._place)
+        for spec, described in zip(specs, found, strict=True):
+            if isinstance(described, Described):
+                self._periods[spec.logical_name] = described.period_s
+        return found
 
     def layout(self, profile_name: LogicalName, scalers: LogicalName | None) -> Layout:
         """Capture objects with scalers: of the scaler profile, else of each register's own attribute 3.
@@ -117,58 +205,22 @@ class OpenAssociation:
             CaptureMismatch: the clock is not the first column.
             DcuError: as `ports.Association`.
         """
-        columns = self._columns(profile_name)
-        profile.check_clock(columns, self._name(profile_name))
-        found = self._scaler_profile(scalers) if scalers is not None else {}
-        wanted = [
-            column
-            for column in columns
-            if profile.is_scaled(column) and (column.class_id, column.logical_name) not in found
-        ]
-        found |= self._register_scalers(wanted)
-        return profile.with_scalers(columns, found)
-
-    def _columns(self, name: LogicalName) -> list[Column]:
-        ref = AttributeRef(ClassId.PROFILE_GENERIC, name, _CAPTURE_OBJECTS)
-        return profile.columns(self.get(ref), self._name(name))
-
-    def _scaler_profile(self, name: LogicalName) -> dict[tuple[int, LogicalName], ScalerUnit]:
-        """What it says; nothing where the meter has none, or one that does not fit itself."""
-        try:
-            objects = self._columns(name)
-            buffer = self.get(AttributeRef(ClassId.PROFILE_GENERIC, name, _BUFFER))
-            return profile.scalers(objects, buffer, self._name(name))
-        except (AttributeDenied, ReplyMalformed) as fault:
-            log.info("%s: no use of scaler profile %s, asking each register: %s", self._place, name, fault.cause)
-            return {}
-
-    def _register_scalers(self, columns: list[Column]) -> dict[tuple[int, LogicalName], ScalerUnit]:
-        refs = [AttributeRef(column.class_id, column.logical_name, 3) for column in columns]
-        found: dict[tuple[int, LogicalName], ScalerUnit] = {}
-        for ref, value in zip(refs, self.get_list(refs), strict=True):
-            if isinstance(value, MeterBusy):
-                raise value  # a layout without a scaler that exists would be wrong for good
-            if not isinstance(value, Exception):
-                found[ref.class_id, ref.logical_name] = profile.scaler_unit(value, self._what(ref))
-        return found
+        return describing.layout(profile_name, scalers, self._ask, self._place)
 
     def capture_period_s(self, profile_name: LogicalName) -> int:
         """Class 7 attribute 4, seconds. Raises ReplyMalformed when it is no number."""
-        ref = AttributeRef(ClassId.PROFILE_GENERIC, profile_name, _CAPTURE_PERIOD)
-        period = self.get(ref)
-        if not isinstance(period, int) or isinstance(period, bool) or period < 0:
-            raise ReplyMalformed(f"{self._what(ref)}: no period")
-        self._periods[profile_name] = period
-        return period
+        [period] = self._profile_values(profile_name, describing.CAPTURE_PERIOD)
+        self._periods[profile_name] = describing.count(period)
+        return self._periods[profile_name]
 
     def rows(self, profile_name: LogicalName, layout: Layout, since: datetime, until: datetime) -> list[Row]:
-        """Rows with since <= captured_at <= until; by range where the meter has selective access."""
-        selector = apdu.by_range(since, until, self._zone) if self._selective else b""
-        return profile.within(self._buffer(profile_name, layout, selector), since, until)
+        """Rows with since <= captured_at <= until; by range where the meter has it."""
+        found = self._buffer(profile_name, layout, ByRange(since, until))
+        return profile.within(found, since, until)
 
     def snapshot(self, profile_name: LogicalName, layout: Layout) -> list[Row]:
         """The whole buffer."""
-        return self._buffer(profile_name, layout, b"")
+        return self._buffer(profile_name, layout, None)
 
     def last_rows(self, profile_name: LogicalName, layout: Layout, count: int) -> list[Row]:
         """The newest `count` rows, in the order of the meter's buffer."""
@@ -179,69 +231,80 @@ class OpenAssociation:
         if count == 0:
             return []
         if not self._selective:
-            found = self._buffer(profile_name, layout, b"")
+            found = self._buffer(profile_name, layout, None)
             return found[:count] if newest_first else found[-count:]
         first, last = (1, count) if newest_first else (entries - count + 1, entries)
-        return self._buffer(profile_name, layout, apdu.by_entry(first, last))
+        return self._buffer(profile_name, layout, ByEntry(first, last))
 
     def oldest_row(self, profile_name: LogicalName, layout: Layout) -> Row | None:
         """The oldest row with a valid time among the first entries, or None where the buffer is empty."""
         entries, newest_first = self._extent(profile_name)
         if entries == 0:
             return None
-        if not self._selective:
-            found = self._buffer(profile_name, layout, b"")
-        else:
-            few = min(entries, _FEW)  # the very first may have an invalid time
-            first, last = (entries - few + 1, entries) if newest_first else (1, few)
-            found = self._buffer(profile_name, layout, apdu.by_entry(first, last))
+        few = min(entries, _FEW)  # the very first may have an invalid time
+        first, last = (entries - few + 1, entries) if newest_first else (1, few)
+        found = self._buffer(profile_name, layout, ByEntry(first, last))
         return min(found, key=lambda row: row.captured_at.at, default=None)
+
+    def _profile_values(self, name: LogicalName, *attributes: int) -> list[AskedValue]:
+        asked = [AskedValue(AttributeRef(ClassId.PROFILE_GENERIC, name, each), self._place) for each in attributes]
+        self._ask(asked)
+        return asked
 
     def _extent(self, name: LogicalName) -> tuple[int, bool]:
         """(entries in use, whether the newest is entry 1)."""
-        refs = [AttributeRef(ClassId.PROFILE_GENERIC, name, index) for index in (_ENTRIES_IN_USE, _SORT_METHOD)]
-        entries, order = self.get_list(refs)
-        if isinstance(entries, Exception):
-            raise entries
-        if not isinstance(entries, int) or entries < 0:
-            raise ReplyMalformed(f"{self._what(refs[0])}: no count of entries")
-        return entries, order == _LIFO
+        entries, order = self._profile_values(name, describing.ENTRIES_IN_USE, describing.SORT_METHOD)
+        return describing.count(entries), describing.is_newest_first(order)
 
     @property
     def _selective(self) -> bool:
         return bool(self._conformance & Conformance.SELECTIVE_ACCESS)
 
-    def _buffer(self, name: LogicalName, layout: Layout, selector: bytes) -> list[Row]:
-        buffer = self._get(AttributeRef(ClassId.PROFILE_GENERIC, name, _BUFFER), selector)
-        return profile.rows(buffer, layout, self._period(name, buffer), self._zone, self._name(name))
+    def _asked_rows(self, name: LogicalName, layout: Layout, selection: Selection, period_s: int = 0) -> AskedRows:
+        """Rows to be asked for; all where the meter has not that kind of selection."""
+        selector = b""
+        match selection:
+            case ByRange(since, until) if self._selective and Quirk.NO_RANGE not in self._quirks:
+                selector = by_range(since, until, self._zone)
+            case ByEntry(first, last) if self._selective:
+                selector = by_entry(first, last)
+        known_s = period_s or self._periods.get(name, 0)
+        return AskedRows(name, layout, selector, known_s, self._zone, self._place)
 
-    def _period(self, name: LogicalName, buffer: Data) -> int:
-        """Capture period, asked for only when a row's time is compressed away."""
-        if not isinstance(buffer, list) or not any(isinstance(row, list) and row[:1] == [None] for row in buffer):
-            return 0
-        return self._periods[name] if name in self._periods else self.capture_period_s(name)
+    def _buffer(self, name: LogicalName, layout: Layout, selection: Selection) -> list[Row]:
+        asked = self._asked_rows(name, layout, selection)
+        self._ask((asked,))
+        self._decompress(asked)
+        if isinstance(asked.rows, Exception):
+            raise asked.rows
+        return asked.rows
+
+    def _decompress(self, asked: AskedRows) -> None:
+        """The capture period is asked for only when a row's time is compressed away."""
+        if asked.compressed is None:
+            return
+        try:
+            asked.fill(self.capture_period_s(asked.name))
+        except (AttributeDenied, MeterBusy, ReplyMalformed) as refusal:
+            asked.refuse(refusal)
 
     # ---- what changes a meter ----
 
     def set(self, ref: AttributeRef, data: bytes, warrant: Warrant) -> None:
         """SET of A-XDR encoded `data`, once. Raises WarrantRequired, and as `ports.Association`."""
+        spend = self._spending(warrant, ref, data)
+        self.identify()
         request = self._dialogue.codec.set(ref, data)
-        response = self._dialogue.order(request, self._spending(warrant, ref, data))
-        reply.check_set(request, response, self._what(ref))
+        reply.check_set(request, self._dialogue.order(request, spend), f"{self._place}: {ref}")
 
     def act(self, method: MethodRef, data: bytes, warrant: Warrant) -> None:
         """ACTION with the A-XDR encoded parameter `data`, once. Raises as `set`."""
+        spend = self._spending(warrant, method, data)
+        self.identify()
         request = self._dialogue.codec.action(method, data)
-        response = self._dialogue.order(request, self._spending(warrant, method, data))
-        reply.action_result(request, response, f"{self._place}: {method}")
+        reply.action_result(request, self._dialogue.order(request, spend), f"{self._place}: {method}")
 
     def _spending(self, warrant: Warrant, target: AttributeRef | MethodRef, data: bytes) -> Callable[[], None]:
         if not isinstance(warrant, Warrant):
             raise WarrantRequired(f"{target} without a warrant", place=self._place)
         return lambda: warrant.spend(self.serial, target, data, self._monotonic())
-
-    def _what(self, ref: AttributeRef) -> str:
-        return f"{self._place}: {ref}"
-
-    def _name(self, name: LogicalName) -> str:
-        return f"{self._place}: {name}"

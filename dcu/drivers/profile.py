@@ -6,7 +6,7 @@ columns than the capture objects costs the whole answer, since then nobody knows
 
 import logging
 from datetime import UTC, datetime, timedelta, tzinfo
-from typing import Final
+from typing import Final, TypeGuard
 
 from dcu import obis
 from dcu.errors import CaptureMismatch, ReplyMalformed
@@ -128,6 +128,11 @@ def rows(buffer: Data, layout: Layout, period_s: int, zone: tzinfo, what: str) -
     if dropped:
         log.warning("%s: %d of %d rows have no valid time and are left out", what, dropped, len(buffer))
     return found
+
+
+def is_compressed(buffer: Data) -> TypeGuard[list[Data]]:
+    """Whether a row's time is compressed away, so that the capture period is needed."""
+    return isinstance(buffer, list) and any(isinstance(row, list) and row[:1] == [None] for row in buffer)
 
 
 def _cells(item: Data, count: int, what: str) -> list[Value]:

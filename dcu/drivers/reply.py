@@ -3,11 +3,13 @@
 Nothing is taken from a response whose service, kind or invoke-id is not the request's. Source: Green Book 9.5.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, Protocol
 
 from dcu.drivers import axdr
 from dcu.errors import AssociationRefused, AttributeDenied, DcuError, MeterBusy, ReplyMalformed
+from dcu.meter import AttributeRef
 from dcu.reading import Data
 
 GET_RESPONSE: Final = 0xC4
@@ -20,6 +22,7 @@ _NORMAL: Final = 1
 _BLOCK: Final = 2
 _LIST: Final = 3
 _COUNTER_ERROR: Final = 6  # exception-response, service-error: invocation counter
+_TOO_MUCH: Final = {b"\x02": "service not supported", b"\x04": "PDU too long"}
 
 _BUSY: Final = {2: "temporary failure", 15: "long get aborted", 16: "no long get in progress"}
 _DENIED: Final = {
@@ -33,6 +36,24 @@ _DENIED: Final = {
     14: "data block unavailable",
     250: "other reason",
 }
+
+
+class RequestTooMuch(MeterBusy):
+    """The meter refused the form of the request as a whole: service not supported, or PDU too long."""
+
+
+class Asked(Protocol):
+    """One attribute that was asked for and takes its own answer; as text it names meter and attribute."""
+
+    ref: AttributeRef
+
+    def take(self, octets: bytes, at: int) -> int:
+        """Read the value that begins at `at`; the position behind it. Raises ReplyMalformed."""
+        ...
+
+    def refuse(self, refusal: Exception) -> None:
+        """Take an error in the place of a value."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +71,7 @@ class Block:
     raw: bytes
 
 
-def refusal(result: int, what: str) -> DcuError:
+def refusal(result: int, what: object) -> DcuError:
     """The error that a data-access-result or action-result other than 0 stands for."""
     if result in _BUSY:
         return MeterBusy(f"{what}: {_BUSY[result]}")
@@ -61,6 +82,8 @@ def exception(response: bytes) -> DcuError:
     """The error that an exception-response or a confirmed service error stands for. It carries no value."""
     if response[:1] == bytes([EXCEPTION_RESPONSE]) and response[2:3] == bytes([_COUNTER_ERROR]):
         return AssociationRefused("the meter refused the invocation counter")
+    if response[:1] == bytes([EXCEPTION_RESPONSE]) and response[2:3] in _TOO_MUCH:
+        return RequestTooMuch(f"the meter refused the request: {_TOO_MUCH[response[2:3]]}")
     return MeterBusy(f"the meter answered with an exception ({response[:4].hex()})")
 
 
@@ -102,18 +125,39 @@ def one(payload: bytes, what: str) -> Data:
     return value
 
 
-def several(payload: bytes, whats: list[str]) -> list[Data | Exception]:
-    """The values of a GET with list, in order, an error for each that was refused. Raises ReplyMalformed."""
+def take_one(payload: bytes, item: Asked) -> None:
+    """Give `item` the value of a GET of one attribute, or its refusal. Raises ReplyMalformed."""
+    end = _take(payload, 0, item)
+    if end != len(payload):
+        raise ReplyMalformed(f"{item.ref}: {len(payload) - end} octets behind the value")
+
+
+def take_several(payload: bytes, items: Sequence[Asked]) -> None:
+    """Give `items`, in order, the values of a GET with list, an error to each that was refused.
+
+    Raises:
+        ReplyMalformed: not one result an item, or a value that cannot be read, so that what follows it is lost too.
+    """
     count, at = axdr.decode_length(payload, 0)
-    if count != len(whats):
-        raise ReplyMalformed(f"{count} results to a list of {len(whats)}")
-    values: list[Data | Exception] = []
-    for what in whats:
-        value, at = _choice(payload, at, what)
-        values.append(value)
+    if count != len(items):
+        raise ReplyMalformed(f"{count} results to a list of {len(items)}")
+    for item in items:
+        at = _take(payload, at, item)
     if at != len(payload):
         raise ReplyMalformed(f"{len(payload) - at} octets behind the list")
-    return values
+
+
+def _take(payload: bytes, at: int, item: Asked) -> int:
+    """Position behind the result that begins at `at`."""
+    if at + 1 >= len(payload):
+        raise ReplyMalformed(f"{item.ref}: the response ends early")
+    choice = payload[at]
+    if choice == 0:
+        return item.take(payload, at + 1)
+    if choice == 1:
+        item.refuse(refusal(payload[at + 1], item))
+        return at + 2
+    raise ReplyMalformed(f"{item.ref}: neither a value nor a result")
 
 
 def check_set(request: bytes, response: bytes, what: str) -> None:

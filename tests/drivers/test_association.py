@@ -95,8 +95,9 @@ def test_another_meter_at_that_address():
     bench = Bench()
     bench.virtual.faults.serial = "GXT00000001"
     for purpose in Purpose:
-        with pytest.raises(WrongMeter, match="GXT00000001"), bench.associate(purpose):
-            pytest.fail("must not be lent")
+        with pytest.raises(WrongMeter, match="GXT00000001"), bench.associate(purpose) as association:
+            association.get(CLOCK)
+            pytest.fail("nothing of it must be returned")
         assert controls(bench)[-1] == hdlc.DISC
 
 

@@ -7,9 +7,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dcu.drivers import acse, reply
+from dcu.drivers.asked import AskedValue
 from dcu.drivers.reply import Block
 from dcu.errors import AssociationRefused, AttributeDenied, DcuError, MeterBusy, ReplyMalformed
-from dcu.meter import Mechanism
+from dcu.meter import AttributeRef, Mechanism
+from dcu.obis import LogicalName
 
 from .golden_files import FRAMES, STANDARD
 
@@ -17,6 +19,10 @@ GET = bytes.fromhex("C001C1000800000100 00FF0200".replace(" ", ""))
 LIST = bytes.fromhex("C003C102")
 NEXT = bytes.fromhex("C002C100000001")
 SET, ACTION = bytes.fromhex("C101C1"), bytes.fromhex("C301C1")
+
+
+def two():
+    return [AskedValue(AttributeRef(3, LogicalName.of("1.0.12.7.0"), 2), "x") for _ in range(2)]
 
 
 def apdu_of(name):
@@ -63,12 +69,13 @@ def test_a_value_of_another_form(payload):
 
 def test_list():
     payload = reply.get_payload(LIST, bytes.fromhex("C403C1020011 2A0104".replace(" ", "")))
-    value, refused = reply.several(payload, ["a", "b"])
-    assert value == 42
-    assert isinstance(refused, AttributeDenied)
+    first, second = two()
+    reply.take_several(payload, [first, second])
+    assert first.value == 42
+    assert isinstance(second.value, AttributeDenied)
     for damaged in ("01 00112A", "03 00112A 0104", "02 00112A", "02 00112A 0104 00", "02 00112A 05"):
         with pytest.raises(ReplyMalformed):
-            reply.several(bytes.fromhex(damaged.replace(" ", "")), ["a", "b"])
+            reply.take_several(bytes.fromhex(damaged.replace(" ", "")), two())
 
 
 def test_blocks():
@@ -117,7 +124,7 @@ def test_any_octets_are_an_answer_or_a_fault(request, octets):
             part = reply.get_payload(request, head + octets)
             if isinstance(part, bytes):
                 reply.one(part, "x")
-                reply.several(part, ["a", "b"])
+                reply.take_several(part, two())
         except DcuError:
             pass
 

@@ -17,8 +17,9 @@ from dlms_cosem.protocol.xdlms.invoke_id_and_priority import InvokeIdAndPriority
 from dlms_cosem.protocol.xdlms.set import SetRequestNormal
 
 from dcu import obis
-from dcu.drivers import acse, apdu, wrapper
+from dcu.drivers import acse, get_request, wrapper
 from dcu.drivers.apdu import RequestCodec
+from dcu.drivers.asked import AskedValue
 from dcu.errors import FrameDamaged
 from dcu.meter import AttributeRef, ClassId, Mechanism, MethodRef
 
@@ -100,7 +101,7 @@ def test_get_by_range():
     attribute = their_attribute(7, obis.BLOCK_LOAD, 2)
     expected = bytearray(theirs_get.GetRequestNormal(attribute, INVOKE, selection).to_bytes())
     ref = AttributeRef(ClassId.PROFILE_GENERIC, obis.BLOCK_LOAD, 2)
-    ours = RequestCodec().get(ref, apdu.by_range(since.astimezone(UTC), until, KOLKATA))
+    ours = RequestCodec().get(ref, get_request.by_range(since.astimezone(UTC), until, KOLKATA))
     for at in (len(expected) - 2 - 12, len(expected) - 2 - 26):
         assert ours[at : at + 12][4] == 0xFF
         expected[at + 4] = 0xFF  # weekday
@@ -111,14 +112,14 @@ def test_get_by_range():
 def test_get_by_entry():
     # Blue Book 4.3.6, entry_descriptor: from_entry, to_entry u32; from_selected_value, to_selected_value u16.
     ref = AttributeRef(ClassId.PROFILE_GENERIC, obis.BLOCK_LOAD, 2)
-    octets = RequestCodec().get(ref, apdu.by_entry(3, 7))
+    octets = RequestCodec().get(ref, get_request.by_entry(3, 7))
     assert octets.hex() == "c001c100070100630100ff020102020406000000030600000007120001120000"
 
 
 def test_get_with_list_and_next_block():
     refs = [AttributeRef(3, obis.LogicalName.of("1.0.12.7.0"), 2), AttributeRef(8, obis.CLOCK, 2)] * 8
     codec = RequestCodec()
-    request = codec.get_list(refs)
+    request = codec.get_list([AskedValue(ref, "x") for ref in refs])
     attributes = [
         theirs_cosem.CosemAttributeWithSelection(their_attribute(r.class_id, r.logical_name, r.attribute), None)
         for r in refs
