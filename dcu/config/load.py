@@ -6,13 +6,14 @@ from pathlib import Path
 from typing import Any
 
 from dcu.config import fields as f
+from dcu.config import overrides
 from dcu.config.fields import Field, Sheet
 from dcu.config.keys import load_secrets
+from dcu.config.meter_models import read_directory, shipped
 from dcu.config.mistakes import ConfigMistakes, syntax_mistake
 from dcu.config.model import BusConfig, BusKind, Config, DcuConfig, PollConfig, TrustConfig, UplinkConfig
 from dcu.errors import ConfigFault
 from dcu.meter import Mechanism, Meter, MeterModel, MeterSecrets
-from dcu.models import MODELS
 
 TOP = ("version", "dcu", "uplink", "trust", "poll", "bus", "meter")
 BAUDS = (1200, 2400, 4800, 9600, 19200, 38400, 57600, 115200)
@@ -64,11 +65,12 @@ def _check(sheet: Sheet, top: dict[str, Any], *, with_keys: bool) -> Config | No
     poll = sheet.read(top.get("poll", {}), ("poll",), _POLL)
     buses = _buses(sheet, top.get("bus", {}))
     secrets = _secrets(sheet, dcu) if with_keys else None
-    meters = _meters(sheet, top.get("meter", []), buses, secrets)
+    models = _models(sheet, top.get("dcu"), base)
+    meters = _meters(sheet, top.get("meter", []), buses, secrets, models)
     if dcu is None or uplink is None or trust is None or poll is None:
         return None
     host, port = uplink.pop("broker")
-    del dcu["secrets"]
+    del dcu["secrets"], dcu["models"]
     return Config(
         sheet.path,
         DcuConfig(**dcu),
@@ -87,6 +89,7 @@ def _dcu_fields(base: Path) -> Mapping[str, Field]:
         "run_dir": Field(f.path(base), Path("/run/dcu")),
         "timezone": Field(f.zone),
         "secrets": Field(f.existing(base), None),
+        "models": Field(f.directory(base), None),
     }
 
 
@@ -111,7 +114,7 @@ _POLL = {
 _METER = {
     "serial": Field(f.name),
     "bus": Field(f.text),
-    "model": Field(f.one_of(MODELS)),
+    "model": Field(f.text),
     "address": Field(f.whole(0, 16383), 0),
     "area": Field(f.name),
     "secrets": Field(f.text, None),
@@ -119,6 +122,22 @@ _METER = {
     "port": Field(f.whole(1, 65535), 4059),
     "sim": Field(f.flag, False),
 }
+
+Models = Mapping[str, MeterModel | None]
+"""Known models by name; None for one whose file has mistakes, which are told there."""
+
+
+def _models(sheet: Sheet, said: Any, base: Path) -> Models | None:
+    """The shipped models and over them the box's own; None where nobody knows which directory is meant."""
+    models: dict[str, MeterModel | None] = dict(shipped())
+    place = said.get("models") if isinstance(said, dict) else None
+    if place is None:
+        return models
+    if not isinstance(place, str) or not (base / place).is_dir():
+        return None  # told as a mistake of [dcu]
+    own, mistakes = read_directory(base / place)
+    sheet.mistakes += mistakes
+    return models | {name: each.model if each else None for name, each in own.items()}
 
 
 def _secrets(sheet: Sheet, dcu: dict[str, Any] | None) -> Mapping[str, MeterSecrets] | None:
@@ -158,7 +177,11 @@ def _buses(sheet: Sheet, tables: Any) -> dict[str, BusConfig | None]:
 
 
 def _meters(
-    sheet: Sheet, tables: Any, buses: Mapping[str, BusConfig | None], secrets: Mapping[str, MeterSecrets] | None
+    sheet: Sheet,
+    tables: Any,
+    buses: Mapping[str, BusConfig | None],
+    secrets: Mapping[str, MeterSecrets] | None,
+    models: Models | None,
 ) -> list[Meter]:
     meters: list[Meter] = []
     if not isinstance(tables, list):
@@ -166,10 +189,11 @@ def _meters(
         return meters
     seen: dict[tuple[object, ...], int] = {}
     for n, table in enumerate(tables):
-        values = sheet.read(table, ("meter", n), _METER)
-        if values is None:
+        values = sheet.read(table, ("meter", n), _METER | overrides.KEYS)
+        model = _model(sheet, n, values, models) if values is not None else None
+        if values is None or model is None:
             continue
-        meter = _meter(sheet, n, values, buses, secrets)
+        meter = _meter(sheet, n, values, model, buses, secrets)
         for key, place in (("serial", (meter.serial,)), ("address", _endpoint(meter))):
             if place in seen:
                 sheet.wrong(("meter", n, key), f"the same as of meter[{seen[place]}]", f"each meter has its own {key}")
@@ -178,14 +202,24 @@ def _meters(
     return meters
 
 
+def _model(sheet: Sheet, n: int, values: dict[str, Any], models: Models | None) -> MeterModel | None:
+    """The model that a meter names, as this meter has it; takes the keys that change it out of `values`."""
+    said = {key: values.pop(key) for key in overrides.KEYS}
+    name = values["model"]
+    if models is not None and name not in models:
+        sheet.wrong(("meter", n, "model"), f"{name!r} is not allowed", f.did_you_mean(name, models))
+    model = models.get(name) if models is not None else None
+    return overrides.overridden(sheet, ("meter", n), model, said) if model is not None else None
+
+
 def _meter(
     sheet: Sheet,
     n: int,
     values: dict[str, Any],
+    model: MeterModel,
     buses: Mapping[str, BusConfig | None],
     secrets: Mapping[str, MeterSecrets] | None,
 ) -> Meter:
-    model = MODELS[values["model"]]
     bus = buses.get(values["bus"])
     if values["bus"] not in buses:
         sheet.wrong(("meter", n, "bus"), f"no bus {values['bus']!r}", f.did_you_mean(values["bus"], buses))
@@ -208,6 +242,9 @@ def _keys(
         sheet.wrong(where, f"no entry {entry!r} in the secrets file", f.did_you_mean(entry, secrets))
     elif any(a.ciphered for a in associations) and not (found.unicast_key and found.authentication_key):
         sheet.wrong(where, f"model {model.name} needs keys", "name an entry of the secrets file that has guek and gak")
+    elif any(a.mechanism is Mechanism.LLS and not a.ciphered for a in associations) and not found.lls_secret:
+        cure = 'give its secrets entry `lls`, or set mechanism = "none" here'
+        sheet.wrong(where, f"model {model.name} needs a password", cure)
     elif any(a.mechanism is Mechanism.HLS_SECRET for a in associations) and not found.hls_secret:
         sheet.wrong(where, f"model {model.name} needs an HLS secret", "give its secrets entry `hls`, 32 hex digits")
     return found
