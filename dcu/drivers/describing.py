@@ -14,7 +14,7 @@ from dcu.errors import AttributeDenied, CaptureMismatch, MeterBusy, ReplyMalform
 from dcu.meter import AttributeRef, ClassId, ProfileKind, ProfileSpec
 from dcu.obis import LogicalName
 from dcu.ports import Described
-from dcu.reading import Column, Layout
+from dcu.reading import Column, Layout, timed
 
 log = logging.getLogger(__name__)
 
@@ -100,8 +100,7 @@ class _Asked:
     def read(self) -> None:
         """Columns and what the scaler profile says. Raises what makes the profile unusable."""
         what = f"{self._place}: {self._name}"
-        self.columns = _columns(self._objects)
-        profile.check_clock(self.columns, what)
+        self.columns = timed(_columns(self._objects))
         if not self._scalers:
             return
         objects, buffer = self._scalers

@@ -8,11 +8,10 @@ import logging
 from datetime import UTC, datetime, timedelta, tzinfo
 from typing import Final, TypeGuard
 
-from dcu import obis
 from dcu.errors import CaptureMismatch, ReplyMalformed
 from dcu.meter import ClassId
 from dcu.obis import LogicalName
-from dcu.reading import Column, Data, Layout, MeterTime, Row, Value, date_time, meter_time
+from dcu.reading import NO_TIME, UNTIMED, Column, Data, Layout, MeterTime, Row, Value, date_time, meter_time
 
 log = logging.getLogger(__name__)
 
@@ -40,13 +39,6 @@ def _column(item: Data, what: str) -> Column:
                 raise ReplyMalformed(f"{what}: captures a part of an attribute, which is not built")
             return Column(class_id, LogicalName(octets), attribute)
     raise ReplyMalformed(f"{what}: not a capture object definition")
-
-
-def check_clock(layout: list[Column], what: str) -> None:
-    """Raises CaptureMismatch unless the clock is the first column, as rows need it."""
-    first = layout[0]
-    if (first.class_id, first.logical_name, first.attribute) != (ClassId.CLOCK, obis.CLOCK, 2):
-        raise CaptureMismatch(f"{what}: its first column is not the clock")
 
 
 def is_scaled(column: Column) -> bool:
@@ -103,7 +95,7 @@ def rows(buffer: Data, layout: Layout, period_s: int, zone: tzinfo, what: str) -
 
     Args:
         buffer: array of structures, as decoded.
-        layout: of the profile, the clock first.
+        layout: of the profile, the rows' time first (`reading.timed`).
         period_s: capture period; 0 where there is none, so that a null time has no meaning.
         zone: of the meter's clock.
         what: the profile, for errors.
@@ -117,10 +109,11 @@ def rows(buffer: Data, layout: Layout, period_s: int, zone: tzinfo, what: str) -
     at: MeterTime | None = None
     values: tuple[Value, ...] = (None,) * (len(layout) - 1)
     dropped = 0
+    untimed = layout[0] == UNTIMED
     for item in buffer:
-        cells = _cells(item, len(layout), what)
+        cells = [None, *_cells(item, len(layout) - 1, what)] if untimed else _cells(item, len(layout), what)
         values = tuple(old if cell is None else cell for old, cell in zip(values, cells[1:], strict=True))
-        at = _moment(cells[0], at, period_s, zone)
+        at = NO_TIME if untimed else _moment(cells[0], at, period_s, zone)
         if at is None:
             dropped += 1
         else:

@@ -12,7 +12,7 @@ from dcu import obis
 from dcu.drivers import profile
 from dcu.errors import CaptureMismatch, DcuError, ReplyMalformed
 from dcu.obis import LogicalName
-from dcu.reading import Column, date_time
+from dcu.reading import NO_TIME, UNTIMED, Column, Row, date_time, timed
 
 ZONE = ZoneInfo("Asia/Kolkata")
 START = datetime(2026, 11, 1, 0, 15, tzinfo=ZONE)
@@ -101,10 +101,14 @@ def test_capture_objects_of_another_form(objects):
         profile.columns(objects, "x")
 
 
-def test_the_clock_comes_first():
-    profile.check_clock(list(LAYOUT), "x")
+def test_a_layout_begins_with_the_time_of_a_row():
+    billing = [Column(3, obis.BILLING_DATE, 2), *LAYOUT[1:]]
+    assert timed(list(LAYOUT)) == list(LAYOUT) and timed(billing) == billing
+    plate = tuple(timed(list(LAYOUT[1:])))
+    assert plate == (UNTIMED, *LAYOUT[1:])
+    assert profile.rows([[1, 2]], plate, 0, ZONE, "x") == [Row(NO_TIME, (1, 2))]
     with pytest.raises(CaptureMismatch):
-        profile.check_clock(list(LAYOUT[::-1]), "x")
+        profile.rows([[at(0), 1, 2]], plate, 0, ZONE, "x")
 
 
 def test_only_what_was_asked_for():
