@@ -6,10 +6,13 @@ The truth is the virtual meters' own ledger, written at the moment of capture; n
 import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 Interval = tuple[str, str, int]
 """(meter serial, profile, captured_at in seconds since 1970)."""
+
+_RINGS: Final = {"1.0.99.1.0.255", "1.0.99.2.0.255"}
+"""Block and daily load: profiles that have an interval for every moment. Bills and events have none."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,12 +46,12 @@ class Completeness:
 
 
 def captured(ledgers: Iterable[tuple[str, Iterable[str]]], until_s: int) -> dict[Interval, list[int]]:
-    """Rows of the virtual meters' ledgers: (serial, lines) each, those captured up to `until_s`."""
+    """Interval rows of the virtual meters' ledgers: (serial, lines) each, those captured up to `until_s`."""
     rows: dict[Interval, list[int]] = {}
     for serial, lines in ledgers:
         for line in lines:
             entry = json.loads(line)
-            if entry["kind"] == "row" and entry["captured_at"] <= until_s:
+            if entry["kind"] == "row" and entry["profile"] in _RINGS and entry["captured_at"] <= until_s:
                 rows[serial, entry["profile"], entry["captured_at"]] = entry["values"]
     return rows
 
