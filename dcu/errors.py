@@ -94,7 +94,7 @@ class EchoHeard(LineFault):
     Named, so that a person may switch it off or know of it.
     """
 
-    fate = Fate.RETRY_NOW
+    fate = Fate.RETRY_LATER
 
 
 class AddressClash(LineFault):
@@ -137,6 +137,15 @@ class AttributeDenied(DcuError):
     """The meter answered and refused the attribute. The object is not asked again until the next configuration."""
 
     fate = Fate.DROP_OBJECT
+
+
+class AttributeFailed(AttributeDenied):
+    """The meter answered that it cannot give the attribute, for a reason that may pass (hardware fault, other reason).
+
+    Nobody waits for it now; the object is asked again at a later time.
+    """
+
+    fate = Fate.RETRY_LATER
 
 
 class MeterBusy(DcuError):

@@ -24,8 +24,8 @@ POLL_FINAL: Final = 0x10
 _FORMAT_TYPE: Final = 0xA0
 _SEGMENT: Final = 0x08
 _LONGEST: Final = 0x7FF  # the length field has 11 bits
-_SHORTEST: Final = 7  # format, two one-octet addresses, control, FCS
-_BUFFER_LIMIT: Final = 2 * _LONGEST
+SHORTEST: Final = 7  # format, two one-octet addresses, control, FCS
+_BUFFER_LIMIT: Final = 4 * _LONGEST  # the rest of one frame, and what a read of a port or socket brings at once
 _REVERSED: Final = bytes(int(f"{octet:08b}"[::-1], 2) for octet in range(256))
 
 
@@ -117,9 +117,9 @@ class Frame:
         return b"\x7e" + body + fcs16(body) + b"\x7e"
 
 
-def information_control(sent: int, received: int) -> int:
-    """Control octet of an I frame with the poll bit."""
-    return received << 5 | POLL_FINAL | sent << 1
+def information_control(sent: int, received: int, *, poll: bool = True) -> int:
+    """Control octet of an I frame; with the poll bit the meter is to answer."""
+    return received << 5 | (POLL_FINAL if poll else 0) | sent << 1
 
 
 def receive_ready_control(received: int) -> int:
@@ -133,7 +133,7 @@ def decode(octets: bytes) -> Frame:
     Raises:
         FrameDamaged: bad FCS or HCS, a length that is not the frame's, an address that does not end.
     """
-    if len(octets) < _SHORTEST or octets[0] & 0xF0 != _FORMAT_TYPE:
+    if len(octets) < SHORTEST or octets[0] & 0xF0 != _FORMAT_TYPE:
         raise FrameDamaged(f"{len(octets)} octets are no HDLC frame")
     if ((octets[0] & 0x07) << 8 | octets[1]) != len(octets):
         raise FrameDamaged("the frame's length field is not its length")
@@ -172,21 +172,24 @@ class FrameReader:
 
     Attributes:
         damaged: frames with a closing flag at the right place and a bad check sequence, since the last `clear`.
+        discarded: octets other than flags that led to no frame, since the last `clear`.
     """
 
     def __init__(self) -> None:
         self._octets = bytearray()
         self.damaged = 0
+        self.discarded = 0
 
     def clear(self) -> None:
         """Forget everything: what came belongs to an earlier exchange."""
         self._octets.clear()
         self.damaged = 0
+        self.discarded = 0
 
     def feed(self, chunk: bytes) -> None:
         """Append what came; beyond the limit the oldest octets are dropped."""
         self._octets += chunk
-        del self._octets[: max(0, len(self._octets) - _BUFFER_LIMIT)]
+        self._drop(max(0, len(self._octets) - _BUFFER_LIMIT))
 
     def __len__(self) -> int:
         return len(self._octets)
@@ -200,7 +203,7 @@ class FrameReader:
         octets = self._octets
         while True:
             start = octets.find(FLAG)
-            del octets[: start if start >= 0 else len(octets)]
+            self._drop(start if start >= 0 else len(octets))
             need = self._needed()
             if need > 0 and len(octets) >= need:
                 frame = self._whole(need)
@@ -210,7 +213,11 @@ class FrameReader:
                 return None
             if not octets:
                 return None
-            del octets[:1]
+            del octets[0]  # the flag; what stands behind it may be the start of a frame itself
+
+    def _drop(self, count: int) -> None:
+        self.discarded += count - self._octets.count(FLAG, 0, count)
+        del self._octets[:count]
 
     def _needed(self) -> int:
         """Octets of the frame at the start, flags included; 3 where even that is unknown; 0 where none begins."""
@@ -222,7 +229,7 @@ class FrameReader:
         if len(octets) < 3:
             return 3
         length = (octets[1] & 0x07) << 8 | octets[2]
-        return length + 2 if length >= _SHORTEST else 0
+        return length + 2 if length >= SHORTEST else 0
 
     def _whole(self, need: int) -> Frame | None:
         octets = self._octets
