@@ -1,7 +1,8 @@
-"""The plan of one bus: which meter is visited next, and what its failures cost it. Used in the bus's thread only."""
+"""The plan of one bus: which meter is visited next, and what its failures cost it."""
 
 import logging
-from collections.abc import Iterable, Sequence
+import threading
+from collections.abc import Callable, Iterable, Sequence
 from datetime import tzinfo
 
 from dcu.config import PollConfig
@@ -10,16 +11,25 @@ from dcu.event import AlarmKind
 from dcu.field.announce import Announcer
 from dcu.field.visit import MeterVisit, VisitScene
 from dcu.meter import Meter
-from dcu.ports import Clock, Errand, Store
-from dcu.schedule import Schedule, Task, TaskKind
+from dcu.ports import Clock, Store
+from dcu.schedule import Schedule, Task, TaskKind, nobody
 
 log = logging.getLogger(__name__)
 
 FIRST_SPREAD_S_PER_METER = 0.2
 
+REFUSED_AGAIN_S = 900.0
+"""When an object is asked again that the meter could not give, for a reason that may pass."""
+
+Busy = Callable[[Meter], bool]
+
 
 class BusPlan:
-    """Implements `ports.Plan` for the meters of one bus, and keeps what is known of each for `dcu status`."""
+    """Implements `ports.Plan` for the meters of one bus, and keeps what is known of each for `dcu status`.
+
+    Any thread may call it: each meter is visited by one at a time, and what they share is behind a lock. No alarm is
+    raised under that lock, since raising one waits for the store.
+    """
 
     def __init__(
         self,
@@ -33,6 +43,7 @@ class BusPlan:
         self._meters = {m.serial: m for m in meters}
         self._announcer = announcer
         self._clock = clock
+        self._lock = threading.Lock()
         self._schedule = Schedule(_tasks(meters), clock.monotonic_s(), FIRST_SPREAD_S_PER_METER * len(meters))
         self._scene = VisitScene(store, clock, zone, poll)
         self.condition: dict[str, str] = dict.fromkeys(self._meters, "not read yet")
@@ -40,14 +51,27 @@ class BusPlan:
         self._alarmed: set[str] = set()
         self._unusable: dict[Task, str] = {}
 
-    def due(self, monotonic_s: float) -> Errand | None:
+    def due(self, monotonic_s: float, busy: Busy | None = None) -> MeterVisit | None:
         """The next visit (`ports.Plan`)."""
-        visit = self._schedule.visit(monotonic_s)
-        return MeterVisit(self._meters[visit.serial], visit.tasks, self, self._scene) if visit else None
+        with self._lock:
+            visit = self._schedule.visit(monotonic_s, self._by_serial(busy))
+        if visit is None:
+            return None
+        meter = self._meters[visit.serial]
+        return MeterVisit(meter, visit.tasks, self, self._scene, spare=visit.spare, probe=visit.probe)
 
-    def idle_s(self, monotonic_s: float) -> float:
+    def is_due(self, monotonic_s: float, busy: Busy | None = None) -> bool:
+        """Whether a visit other than a spare one is due (`ports.Plan`)."""
+        with self._lock:
+            return self._schedule.is_due(monotonic_s, self._by_serial(busy))
+
+    def idle_s(self, monotonic_s: float, busy: Busy | None = None) -> float:
         """Until the next visit (`ports.Plan`)."""
-        return self._schedule.idle_s(monotonic_s)
+        with self._lock:
+            return self._schedule.idle_s(monotonic_s, busy=self._by_serial(busy))
+
+    def _by_serial(self, busy: Busy | None) -> Callable[[str], bool]:
+        return nobody if busy is None else lambda serial: busy(self._meters[serial])
 
     # ---- what a visit reports ----
 
@@ -57,31 +81,47 @@ class BusPlan:
 
     def visited(self, meter: Meter) -> None:
         """The visit went through to its end."""
-        self._schedule.answered(meter.serial)
-        if meter.serial in self._alarmed:
+        with self._lock:
+            self._schedule.answered(meter.serial)
+            returned = meter.serial in self._alarmed
             self._alarmed.discard(meter.serial)
+            self.condition[meter.serial] = "ok"
+        if returned:
             self._announcer.alarm(AlarmKind.METER_RETURNED, "answers again", meter=meter.serial)
-        self.condition[meter.serial] = "ok"
 
     def done(self, task: Task, next_s: float) -> None:
         """A task succeeded."""
-        self._unusable.pop(task, None)
-        self._schedule.done(task, next_s)
+        with self._lock:
+            self._unusable.pop(task, None)
+            self._schedule.done(task, next_s, self._clock.monotonic_s())
 
     def put_off(self, task: Task, next_s: float) -> None:
         """A task did not succeed this time: what else is due at that meter goes before it."""
-        self._schedule.done(task, next_s)
+        with self._lock:
+            self._schedule.put_off(task, next_s)
+
+    def backlog(self, task: Task, *, remains: bool) -> None:
+        """Whether the task left rows behind that spare time may bring."""
+        with self._lock:
+            self._schedule.backlog(task, remains=remains)
 
     def denied(self, task: Task, fault: AttributeDenied) -> None:
-        """The meter refuses the object of a task: it is not asked again."""
-        self._schedule.drop(task)
-        log.warning("%s: %s is not asked again: %s", task.serial, task.profile or task.kind.value, fault)
+        """The meter refuses the object of a task: it is not asked again, or only later where the reason may pass."""
+        what = task.profile or task.kind.value
+        with self._lock:
+            if fault.fate is Fate.DROP_OBJECT:
+                self._schedule.drop(task)
+                log.warning("%s: %s is not asked again: %s", task.serial, what, fault)
+            else:
+                self._schedule.put_off(task, self._clock.monotonic_s() + REFUSED_AGAIN_S)
+                log.warning("%s: %s is asked again later: %s", task.serial, what, fault)
 
     def malformed(self, task: Task, fault: DcuError, next_s: float) -> None:
         """An answer that cannot be stored as good: alarmed when it is new, and asked again at its next time."""
-        self._schedule.done(task, next_s)
-        if self._unusable.get(task) != type(fault).__name__:
-            self._unusable[task] = type(fault).__name__
+        with self._lock:
+            self._schedule.put_off(task, next_s)
+            known, self._unusable[task] = self._unusable.get(task), type(fault).__name__
+        if known != type(fault).__name__:
             profile = str(task.profile or "")
             self._announcer.alarm(AlarmKind.METER_SET_ASIDE, str(fault), meter=task.serial, profile=profile)
 
@@ -90,15 +130,15 @@ class BusPlan:
         fate = fault.fate if isinstance(fault, DcuError) else Fate.PAUSE_METER
         if fate is Fate.REOPEN_BUS:
             return  # the bus's own trouble: no meter is to blame
-        self._schedule.failed(meter.serial, fate, self._clock.monotonic_s())
-        self.condition[meter.serial] = str(fault)
-        if isinstance(fault, WrongMeter):
-            self.set_aside.add(meter.serial)
-        if isinstance(fault, StoreFault):
-            return  # the store's own trouble: the meter waits, and is not to blame
-        if meter.serial not in self._alarmed:
+        with self._lock:
+            self._schedule.failed(meter.serial, fate, self._clock.monotonic_s())
+            self.condition[meter.serial] = str(fault)
+            if isinstance(fault, WrongMeter):
+                self.set_aside.add(meter.serial)
+            if isinstance(fault, StoreFault) or meter.serial in self._alarmed:
+                return  # the store's own trouble: the meter waits, and is not to blame
             self._alarmed.add(meter.serial)
-            self._announcer.alarm(_kind(fate), str(fault), meter=meter.serial, forged=isinstance(fault, ReplyForged))
+        self._announcer.alarm(_kind(fate), str(fault), meter=meter.serial, forged=isinstance(fault, ReplyForged))
 
 
 def _kind(fate: Fate) -> AlarmKind:

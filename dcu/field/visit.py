@@ -53,6 +53,10 @@ class VisitReport(Protocol):
         """An answer that cannot be stored as good."""
         ...
 
+    def backlog(self, task: Task, *, remains: bool) -> None:
+        """Whether the task left rows behind that spare time may bring: a spare visit then comes for them."""
+        ...
+
     def failed(self, meter: Meter, fault: Exception) -> None:
         """The visit ended badly."""
         ...
@@ -85,10 +89,27 @@ class VisitScene:
 
 
 class MeterVisit:
-    """The errand of one visit (`ports.Errand`)."""
+    """The errand of one visit (`ports.VisitErrand`).
 
-    def __init__(self, meter: Meter, tasks: Sequence[Task], report: VisitReport, scene: VisitScene) -> None:
+    Attributes:
+        meter: that is visited.
+        spare: nothing is due: only some of the backlog is brought.
+        probe: the meter did not answer the last time.
+    """
+
+    def __init__(
+        self,
+        meter: Meter,
+        tasks: Sequence[Task],
+        report: VisitReport,
+        scene: VisitScene,
+        *,
+        spare: bool = False,
+        probe: bool = False,
+    ) -> None:
         self.meter = meter
+        self.spare = spare
+        self.probe = probe
         self._tasks = tasks
         self._report = report
         self._scene = scene

@@ -11,6 +11,7 @@ from dcu.ports.metering import (
     Association,
     Bus,
     ByteLink,
+    CounterStanding,
     CounterVault,
     Described,
     Errand,
@@ -18,6 +19,7 @@ from dcu.ports.metering import (
     Plan,
     Polled,
     RowsWanted,
+    VisitErrand,
 )
 from dcu.ports.storing import BatchSlice, ProfileState, Store, Transaction
 from dcu.reading import ClockState
@@ -28,6 +30,7 @@ __all__ = [
     "Bus",
     "ByteLink",
     "Clock",
+    "CounterStanding",
     "CounterVault",
     "Described",
     "Errand",
@@ -38,6 +41,7 @@ __all__ = [
     "RowsWanted",
     "Store",
     "Transaction",
+    "VisitErrand",
 ]
 
 

@@ -1,10 +1,10 @@
 """Seams around the line: links, associations, errands, plans. No code."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from dcu.command import Warrant
 from dcu.meter import AttributeRef, Meter, MethodRef, ProfileSpec, Purpose, Selection
@@ -176,20 +176,55 @@ class Bus(Protocol):
         ...
 
 
-class Plan(Protocol):
-    """What a bus does when no errand waits: the polling of its meters. Called in the bus's thread only."""
+@runtime_checkable
+class VisitErrand(Errand, Protocol):
+    """An errand of the plan: nobody waits for it, and it says how it may be treated."""
 
-    def due(self, monotonic_s: float) -> Errand | None:
-        """The next errand whose time has come, or None."""
+    spare: bool
+    """It ends as soon as anything else wants the line, and is not taken up again: the plan has it still."""
+
+    probe: bool
+    """The meter did not answer the last time: one try of the first request must do."""
+
+
+class Plan(Protocol):
+    """What a bus does when no errand waits: the polling of its meters.
+
+    `busy` says which meters cannot be visited now; None: all can. A pool calls from several threads.
+    """
+
+    def due(self, monotonic_s: float, busy: Callable[[Meter], bool] | None = None) -> Errand | None:
+        """The next errand whose time has come, or None. It stays due until its outcome is told."""
         ...
 
-    def idle_s(self, monotonic_s: float) -> float:
+    def is_due(self, monotonic_s: float, busy: Callable[[Meter], bool] | None = None) -> bool:
+        """Whether an errand other than a spare one is due: spare ones give way to it."""
+        ...
+
+    def idle_s(self, monotonic_s: float, busy: Callable[[Meter], bool] | None = None) -> float:
         """Seconds until something may be due; the bus sleeps at most that long."""
         ...
 
 
+@dataclass(frozen=True, slots=True)
+class CounterStanding:
+    """How far the invocation counters of one client of one meter were reserved.
+
+    Attributes:
+        next: the lowest that never was; 0 where none was ever reserved.
+        age_s: since the last reservation, by the box's clock; negative where that went back, None where it is not known.
+    """
+
+    next: int
+    age_s: int | None
+
+
 class CounterVault(Protocol):
     """Invocation counters, committed to disk ahead of use: a nonce is never used twice, crash or restore."""
+
+    def standing(self, serial: str, client_sap: int) -> CounterStanding:
+        """What was reserved before. Raises StoreFault."""
+        ...
 
     def reserve(self, serial: str, client_sap: int, at_least: int, count: int) -> range:
         """`count` fresh counters, all >= `at_least` and above all ever reserved. Returns after the commit.
