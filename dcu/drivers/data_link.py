@@ -40,6 +40,7 @@ class LineTiming:
         reply_s: bound on one answer as a whole, against a line that never falls silent.
         tries: how often a read exchange is sent in all; a SET or an ACTION is sent once whatever this says.
         octet_s: one octet on the wire; 0 on a link that has no pace of its own (TCP).
+        first_tries: how often a first request that nobody answers is sent; 0: as any other.
     """
 
     first_octet_s: float = 3.0
@@ -47,6 +48,7 @@ class LineTiming:
     reply_s: float = 6.0
     tries: int = 3
     octet_s: float = 0.0
+    first_tries: int = 0
 
     @classmethod
     def at_baud(cls, baud: int, *, first_octet_s: float = 3.0, tries: int = 3) -> Self:

@@ -145,10 +145,11 @@ class HdlcLink:
                 return
             refused = refused or answer is not None
             garbled += answer is None and self._poller.garbled
-        raise self._not_opened(refused=refused, garbled=garbled, echoed=self.echoes > echoes)
+            if not refused and not garbled and attempt + 1 == self._timing.first_tries:
+                break  # a meter that was silent before: the others of the line wait for no more than this
+        raise self._not_opened(attempt + 1, refused=refused, garbled=garbled, echoed=self.echoes > echoes)
 
-    def _not_opened(self, *, refused: bool, garbled: int, echoed: bool) -> DcuError:
-        tries = self._timing.tries
+    def _not_opened(self, tries: int, *, refused: bool, garbled: int, echoed: bool) -> DcuError:
         if refused:
             return LinkLost("the meter refuses the data link", place=self._place)
         if garbled == tries:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Final, Protocol
 
 from dcu.drivers import axdr
-from dcu.errors import AssociationRefused, AttributeDenied, DcuError, MeterBusy, ReplyMalformed
+from dcu.errors import AssociationRefused, AttributeDenied, AttributeFailed, DcuError, MeterBusy, ReplyMalformed
 from dcu.meter import AttributeRef
 from dcu.reading import Data
 
@@ -36,6 +36,7 @@ _DENIED: Final = {
     14: "data block unavailable",
     250: "other reason",
 }
+_LASTING: Final = frozenset({3, 4, 9, 11, 13})  # the others may pass
 
 
 class RequestTooMuch(MeterBusy):
@@ -75,7 +76,8 @@ def refusal(result: int, what: object) -> DcuError:
     """The error that a data-access-result or action-result other than 0 stands for."""
     if result in _BUSY:
         return MeterBusy(f"{what}: {_BUSY[result]}")
-    return AttributeDenied(f"{what}: {_DENIED.get(result, f'result {result}')}")
+    refused = AttributeDenied if result in _LASTING else AttributeFailed
+    return refused(f"{what}: {_DENIED.get(result, f'result {result}')}")
 
 
 def exception(response: bytes) -> DcuError:
