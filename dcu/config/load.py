@@ -38,7 +38,9 @@ def load(file: Path, *, with_keys: bool = True) -> Config:
     sheet = Sheet(file, text)
     config = _check(sheet, top, with_keys=with_keys)
     if config is None or sheet.mistakes:
-        raise ConfigMistakes(sorted(sheet.mistakes, key=lambda m: m.line))
+        others = sorted((m for m in sheet.mistakes if m.file != file), key=lambda m: (str(m.file), m.line))
+        own = sorted((m for m in sheet.mistakes if m.file == file), key=lambda m: m.line)
+        raise ConfigMistakes([*own, *others])
     return config
 
 

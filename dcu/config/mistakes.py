@@ -65,7 +65,9 @@ def key_lines(text: str) -> dict[Where, int]:
                 table = (*table, members[table])
             lines.setdefault(table, number)
         elif key := _KEY.match(line):
-            lines.setdefault((*table, *_parts(key[1])), number)
+            parts = _parts(key[1])
+            for length in range(1, len(parts) + 1):
+                lines.setdefault((*table, *parts[:length]), number)
     return lines
 
 

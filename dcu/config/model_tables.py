@@ -29,6 +29,7 @@ CLIENT = {
     "dedicated_key": Field(f.flag, False),
     "encrypted_only_replies": Field(f.flag, False),
     "protected_release": Field(f.flag, True),
+    "counter_restarts": Field(f.flag, False),
 }
 
 PROFILE = {
@@ -72,6 +73,7 @@ def _client(values: dict[str, Any]) -> AssociationSpec:
         dedicated_key=values["dedicated_key"],
         encrypted_only_replies=values["encrypted_only_replies"],
         protected_release=values["protected_release"],
+        counter_restarts=values["counter_restarts"],
     )
 
 

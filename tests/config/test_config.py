@@ -6,6 +6,7 @@ import pytest
 
 from dcu.config import ConfigMistakes, load
 from dcu.errors import ConfigFault
+from dcu.meter import Amount, Mechanism, Protection, Purpose, Quirk
 
 EXAMPLE = Path(__file__).parents[2] / "config" / "dcu.example.toml"
 
@@ -83,6 +84,52 @@ TABLE = [
     ("health_s = 300", "health_s = 1.5", "poll.health_s", "not a whole number", "10"),
     ("health_s = 300", "health_s = 1", "poll.health_s", "out of range", "10"),
     ("# sim = true ", "sim = 1 # ", "meter[0].sim", "true or false", "without quotes"),
+    ("# client = 32 ", "client = 320 # ", "meter[0].client", "out of range", "1 to 127"),
+    ('# mechanism = "lls" ', 'mechanism = "low" # ', "meter[0].mechanism", "not allowed", "lls"),
+    ('# protection = "both" ', 'protection = "all" # ', "meter[0].protection", "not allowed", "both"),
+    ('# counter = "0.0.43.1.2" ', "counter = true # ", "meter[0].counter", "is true", "false for none"),
+    ("# window = 1 ", "window = 8 # ", "meter[0].window", "out of range", "1 to 7"),
+    ("# max_info = 128 ", "max_info = 16 # ", "meter[0].max_info", "out of range", "32 to 2030"),
+    ("# inactivity_s = 120 ", 'inactivity_s = "2m" # ', "meter[0].inactivity_s", "not a whole number", "0 to"),
+    ('# amount = "rupee" ', 'amount = "rupees" # ', "meter[0].amount", "not allowed", "did you mean 'rupee'"),
+    ('# quirks = ["no-get-with-list"]', 'quirks = ["no-list"]', "meter[0].quirks", "not allowed", "no-get-with-list"),
+    ('# quirks = ["no-get-with-list"]', 'quirks = "mode-e"', "meter[0].quirks", "not a list", "brackets"),
+    (
+        "# profiles.billing = false ",
+        "profiles.biling = false # ",
+        "meter[0].profiles.biling",
+        "no such profile",
+        "did you mean 'billing'",
+    ),
+    (
+        "# profiles.billing = false ",
+        "profiles.billing = true # ",
+        "meter[0].profiles.billing",
+        "not allowed",
+        "false, or a table",
+    ),
+    (
+        "# profiles.block-load.every_s = 1800",
+        "profiles.block-load.every = 1800",
+        "meter[0].profiles.block-load.every",
+        "unknown key",
+        "every_s",
+    ),
+    (
+        '# profiles.daily-load.ln = "1.0.98.2.0"',
+        'profiles.daily-load.ln = "1.0.99.1.0"',
+        "meter[0].profiles.daily-load",
+        "has the logical name of",
+        "its own ln",
+    ),
+    (
+        '# profiles.hourly = { ln = "1.0.99.3.0", kind',
+        "profiles.hourly = { kind",
+        "meter[0].profiles.hourly",
+        "no such profile",
+        "needs ln and kind",
+    ),
+    ('# models = "meters" ', 'models = "meters" # ', "dcu.models", "no directory", "correct the path"),
 ]
 
 
@@ -104,6 +151,106 @@ def test_all_mistakes_are_told_at_once_in_the_order_of_the_file(box):
     path = box('id = "JH-RNC-0042"', 'id = ""')
     path.write_text(path.read_text().replace("baud = 9600", "baud = 1").replace("address = 17", "address = 1"))
     assert [m.key for m in mistakes(path)] == ["dcu.id", "bus.north.baud", "meter[0].address"]
+
+
+OVERRIDES = [
+    '# mechanism = "lls"',
+    "# max_info = 128",
+    "# window = 1",
+    "# keep_open = false",
+    "# inactivity_s = 120",
+    '# amount = "rupee"',
+    "# quirks =",
+    "# profiles.billing = false",
+    "# profiles.block-load.every_s = 1800",
+    "# profiles.daily-load.ln",
+    "# profiles.hourly",
+    "# general = true",
+]
+
+
+def test_what_a_meter_has_otherwise_than_its_model(box):
+    path = box()
+    text = path.read_text()
+    for each in OVERRIDES:
+        assert text.count(each) == 1
+        text = text.replace(each, each.removeprefix("# "))
+    path.write_text(text)
+    [meter] = load(path).meters
+    model, shipped = meter.model, load(box()).meters[0].model
+    assert (model.max_info_bytes, model.window, model.keep_open, model.amount) == (128, 1, False, Amount.RUPEE)
+    assert model.quirks == {Quirk.NO_LIST}
+    named = {spec.name: spec for spec in model.profiles}
+    assert "billing" not in named
+    assert named["block-load"].every_s == 1800
+    assert named["block-load"].scalers == next(s for s in shipped.profiles if s.name == "block-load").scalers
+    assert str(named["daily-load"].logical_name) == "1.0.98.2.0.255"
+    assert model.profiles[-1].name == "hourly"
+    assert [c.general for c in model.associations.values()] == [False, True, True]
+    assert shipped.max_info_bytes == 2030  # nobody else's model has changed
+
+
+def test_a_meter_without_ciphering_has_no_counter_and_needs_no_keys(box):
+    path = box('model = "is15959-1ph" ', 'model = "dlms-generic"\nmechanism = "none"\nclient = 16 #')
+    path.write_text(path.read_text().replace('secrets = "GXT20931188" ', "#"))
+    [meter] = load(path).meters
+    reader = meter.model.associations[Purpose.READ]
+    assert (reader.client_sap, reader.mechanism, reader.protection) == (16, Mechanism.NONE, Protection.NONE)
+
+
+def test_a_meter_with_a_password_needs_one(box, tmp_path):
+    path = box('model = "is15959-1ph" ', 'model = "dlms-generic" #')
+    (tmp_path / "secrets.toml").write_text('[GXT20931188]\nguek = "000102030405060708090A0B0C0D0E0F"\n')
+    [mistake] = mistakes(path)
+    assert (mistake.key, mistake.cause) == ("meter[0].secrets", "model dlms-generic needs a password")
+
+
+OWN_MODEL = """\
+title = "ours"
+[client.read]
+sap = 1
+mechanism = "none"
+[[profile]]
+name = "block-load"
+ln = "1.0.99.1.0"
+kind = "ring"
+"""
+
+
+def test_a_box_has_models_of_its_own_before_the_shipped_ones(box, tmp_path):
+    (tmp_path / "meters").mkdir()
+    (tmp_path / "meters" / "is15959-1ph.toml").write_text(OWN_MODEL)
+    path = box("# models =", "models =")
+    path.write_text(path.read_text().replace('secrets = "GXT20931188" ', "#"))
+    [meter] = load(path).meters
+    assert meter.model.title == "ours"
+
+
+def test_mistakes_of_its_own_models_are_told_with_its_other_mistakes(box, tmp_path):
+    (tmp_path / "meters").mkdir()
+    own = tmp_path / "meters" / "ours.toml"
+    own.write_text(OWN_MODEL.replace("sap = 1", "sap = 0"))
+    path = box("# models =", "models =")
+    path.write_text(
+        path.read_text().replace('model = "is15959-1ph"', 'model = "ours"').replace("baud = 9600", "baud = 7")
+    )
+    assert [(m.file, m.line, m.key) for m in mistakes(path)] == [
+        (path, path.read_text().splitlines().index("baud = 7") + 1, "bus.north.baud"),
+        (own, 3, "client.read.sap"),
+    ]
+
+
+def test_a_directory_of_models_that_is_not_there_blames_no_meter(box):
+    path = box("# models =", "models =")
+    path.write_text(path.read_text().replace('model = "is15959-1ph"', 'model = "ours"'))
+    assert [m.key for m in mistakes(path)] == ["dcu.models"]
+
+
+def test_a_table_of_profiles_below_a_meter_has_its_lines(box):
+    path = box()
+    path.write_text(path.read_text() + "\n[meter.profiles.billing]\nevery_s = -1\n")
+    [mistake] = mistakes(path)
+    assert (mistake.key, mistake.line) == ("meter[0].profiles.billing.every_s", len(path.read_text().splitlines()))
 
 
 def test_two_meters_do_not_share_a_serial_or_an_address(box):
