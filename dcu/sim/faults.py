@@ -1,6 +1,8 @@
 """Faults of one virtual meter, switched while it runs by plain assignment."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+
+from dcu.sim.link_faults import LinkFaults
 
 
 @dataclass(slots=True)
@@ -18,6 +20,7 @@ class Faults:
         relay_sticks: the relay does not move whatever it is told; the control state changes all the same.
         answer_as: answers bear the HDLC address of this physical device instead of its own.
         delay_s: added to the turnaround time of each answer.
+        link: what it does to its own frames, and unasked.
     """
 
     silent: bool = False
@@ -30,3 +33,4 @@ class Faults:
     relay_sticks: bool = False
     answer_as: int | None = None
     delay_s: float = 0.0
+    link: LinkFaults = field(default_factory=LinkFaults)

@@ -23,7 +23,7 @@ from dcu.sim.objects import Cabinet, Client, dotted, logical_name
 from dcu.sim.profile import Ring, Row
 from dcu.sim.relay import Relay
 from dcu.sim.service import Service
-from dcu.sim.station import Station, StationLimits
+from dcu.sim.station import HdlcPort, Station, StationLimits
 from dcu.sim.wrapper import WrapperPort
 from dcu.sim.xdlms import Reference
 
@@ -71,11 +71,7 @@ class VirtualMeter:
         }
         self._cabinet = Cabinet(build(self._sources()))
         self._begin()
-        self._station = Station(
-            hdlc.server_address(config.logical_device, config.address, config.address_octets),
-            self._open_session,
-            StationLimits(config.max_info, config.max_info, config.window, config.window, config.inactivity_s),
-        )
+        self._station = self._new_station()
 
     # ---- the line ---------------------------------------------------------------------------------------------------
 
@@ -88,13 +84,21 @@ class VirtualMeter:
             frames = self._station.receive(octets, at)
             if frames and self._answer_lost():
                 return []
-            return [self._as_another(frame) for frame in frames]
+            return self._said(frames)
+
+    def is_connected(self, at: float) -> bool:
+        """Whether any client holds a link on the HDLC line."""
+        return self._station.is_connected(at)
 
     def wrapper_port(self) -> WrapperPort:
         """What stands behind a new TCP connection to this meter."""
         return WrapperPort(self.config.logical_device, self._open_session)
 
-    def converse(self, port: WrapperPort, octets: bytes) -> list[bytes] | None:
+    def hdlc_port(self) -> HdlcPort:
+        """What stands behind a new TCP connection on which the meter speaks HDLC."""
+        return HdlcPort(self._new_station(), self._now, self._said)
+
+    def converse(self, port: WrapperPort | HdlcPort, octets: bytes) -> list[bytes] | None:
         """Octets off a TCP connection; messages to send in answer. None: close the connection."""
         with self._lock:
             if self.faults.silent:
@@ -124,6 +128,19 @@ class VirtualMeter:
             self.faults.lose_action_reply -= 1
             return True
         return False
+
+    def _new_station(self) -> Station:
+        config = self.config
+        return Station(
+            hdlc.server_address(config.logical_device, config.address, config.address_octets),
+            self._open_session,
+            StationLimits(config.max_info, config.max_info, config.window, config.window, config.inactivity_s),
+            self.faults.link,
+        )
+
+    def _said(self, frames: list[bytes]) -> list[bytes]:
+        """Frames as the meter puts them on the line."""
+        return self.faults.link.worn([self._as_another(frame) for frame in frames])
 
     def _as_another(self, frame: bytes) -> bytes:
         if self.faults.answer_as is None:

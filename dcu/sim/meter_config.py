@@ -5,6 +5,7 @@ from typing import Final, Literal
 
 from dcu.sim import hdlc
 from dcu.sim.errors import ConfigMistake, Malformed
+from dcu.sim.optical import BAUDS
 from dcu.sim.security import MeterKeys
 
 _DAY_S: Final = 86_400
@@ -35,6 +36,8 @@ class MeterConfig:
         inactivity_s: an idle data link falls after so long.
         turnaround_ms: own turnaround time; None: the line's.
         port: TCP port of its wrapper, 0 for any free one, None for no TCP.
+        hdlc_port: TCP port on which it speaks HDLC, likewise.
+        mode_e_baud: it hangs on an optical head, alone on its line, and names this baud in IEC 62056-21 mode E; 0: no.
     """
 
     serial: str
@@ -58,6 +61,8 @@ class MeterConfig:
     inactivity_s: float = 120.0
     turnaround_ms: float | None = None
     port: int | None = None
+    hdlc_port: int | None = None
+    mode_e_baud: int = 0
 
     def validate(self) -> None:
         """Raises `ConfigMistake` with the first thing that cannot be."""
@@ -79,6 +84,8 @@ class MeterConfig:
             "window: 1 to 7": 1 <= self.window <= 7,
             "max_pdu: 64 to 65535": 64 <= self.max_pdu <= 0xFFFF,
             "port: 0 to 65535": self.port is None or 0 <= self.port <= 0xFFFF,
+            "hdlc_port: 0 to 65535": self.hdlc_port is None or 0 <= self.hdlc_port <= 0xFFFF,
+            "mode_e_baud: 300, 600, 1200, 2400, 4800, 9600 or 19200": self.mode_e_baud in {0, *BAUDS},
             "guek: 16 octets": not (self.ciphered or self.mechanism == "gmac") or len(keys.guek) == 16,
             "gak: 16 octets": not (self.ciphered or self.mechanism == "gmac") or len(keys.gak) == 16,
             "lls: a password": self.reader_mechanism == "none" or bool(keys.lls),

@@ -12,11 +12,12 @@ from dcu.sim import hdlc
 from dcu.sim.axdr import Reader
 from dcu.sim.errors import Malformed
 from dcu.sim.hdlc import Deframer, Frame
+from dcu.sim.link_faults import LinkFaults
 
 LLC_COMMAND: Final = b"\xe6\xe6\x00"
 LLC_RESPONSE: Final = b"\xe6\xe7\x00"
-_INTER_OCTET_S: Final = 0.5
-"""A frame that stops for so long is not continued; generous, since a pty's writer may be descheduled."""
+_INTER_OCTET_S: Final = 0.15
+"""A frame that stops for so long is not continued; wider than the standard's 25 ms, as meters of the field are."""
 
 _INVALID_COMMAND, _INFO_NOT_ALLOWED, _INFO_TOO_LONG, _INVALID_NR = 1, 2, 4, 8
 
@@ -68,12 +69,20 @@ class Station:
         address: its HDLC address field.
         open_session: a new session for a client address; called at each SNRM.
         limits: what it offers.
+        faults: what it gets wrong.
     """
 
-    def __init__(self, address: bytes, open_session: Callable[[int], Session], limits: StationLimits) -> None:
+    def __init__(
+        self,
+        address: bytes,
+        open_session: Callable[[int], Session],
+        limits: StationLimits,
+        faults: LinkFaults | None = None,
+    ) -> None:
         self.address = address
         self._open_session = open_session
         self._limits = limits
+        self._faults = faults or LinkFaults()
         self._deframer = Deframer(limit=limits.max_info_rx + 32)
         self._links: dict[bytes, _Link] = {}
         self._octet_at = 0.0
@@ -89,6 +98,10 @@ class Station:
                 answers += self._answer(frame, now)
         return [frame.octets() for frame in answers]
 
+    def is_connected(self, now: float) -> bool:
+        """Whether any client holds a link."""
+        return any(now - link.heard_at <= self._limits.inactivity_s for link in self._links.values())
+
     def disconnect_all(self) -> None:
         """As after a power cut: every link is gone."""
         self._links.clear()
@@ -102,6 +115,8 @@ class Station:
             link.heard_at = now
         kind = frame.control & ~hdlc.POLL
         if kind == hdlc.SNRM and frame.poll:
+            if self._faults.exclusive and self.is_connected(now):
+                return [self._unnumbered(frame.source, hdlc.DM)]
             return self._connect(frame, now)
         if kind == hdlc.UI:
             return []
@@ -137,6 +152,9 @@ class Station:
         if min(info_tx, info_rx, window_tx, window_rx) < 1:
             return [self._unnumbered(frame.source, hdlc.DM)]
         session = self._open_session(frame.source[0] >> 1)
+        if self._faults.bare_ua:
+            self._links[frame.source] = _Link(session, frame.source, min(info_tx, 128), 1, now)
+            return [self._unnumbered(frame.source, hdlc.UA)]
         self._links[frame.source] = _Link(session, frame.source, info_tx, window_tx, now)
         granted = b"".join(
             bytes([code, size]) + value.to_bytes(size, "big")
@@ -199,7 +217,7 @@ class Station:
         answer = link.session.respond(message[3:])
         if answer is None:
             return
-        whole = LLC_RESPONSE + answer
+        whole = LLC_RESPONSE * (2 if self._faults.double_llc else 1) + answer
         step = link.max_info_tx
         link.unsent = [whole[at : at + step] for at in range(0, len(whole), step)]
 
@@ -237,3 +255,22 @@ def _negotiation(information: bytes) -> dict[int, int]:
         code = reader.octet()
         asked[code] = int.from_bytes(reader.counted(), "big")
     return asked
+
+
+class HdlcPort:
+    """One TCP connection to one meter that speaks HDLC on it: a station of its own.
+
+    Args:
+        station: the meter's end.
+        now: seconds of a steady clock.
+        said: what becomes of its frames on their way out.
+    """
+
+    def __init__(self, station: Station, now: Callable[[], float], said: Callable[[list[bytes]], list[bytes]]) -> None:
+        self._station = station
+        self._now = now
+        self._said = said
+
+    def receive(self, octets: bytes) -> list[bytes] | None:
+        """Octets off the connection; the frames to send in answer. Never None: noise is met with silence."""
+        return self._said(self._station.receive(octets, self._now()))
