@@ -36,6 +36,8 @@ def sim(config: Path | None, *, example: bool) -> None:
             noise=what.noise,
             seed=what.seed,
             trace=what.trace,
+            echo=what.echo,
+            round_trip_ms=what.round_trip_ms,
         )
     except ConfigMistake as mistake:
         click.echo(f"dcu: {mistake}", err=True)
@@ -50,6 +52,6 @@ def sim(config: Path | None, *, example: bool) -> None:
     signal.signal(signal.SIGTERM, end)
     signal.signal(signal.SIGINT, end)
     link = line.port if what.link else None
-    click.echo(json.dumps({"ready": True, "line": line.pty, "link": link, "tcp": line.tcp}))
+    click.echo(json.dumps({"ready": True, "line": line.pty, "link": link, "tcp": line.tcp, "hdlc_tcp": line.hdlc_tcp}))
     sys.stdout.flush()
     line.run()

@@ -31,6 +31,8 @@ bit_error_rate = 0.0           # chance that a bit flips
 loss_rate = 0.0                # chance that an octet is lost
 silence_rate = 0.0             # chance that a meter falls silent instead of answering
 silence_s = 5.0                # for how long
+echo = false                   # the adapter hears itself
+round_trip_ms = 0              # what the network adds to each exchange over TCP
 # trace = "line.trace"         # file that is told what passes, a line each: > a request's octets, < an answer's
 
 [[meter]]
@@ -47,6 +49,8 @@ ciphered = true                # suite 0 on all but the public client
 reader_mechanism = "lls"       # meter reader: "lls" or "none"
 control_mode = 4               # relay: 2 and 4 close on remote reconnect; 1, 3, 5, 6 only arm
 # port = 0                     # serve the TCP wrapper too, on this port (0: any)
+# hdlc_port = 0                # and HDLC over TCP on this one
+# mode_e_baud = 9600           # behind an optical head, alone on its line: IEC 62056-21 mode E, naming this speed
 # turnaround_ms = 35           # its own
 # logical_device = 1, address_octets = 2, max_info = 128, window = 1, max_pdu = 1024, inactivity_s = 120
 """
@@ -64,6 +68,8 @@ class LineDescription:
     turnaround_ms: float
     noise: Noise
     trace: Path | None = None
+    echo: bool = False
+    round_trip_ms: float = 0.0
 
 
 _LINE_KEYS: Final[dict[str, Any]] = {
@@ -76,6 +82,8 @@ _LINE_KEYS: Final[dict[str, Any]] = {
     "silence_rate": float,
     "silence_s": float,
     "trace": str,
+    "echo": bool,
+    "round_trip_ms": float,
 }
 _METER_KEYS: Final[dict[str, Any]] = {
     field.name: float
@@ -122,6 +130,8 @@ def load(path: Path) -> LineDescription:
         turnaround_ms=float(line.get("turnaround_ms", 20)),
         noise=noise,
         trace=base / line["trace"] if "trace" in line else None,
+        echo=line.get("echo", False),
+        round_trip_ms=float(line.get("round_trip_ms", 0)),
     )
 
 

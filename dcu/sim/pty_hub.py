@@ -7,18 +7,24 @@ slave open itself, so a reader may be killed and come again; what nobody reads i
 import contextlib
 import logging
 import os
+import termios
 import tty
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
-from dcu.sim.line import MASTER, Heard, LineModel
+from dcu.sim.errors import ConfigMistake
+from dcu.sim.line import BITS_PER_OCTET, MASTER, Heard, LineModel
 from dcu.sim.meter import VirtualMeter
+from dcu.sim.optical import BAUDS, OpticalHead
 
 log = logging.getLogger(__name__)
 
 _WAKE_S: Final = 0.004
 _BACKLOG: Final = 16_384
+_REACTION_S: Final = 0.2
+"""Of a meter to a line of the sign-on (IEC 62056-21 6.3.14: 200 ms to 1500 ms)."""
+_SPEEDS: Final = {getattr(termios, f"B{baud}"): baud for baud in (*BAUDS, 38400, 57600, 115200)}
 
 
 class PtyHub:
@@ -48,6 +54,8 @@ class PtyHub:
         self._link = link
         self._trace = trace
         self._silent_until = [0.0] * len(meters)
+        self._head = _head_of(meters)
+        self._speed = BAUDS[0]  # of what passes an optical head now
         self._master = self._slave = -1
         self.path = ""
         self.plug()
@@ -85,6 +93,8 @@ class PtyHub:
             octets = os.read(self._master, 4096)
         except (BlockingIOError, OSError):
             return
+        if self._head:
+            self._pace(self._reader_speed())
         self.model.say(MASTER, now, octets)
 
     def run(self, now: float) -> float | None:
@@ -93,17 +103,21 @@ class PtyHub:
             self._note(heard)
             if heard.talker != MASTER or self.echo:
                 self._write(heard.octets)
-            if heard.talker == MASTER:
-                self._tell(heard.octets, heard.at)
+            if self._head:
+                self._tell_head(self._head, heard)
+            else:
+                self._tell(heard)
+        self._hear_unasked(now)
         end = self.model.next_end()
         return None if end is None else min(end, now + max(_WAKE_S, self.model.octet_s))
 
-    def _tell(self, octets: bytes, at: float) -> None:
-        noise, rng = self.model.noise, self.model.rng
+    def _tell(self, heard: Heard) -> None:
+        """A pair has no direction: a meter hears the others' answers as well as the reader."""
+        noise, rng, at = self.model.noise, self.model.rng, heard.at
         for number, meter in enumerate(self._meters):
-            if at < self._silent_until[number]:
+            if number == heard.talker or at < self._silent_until[number]:
                 continue
-            frames = meter.receive(octets, at)
+            frames = meter.receive(heard.octets, at)
             if not frames:
                 continue
             if noise.silence_rate > 0 and rng.random() < noise.silence_rate:
@@ -113,16 +127,53 @@ class PtyHub:
             pause = self._turnaround_s if own is None else own / 1000
             self.model.say(number, at + pause + meter.faults.delay_s, b"".join(frames))
 
+    def _hear_unasked(self, now: float) -> None:
+        """Meters that talk although nobody asked them."""
+        for number, meter in enumerate(self._meters):
+            faults = meter.faults.link
+            if (faults.hold is not None or faults.babble_s > 0) and self.model.queued(number) == 0:
+                self.model.say(number, now, faults.unasked(now))
+
+    # ---- an optical head --------------------------------------------------------------------------------------------
+
+    def _tell_head(self, head: OpticalHead, heard: Heard) -> None:
+        if heard.talker == MASTER:
+            answer, speed = head.receive(heard.octets, heard.at, self._speed)
+            binary = answer[:1] == b"\x7e"
+            if answer:
+                self._pace(speed)
+                self.model.say(0, heard.at + (self._turnaround_s if binary else _REACTION_S), answer)
+
+    def _pace(self, speed: int) -> None:
+        """What is said next goes at this speed; a head is never spoken through by two at once."""
+        if self.model.next_end() is None:
+            self._speed, self.model.octet_s = speed, BITS_PER_OCTET / speed
+
+    def _reader_speed(self) -> int:
+        """The speed that the reader's side has set; a pty keeps it, and drops parity and character size."""
+        return _SPEEDS.get(termios.tcgetattr(self._slave)[5], 0) or BAUDS[0]
+
     def _note(self, heard: Heard) -> None:
         if self._trace is not None:
             with self._trace.open("a") as file:
                 file.write(f"{'>' if heard.talker == MASTER else '<'} {heard.octets.hex()}\n")
 
     def _write(self, octets: bytes) -> None:
-        if self._master < 0:
-            return
+        if self._master < 0 or (self._head and self._speed != self._reader_speed()):
+            return  # at another speed an octet is no octet
         with contextlib.suppress(BlockingIOError, OSError):
             os.write(self._master, octets)  # a full pty has no reader: what does not fit is lost
+
+
+def _head_of(meters: Sequence[VirtualMeter]) -> OpticalHead | None:
+    """The optical head, where the line has one; a head has one meter."""
+    named = [meter for meter in meters if meter.config.mode_e_baud]
+    if not named:
+        return None
+    meter = named[0]
+    if len(meters) > 1:
+        raise ConfigMistake(f"meter {meter.config.serial!r}: behind an optical head it is alone on its line")
+    return OpticalHead(meter.config.mode_e_baud, meter.receive, meter.is_connected, meter.config.inactivity_s)
 
 
 def _point(link: Path, path: str) -> None:

@@ -1,41 +1,26 @@
 """Virtual meters running in real time: one thread that serves the pty line, the TCP ports and the captures."""
 
 import contextlib
-import logging
 import os
 import selectors
-import socket
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Final
+from typing import Final, Self
 
 from dcu.sim.line import LineModel, Noise
 from dcu.sim.meter import VirtualMeter
 from dcu.sim.meter_config import MeterConfig
 from dcu.sim.pty_hub import PtyHub
-from dcu.sim.wrapper import WrapperPort
-
-log = logging.getLogger(__name__)
+from dcu.sim.tcp_ports import TcpPorts
 
 _CAPTURE_S: Final = 0.1
-"""How often captures are looked for on a quiet line."""
-
-
-@dataclass(eq=False, slots=True)
-class _Connection:
-    """One TCP connection to a meter, and what waits to be sent on it and from when."""
-
-    meter: VirtualMeter
-    port: WrapperPort
-    peer: socket.socket
-    outgoing: list[tuple[float, bytes]] = field(default_factory=list)
+"""How often captures are looked for; a thousand meters are looked through once a second."""
 
 
 class PtyLine:
-    """A running line.
+    """A line that runs: `run` serves it, or as a context a thread of its own does.
 
     Args:
         configs: its meters.
@@ -47,11 +32,17 @@ class PtyLine:
         seed: of the noise.
         now: real time, seconds since 1970.
         trace: file that is told what passes on the pty line.
+        echo: the adapter hears itself; may be changed while it runs.
+        round_trip_ms: what the network adds to each exchange over TCP; may be changed (`line.round_trip_s`).
 
     Attributes:
         port: path to open as serial port: the symlink where there is one.
         meters: by serial.
-        tcp: TCP port by serial, for meters that have one.
+        tcp, hdlc_tcp: TCP port by serial of the wrapper and of HDLC, for meters that have one.
+
+    Raises:
+        ConfigMistake: such meters or such a line cannot be.
+        OSError: a port or the ledger cannot be had.
     """
 
     def __init__(
@@ -66,26 +57,55 @@ class PtyLine:
         seed: int = 0,
         now: Callable[[], float] = time.time,
         trace: Path | None = None,
+        echo: bool = False,
+        round_trip_ms: float = 0.0,
     ) -> None:
         self.noise = noise or Noise()
         self.meters = {config.serial: VirtualMeter(config, now=now, ledger=ledger) for config in configs}
-        self.tcp: dict[str, int] = {}
         self._hub = PtyHub(
             list(self.meters.values()), LineModel(baud, self.noise, seed), turnaround_ms / 1000, link, trace
         )
+        self._hub.echo = echo
         self._link = link
         self._selector = selectors.DefaultSelector()
+        self._tcp = TcpPorts(self._selector, round_trip_ms / 1000)
+        self._captures_at = 0.0
+        self._thread = threading.Thread(target=self.run, name="virtual-line", daemon=True)
         self._watched = False
         self._stop = threading.Event()
         self._orders: list[tuple[Callable[[], None], threading.Event]] = []
-        self._listeners: list[socket.socket] = []
-        self._connections: set[_Connection] = set()
         self._wake_in, self._wake_out = os.pipe()
         os.set_blocking(self._wake_in, False)
         self._selector.register(self._wake_in, selectors.EVENT_READ, self._woken)
         for meter in self.meters.values():
-            if meter.config.port is not None:
-                self._listen(meter, meter.config.port)
+            self._tcp.listen(meter)
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_fault: object) -> None:
+        self.stop()
+        self._thread.join(5.0)
+
+    @property
+    def tcp(self) -> dict[str, int]:
+        """TCP port of the wrapper by serial."""
+        return self._tcp.wrapper
+
+    @property
+    def hdlc_tcp(self) -> dict[str, int]:
+        """TCP port of HDLC by serial."""
+        return self._tcp.hdlc
+
+    @property
+    def round_trip_s(self) -> float:
+        """What the network adds to each exchange over TCP."""
+        return self._tcp.round_trip_s
+
+    @round_trip_s.setter
+    def round_trip_s(self, seconds: float) -> None:
+        self._tcp.round_trip_s = seconds
 
     @property
     def port(self) -> str:
@@ -131,9 +151,11 @@ class PtyLine:
 
     def _turn(self) -> None:
         now = time.monotonic()
-        moments = [now + _CAPTURE_S, self._hub.run(now), *(self._send(each, now) for each in list(self._connections))]
-        for meter in self.meters.values():
-            meter.tick()
+        if now >= self._captures_at:
+            for meter in self.meters.values():
+                meter.tick()
+            self._captures_at = now + max(_CAPTURE_S, len(self.meters) / 1000)
+        moments = [self._captures_at, self._hub.run(now), self._tcp.send(now)]
         self._watch()
         deadline = min(moment for moment in moments if moment is not None)
         for key, _ in self._selector.select(max(0.0, deadline - time.monotonic())):
@@ -179,10 +201,7 @@ class PtyLine:
 
     def _close(self) -> None:
         self._unplug()
-        for connection in list(self._connections):
-            self._drop(connection)
-        for listener in self._listeners:
-            listener.close()
+        self._tcp.close()
         self._selector.close()
         wake_in, wake_out = self._wake_in, self._wake_out
         self._wake_in = self._wake_out = -1  # a late `stop` must not write to whoever gets the number next
@@ -191,87 +210,6 @@ class PtyLine:
         for meter in self.meters.values():
             meter.close()
 
-    # ---- TCP --------------------------------------------------------------------------------------------------------
 
-    def _listen(self, meter: VirtualMeter, port: int) -> None:
-        listener = socket.create_server(("127.0.0.1", port))
-        listener.setblocking(False)
-        self._listeners.append(listener)
-        self.tcp[meter.config.serial] = listener.getsockname()[1]
-        self._selector.register(listener, selectors.EVENT_READ, lambda: self._admit(listener, meter))
-
-    def _admit(self, listener: socket.socket, meter: VirtualMeter) -> None:
-        try:
-            peer, _ = listener.accept()
-        except OSError:
-            return
-        peer.settimeout(1.0)
-        connection = _Connection(meter, meter.wrapper_port(), peer)
-        self._connections.add(connection)
-        self._selector.register(peer, selectors.EVENT_READ, lambda: self._listen_to(connection))
-
-    def _listen_to(self, connection: _Connection) -> None:
-        try:
-            octets = connection.peer.recv(4096)
-        except OSError:
-            octets = b""
-        answers = connection.meter.converse(connection.port, octets) if octets else None
-        if answers is None:
-            self._drop(connection)
-            return
-        at = time.monotonic() + connection.meter.faults.delay_s
-        connection.outgoing += [(at, answer) for answer in answers]
-
-    def _send(self, connection: _Connection, now: float) -> float | None:
-        """Send what is due; when the next is."""
-        while connection.outgoing:
-            at, answer = connection.outgoing[0]
-            if at > now:
-                return at
-            del connection.outgoing[0]
-            try:
-                connection.peer.sendall(answer)
-            except OSError:
-                self._drop(connection)
-                return None
-        return None
-
-    def _drop(self, connection: _Connection) -> None:
-        if connection in self._connections:
-            self._connections.discard(connection)
-            self._selector.unregister(connection.peer)
-            connection.peer.close()
-
-
-@contextlib.contextmanager
-def running_line(
-    configs: Sequence[MeterConfig],
-    *,
-    baud: int = 9600,
-    ledger: Path | None = None,
-    link: Path | None = None,
-    turnaround_ms: float = 20.0,
-    noise: Noise | None = None,
-    seed: int = 0,
-    now: Callable[[], float] = time.time,
-    trace: Path | None = None,
-) -> Iterator[PtyLine]:
-    """A `PtyLine` with its thread, ended on the way out. Arguments as there."""
-    line = PtyLine(
-        configs,
-        baud=baud,
-        ledger=ledger,
-        link=link,
-        turnaround_ms=turnaround_ms,
-        noise=noise,
-        seed=seed,
-        now=now,
-        trace=trace,
-    )
-    thread = threading.Thread(target=line.run, name="virtual-line", daemon=True)
-    thread.start()
-    try:
-        yield line
-    finally:
-        line.stop()
-        thread.join(5.0)
+running_line = PtyLine
+"""A line with its thread, as a context: `with running_line(configs) as line`."""
