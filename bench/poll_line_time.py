@@ -15,6 +15,7 @@ from dcu.drivers.serial_link import SerialLink
 from dcu.mailbox import Stop
 from dcu.meter import AttributeRef, ClassId, Meter, MeterSecrets, Purpose
 from dcu.models import MODELS
+from dcu.ports import CounterStanding
 from dcu.sim import MeterConfig, MeterKeys, running_line
 
 BAUD = 9600
@@ -25,6 +26,10 @@ SERIAL = "BENCH0000001"
 class _Vault:
     def __init__(self) -> None:
         self._next = 1
+
+    def standing(self, serial: str, client_sap: int) -> CounterStanding:
+        del serial, client_sap
+        return CounterStanding(0, None)
 
     def reserve(self, serial: str, client_sap: int, at_least: int, count: int) -> range:
         del serial, client_sap

@@ -120,6 +120,8 @@ class AssociationSpec:
         encrypted_only_replies: replies that are encrypted and carry no tag are taken too. They prove nothing; some real
             meters give no others (reference/is15959.md 1.2).
         protected_release: RLRQ carries a ciphered InitiateRequest.
+        counter_restarts: the meter counts its own APDUs anew in each association. An old association can then be played
+            to the box again; other meters' counters must go up from one association to the next.
     """
 
     client_sap: int
@@ -130,6 +132,7 @@ class AssociationSpec:
     dedicated_key: bool = False
     encrypted_only_replies: bool = False
     protected_release: bool = True
+    counter_restarts: bool = False
 
     @property
     def ciphered(self) -> bool:

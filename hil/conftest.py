@@ -16,6 +16,7 @@ from dcu.errors import BusFault
 from dcu.mailbox import Stop
 from dcu.meter import Meter, MeterSecrets
 from dcu.models import MODELS
+from dcu.ports import CounterStanding
 from dcu.sim import MeterConfig, MeterKeys, VirtualMeter
 from hil.loop import Adapters, PtyLoop
 
@@ -63,6 +64,9 @@ class Counters:
 
     def __init__(self):
         self.next = 1
+
+    def standing(self, _serial, _client_sap):
+        return CounterStanding(0, None)
 
     def reserve(self, serial, client_sap, at_least, count):
         first = max(self.next, at_least)

@@ -4,7 +4,7 @@ Ours and not gurux's: that one ciphers the user-information itself, with counter
 that it does not verify. Source: Green Book 9.3.2 and 9.4.2 (ACSE), 9.5 (xDLMS initiate).
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import IntEnum
 from typing import Final
@@ -12,9 +12,6 @@ from typing import Final
 from dcu.drivers.axdr import decode_length, encode_length
 from dcu.errors import AssociationRefused, ReplyMalformed
 from dcu.meter import Mechanism
-
-Transform = Callable[[bytes], bytes]
-"""Protection or its removal, of the user-information."""
 
 _OID: Final = bytes.fromhex("60857405 08")  # 2.16.756.5.8: DLMS UA
 _LN_NAME: Final = 0x0007  # vaa-name of logical-name referencing
@@ -31,6 +28,7 @@ _SERVICE_ERROR: Final = 0x0E
 class Conformance(IntEnum):
     """Bits of the conformance block that matter here; bit 0 of the standard is the highest of 24."""
 
+    GENERAL_PROTECTION = 1 << (23 - 1)
     BLOCK_GET = 1 << (23 - 11)
     MULTIPLE_REFERENCES = 1 << (23 - 14)
     GET = 1 << (23 - 19)
@@ -47,7 +45,7 @@ PROPOSED: Final = int(
     | Conformance.SELECTIVE_ACCESS
     | Conformance.ACTION
 )
-"""What this box uses. General protection stays out: a meter that grants it would switch to general-glo."""
+"""What this box uses. General protection is added where the model has it: a meter that grants it may switch to it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,10 +65,11 @@ class Accepted:
     challenge: bytes
 
 
-def initiate_request(conformance: int, max_pdu_bytes: int) -> bytes:
-    """The InitiateRequest: no dedicated key, response allowed, DLMS version 6."""
+def initiate_request(conformance: int, max_pdu_bytes: int, dedicated_key: bytes = b"") -> bytes:
+    """The InitiateRequest: a dedicated key or none, response allowed, DLMS version 6."""
+    key = b"\x01" + encode_length(len(dedicated_key)) + dedicated_key if dedicated_key else b"\x00"
     block = b"\x5f\x1f\x04\x00" + conformance.to_bytes(3, "big")
-    return b"\x01\x00\x00\x00\x06" + block + max_pdu_bytes.to_bytes(2, "big")
+    return b"\x01" + key + b"\x00\x00\x06" + block + max_pdu_bytes.to_bytes(2, "big")
 
 
 def aarq(mechanism: Mechanism, initiate: bytes, *, title: bytes = b"", value: bytes = b"") -> bytes:
@@ -95,6 +94,11 @@ def rlrq(initiate: bytes = b"") -> bytes:
     return _field(RLRQ, b"\x80\x01\x00" + (_field(0xBE, _field(0x04, initiate)) if initiate else b""))
 
 
+def is_release(octets: bytes) -> bool:
+    """Whether `octets` are a release response, of whatever reason and with whatever in it."""
+    return octets[:1] == bytes([RLRE])
+
+
 def parse_aare(octets: bytes, mechanism: Mechanism, *, ciphered: bool) -> tuple[Accepted, bytes]:
     """What the meter grants, and its user-information still as it came.
 
@@ -107,7 +111,7 @@ def parse_aare(octets: bytes, mechanism: Mechanism, *, ciphered: bool) -> tuple[
     if octets[:1] != bytes([AARE]):
         raise ReplyMalformed(f"not an AARE: {octets[:4].hex()}")
     fields = dict(_fields(octets, 0, once=True))[AARE]
-    found = dict(_fields(fields, 0))
+    found = _distinct(_fields(fields, 0))
     result = _integer(found.get(0xA2, b""))
     diagnostic = _diagnostic(found.get(0xA3, b""))
     if result != 0 or diagnostic not in _ACCEPTING:
@@ -167,6 +171,16 @@ def _fields(octets: bytes, at: int, *, once: bool = False) -> Iterator[tuple[int
         at += length
         if once and at != len(octets):
             raise ReplyMalformed("octets behind the AARE")
+
+
+def _distinct(fields: Iterator[tuple[int, bytes]]) -> dict[int, bytes]:
+    """By tag. Raises ReplyMalformed where one stands twice: which of them holds would be anyone's choice."""
+    found: dict[int, bytes] = {}
+    for tag, content in fields:
+        if tag in found:
+            raise ReplyMalformed(f"a field {tag:#04x} twice in the AARE")
+        found[tag] = content
+    return found
 
 
 def _one(octets: bytes, tag: int) -> bytes:

@@ -14,14 +14,15 @@ from datetime import tzinfo
 from typing import Final
 
 from dcu import obis
-from dcu.drivers import acse, reply, security
+from dcu.drivers import acse, challenge, reply
 from dcu.drivers.acse import Accepted, Conformance
 from dcu.drivers.axdr import encode_length
+from dcu.drivers.ciphering import Ciphering
 from dcu.drivers.cosem import OpenAssociation
-from dcu.drivers.counters import FIRST, CounterBook
+from dcu.drivers.counters import CounterBook
 from dcu.drivers.data_link import DataLink
 from dcu.drivers.dialogue import Dialogue
-from dcu.drivers.security import Ciphering, SuiteZero
+from dcu.drivers.security import KEY, SuiteZero
 from dcu.errors import (
     AssociationRefused,
     AttributeDenied,
@@ -33,12 +34,11 @@ from dcu.errors import (
     ReplyForged,
     ReplyMalformed,
 )
-from dcu.meter import AssociationSpec, AttributeRef, ClassId, Mechanism, Meter, MethodRef, Purpose
+from dcu.meter import AssociationSpec, AttributeRef, ClassId, Meter, MethodRef, Purpose
 
 log = logging.getLogger(__name__)
 
 _CHALLENGE: Final = 16
-_HIGH_LEVEL: Final = frozenset({Mechanism.HLS_SECRET, Mechanism.HLS_GMAC})
 _REPLY_TO_HLS: Final = MethodRef(ClassId.ASSOCIATION_LN, obis.CURRENT_ASSOCIATION, 1)
 _GONE: Final = (MeterSilent, LinkLost, BusFault)  # nobody is there to hear a release
 _DOUBTFUL: Final = (AssociationRefused, ReplyForged)  # the meter is asked for its counter again
@@ -90,16 +90,16 @@ class Caller:
             self.counters.forget(meter.serial, spec.client_sap)
             raise
 
-    def _published_counter(self, meter: Meter, spec: AssociationSpec) -> int:
-        """The lowest counter that the meter will accept of this client, by the meter's own word."""
+    def _published_counter(self, meter: Meter, spec: AssociationSpec) -> int | None:
+        """The counter that the meter last accepted of this client, by its own word; None where it gives none."""
         if spec.invocation_counter is None:
-            return FIRST
+            return None
         ref = AttributeRef(ClassId.DATA, spec.invocation_counter, 2)
         with self.associate(meter, Purpose.IDENTIFY) as public:
             published = public.get(ref)
         if not isinstance(published, int) or isinstance(published, bool) or not 0 <= published < 1 << 32:
             raise ReplyMalformed(f"{ref}: no invocation counter", place=meter.serial)
-        return published + 1
+        return published
 
 
 class Session:
@@ -118,9 +118,11 @@ class Session:
         self._spec = spec
         self._ciphering: Ciphering | None = None
         self._accepted = self._ended = False
+        self._dedicated_key = secrets.token_bytes(KEY) if spec.dedicated_key and spec.ciphered else b""
         if spec.ciphered:
             suite = SuiteZero(meter.secrets.unicast_key, meter.secrets.authentication_key)
-            self._ciphering = Ciphering(suite, caller.title, self._next_counter)
+            heard = -1 if spec.counter_restarts else caller.counters.heard(meter.serial, spec.client_sap)
+            self._ciphering = Ciphering(suite, spec, caller.title, self._next_counter, heard=heard)
         self._data_link = caller.data_link(meter, spec.client_sap)
         try:
             self.association = self._opened()
@@ -157,8 +159,14 @@ class Session:
             log.debug("%s: release failed: %s", self._meter.serial, fault)
         finally:
             self._data_link.close()
-            if isinstance(first, _DOUBTFUL):
-                self._caller.counters.forget(self._meter.serial, self._spec.client_sap)
+            self._keep_counters(first)
+
+    def _keep_counters(self, first: BaseException | None) -> None:
+        counters, serial, client_sap = self._caller.counters, self._meter.serial, self._spec.client_sap
+        if self._ciphering is not None:
+            counters.hear(serial, client_sap, self._ciphering.heard)
+        if isinstance(first, _DOUBTFUL):
+            counters.forget(serial, client_sap)
 
     def _next_counter(self) -> int:
         return self._caller.counters.next(self._meter.serial, self._spec.client_sap)
@@ -167,34 +175,41 @@ class Session:
         self._caller.give_way()
         self._data_link.open()
         dialogue = Dialogue(self._data_link, self._ciphering, self._caller.give_way)
-        granted, challenge = self._request(self._data_link, dialogue)
+        granted, ours = self._request(dialogue)
         self._accepted = True
-        if self._spec.mechanism in _HIGH_LEVEL:
-            self._prove(dialogue, granted.challenge, challenge)
+        if self._spec.mechanism in challenge.HIGH_LEVEL:
+            self._prove(dialogue, granted.challenge, ours)
         return self._identified(dialogue, granted)
 
-    def _request(self, data_link: DataLink, dialogue: Dialogue) -> tuple[Accepted, bytes]:
+    def _request(self, dialogue: Dialogue) -> tuple[Accepted, bytes]:
         """AARQ and AARE; what was granted, and our challenge."""
         self._caller.give_way()
         mechanism = self._spec.mechanism
-        challenge = secrets.token_bytes(_CHALLENGE) if mechanism in _HIGH_LEVEL else b""
-        initiate = acse.initiate_request(acse.PROPOSED, self._meter.model.max_pdu_bytes)
-        if self._ciphering is not None:
-            initiate = self._ciphering.protect(initiate)
-        value = challenge or self._meter.secrets.lls_secret
+        ours = secrets.token_bytes(_CHALLENGE) if mechanism in challenge.HIGH_LEVEL else b""
         title = self._ciphering.title if self._ciphering is not None else b""
-        octets = data_link.exchange(acse.aarq(mechanism, initiate, title=title, value=value), once=False)
+        value = ours or self._meter.secrets.lls_secret
+        octets = self._data_link.exchange(acse.aarq(mechanism, self._initiate(), title=title, value=value), once=False)
         if reply.is_exception(octets):
             raise reply.exception(octets)
         granted, initiated = acse.parse_aare(octets, mechanism, ciphered=self._spec.ciphered)
         if self._ciphering is not None:
             self._ciphering.meet(granted.meter_title)
-            initiated = self._ciphering.unprotect(initiated)
+            initiated = self._ciphering.unprotect_initiate(initiated)
+            if self._dedicated_key:
+                self._ciphering.dedicate(self._dedicated_key)
         conformance, max_pdu = acse.parse_initiate(initiated)
         if not conformance & Conformance.GET:
             raise AssociationRefused("the meter grants no GET to this client", place=self._meter.serial)
         dialogue.max_pdu_bytes = max_pdu
-        return Accepted(conformance, max_pdu, granted.meter_title, granted.challenge), challenge
+        return Accepted(conformance, max_pdu, granted.meter_title, granted.challenge), ours
+
+    def _initiate(self) -> bytes:
+        """The InitiateRequest of AARQ and RLRQ, ciphered where the association is."""
+        proposed = acse.PROPOSED | (Conformance.GENERAL_PROTECTION if self._spec.general else 0)
+        request = acse.initiate_request(proposed, self._meter.model.max_pdu_bytes, self._dedicated_key)
+        if self._ciphering is None:
+            return request
+        return self._ciphering.protect_initiate(request, holds_key=bool(self._dedicated_key))
 
     def _prove(self, dialogue: Dialogue, theirs: bytes, ours: bytes) -> None:
         """Passes 3 and 4: our answer to the meter's challenge, and its answer to ours."""
@@ -202,7 +217,7 @@ class Session:
         if theirs == ours:
             raise ReplyForged("the meter sent our own challenge back", place=self._meter.serial)
         secret = self._meter.secrets.hls_secret
-        answer = security.answer_challenge(mechanism, theirs, secret, ciphering)
+        answer = challenge.answer(mechanism, theirs, secret, ciphering)
         request = dialogue.codec.action(_REPLY_TO_HLS, b"\x09" + encode_length(len(answer)) + answer)
         try:
             proof = reply.action_result(request, dialogue.ask(request), "reply to HLS authentication")
@@ -213,7 +228,7 @@ class Session:
             ) from refusal
         if not isinstance(proof, bytes):
             raise ReplyForged("the meter did not prove its identity", place=self._meter.serial)
-        security.check_answer(mechanism, ours, proof, secret, ciphering)
+        challenge.check(mechanism, ours, proof, secret, ciphering)
 
     def _identified(self, dialogue: Dialogue, granted: Accepted) -> OpenAssociation:
         """The association; the client that may switch is told at once who the meter is, a reader by its first read."""
@@ -232,7 +247,7 @@ class Session:
         return association
 
     def _release(self) -> None:
-        initiate = b""
-        if self._ciphering is not None:
-            initiate = self._ciphering.protect(acse.initiate_request(acse.PROPOSED, self._meter.model.max_pdu_bytes))
-        self._data_link.exchange(acse.rlrq(initiate), once=True)
+        protected = self._ciphering is not None and self._spec.protected_release
+        answer = self._data_link.exchange(acse.rlrq(self._initiate() if protected else b""), once=True)
+        if not acse.is_release(answer):  # the end of the link ends the association whatever the meter thinks of this
+            log.debug("%s: no release response but %s", self._meter.serial, answer[:4].hex())

@@ -1,32 +1,95 @@
-"""Invocation counters of one line's meters: reserved in blocks ahead of use, handed out one by one, never twice."""
+"""Invocation counters of one line's meters: reserved in blocks ahead of use, handed out one by one, never twice.
 
-from collections.abc import Iterator
+Where to begin is asked once a process and after each refusal. A meter may publish the counter that it last accepted,
+but in clear: whoever owns the line could say any number, and so drive the count to its end. What is believed is bounded
+(docs/decisions/0004-invocation-counters.md), and a copy of the database that was put back is outrun by its age.
+"""
+
+from collections.abc import Callable, Iterator
 from typing import Final
 
-from dcu.ports import CounterVault
+from dcu.errors import ReplyForged
+from dcu.ports import CounterStanding, CounterVault
 
 BLOCK: Final = 64
 """Counters a reservation: one commit to disk for many exchanges; what is left at the end of a process is skipped."""
 
 FIRST: Final = 1
 
+LEAP: Final = 1 << 20
+"""How far above our own count a published counter is believed: years of another client's reads, days of a liar's."""
+
+FIRST_CONTACT_BELOW: Final = 1 << 31
+"""What is believed of a meter that was never spoken to."""
+
+LOW: Final = 1 << 31
+LOW_AGAIN: Final = 1 << 28
+"""Half of all counters are used; and each further sixteenth."""
+
+MARGIN: Final = 1 << 12
+MARGIN_A_SECOND: Final = 4
+MARGIN_UNKNOWN: Final = 1 << 16
+MARGIN_MOST: Final = 1 << 28
+"""What a process skips at its first contact, for what another may have used since this database was copied: more than
+a line can carry in the time since its last reservation; a fixed number where a clock cannot tell; never the whole."""
+
+CounterLow = Callable[[str, int, int], None]
+"""Told of a serial, a client and the next counter when that is past LOW, and again at each LOW_AGAIN."""
+
+
+def margin(standing: CounterStanding) -> int:
+    """Counters that may have been used since that standing was copied."""
+    if standing.age_s is None or standing.age_s < 0:
+        return MARGIN_UNKNOWN
+    return min(MARGIN + MARGIN_A_SECOND * standing.age_s, MARGIN_MOST)
+
 
 class CounterBook:
-    """What of the vault is in hand, by meter and client. One thread."""
+    """What of the vault is in hand, and the meters' own counters, by meter and client. One thread.
 
-    def __init__(self, vault: CounterVault) -> None:
+    Args:
+        vault: where counters are committed ahead of use.
+        low: told long before they run out.
+    """
+
+    def __init__(self, vault: CounterVault, low: CounterLow = lambda _serial, _sap, _next: None) -> None:
         self._vault = vault
+        self._low = low
         self._floors: dict[tuple[str, int], int] = {}
         self._blocks: dict[tuple[str, int], Iterator[int]] = {}
+        self._met: set[tuple[str, int]] = set()
+        self._told: dict[tuple[str, int], int] = {}
+        self._heard: dict[tuple[str, int], int] = {}
+
+    # ---- ours ----
 
     def knows(self, serial: str, client_sap: int) -> bool:
-        """Whether the meter's own counter was seen since this process began, or since it was forgotten."""
+        """Whether it was learnt where to begin since this process began, or since it was forgotten."""
         return (serial, client_sap) in self._floors
 
-    def learn(self, serial: str, client_sap: int, floor: int) -> None:
-        """Only counters of `floor` and above may be used from now on."""
-        self._floors[serial, client_sap] = floor
-        self._blocks.pop((serial, client_sap), None)
+    def learn(self, serial: str, client_sap: int, published: int | None) -> None:
+        """Begin above all that was reserved, and above what the meter says that it accepted.
+
+        Args:
+            serial: the meter.
+            client_sap: the client.
+            published: by the meter, in clear; None where it publishes nothing: our own count stands alone.
+
+        Raises:
+            ReplyForged: the published counter is further off than is believed.
+            StoreFault: our own count cannot be read.
+        """
+        key = (serial, client_sap)
+        standing = self._vault.standing(serial, client_sap)
+        floor = standing.next or FIRST
+        if standing.next and key not in self._met:
+            floor += margin(standing)
+        if published is not None:
+            _believe(serial, client_sap, published, floor + LEAP if standing.next else FIRST_CONTACT_BELOW)
+            floor = max(floor, published + 1)
+        self._met.add(key)
+        self._floors[key] = floor
+        self._blocks.pop(key, None)
 
     def forget(self, serial: str, client_sap: int) -> None:
         """The meter refused, or its replies were no good: ask it again before the next association."""
@@ -43,4 +106,32 @@ class CounterBook:
             block = iter(reserved)
             counter = next(block)
             self._blocks[key] = block
+            self._warn(key, counter)
         return counter
+
+    def _warn(self, key: tuple[str, int], counter: int) -> None:
+        step = (counter - LOW) // LOW_AGAIN + 1 if counter >= LOW else 0
+        if step > self._told.get(key, 0):
+            self._told[key] = step
+            self._low(*key, counter)
+
+    # ---- the meters' ----
+
+    def heard(self, serial: str, client_sap: int) -> int:
+        """The highest counter of the meter's own that a tag has proved in this process; -1 for none."""
+        return self._heard.get((serial, client_sap), -1)
+
+    def hear(self, serial: str, client_sap: int, counter: int) -> None:
+        """Remember it, beyond `forget`: an association of the past that is played again bears lower ones."""
+        if counter > self.heard(serial, client_sap):
+            self._heard[serial, client_sap] = counter
+
+
+def _believe(serial: str, client_sap: int, published: int, below: int) -> None:
+    if published >= below:
+        raise ReplyForged(
+            f"the meter publishes invocation counter {published} for client {client_sap}, "
+            f"where less than {below} is believed",
+            place=serial,
+            cure="somebody may be using the counters up; if it is true, docs/decisions/0004-invocation-counters.md",
+        )

@@ -5,13 +5,12 @@ from typing import Final
 
 from dcu.drivers import reply
 from dcu.drivers.apdu import RequestCodec
+from dcu.drivers.ciphering import Ciphering
 from dcu.drivers.data_link import DataLink
 from dcu.drivers.reply import Block
-from dcu.drivers.security import Ciphering
 from dcu.errors import OperatorFault, ReplyMalformed
 
 _LONGEST_PAYLOAD: Final = 1 << 20  # a whole ring of 35 days is 0.2 MB; a meter without end must not fill the memory
-_CIPHER_OVERHEAD: Final = 1 + 3 + 1 + 4 + 12
 
 
 class Dialogue:
@@ -37,7 +36,7 @@ class Dialogue:
 
     def room(self) -> int:
         """Longest clear request that fits, octets."""
-        return (self.max_pdu_bytes or 0xFFFF) - (_CIPHER_OVERHEAD if self._ciphering else 0)
+        return (self.max_pdu_bytes or 0xFFFF) - (self._ciphering.overhead if self._ciphering else 0)
 
     def ask(self, request: bytes) -> bytes:
         """A read exchange: asked again by the link when its answer is lost. Raises Preempted, and as `DataLink`."""

@@ -212,7 +212,7 @@ class CounterStanding:
 
     Attributes:
         next: the lowest that never was; 0 where none was ever reserved.
-        age_s: since the last reservation, by the box's clock; negative where that went back, None where it is not known.
+        age_s: since the last reservation, by the box's clock; negative where that went back, None where nobody knows.
     """
 
     next: int

@@ -4,6 +4,7 @@ A crash after the commit and before the use wastes what was reserved. A 32-bit c
 is used twice under AES-GCM gives the key away.
 """
 
+from dcu.ports import CounterStanding
 from dcu.store.sqlite_store import SqliteStore
 
 
@@ -13,6 +14,10 @@ class Counters:
     def __init__(self, store: SqliteStore, *, wait_s: float = 30.0) -> None:
         self._store = store
         self._wait_s = wait_s
+
+    def standing(self, serial: str, client_sap: int) -> CounterStanding:
+        """See `ports.CounterVault.standing`."""
+        return self._store.transact(lambda tx: tx.counter_standing(serial, client_sap), wait_s=self._wait_s)
 
     def reserve(self, serial: str, client_sap: int, at_least: int, count: int) -> range:
         """See `ports.CounterVault.reserve`."""

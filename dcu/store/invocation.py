@@ -1,8 +1,9 @@
-"""Invocation counters on disk: the next one that was never reserved, by meter and client."""
+"""Invocation counters on disk: the next one that was never reserved, and when that was, by meter and client."""
 
 from typing import Final
 
 from dcu.errors import CounterExhausted
+from dcu.ports import Clock, CounterStanding
 from dcu.store.database import Database
 
 LIMIT: Final = 1 << 32
@@ -12,8 +13,21 @@ LIMIT: Final = 1 << 32
 class Invocation:
     """The rows behind `Counters`."""
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: Database, clock: Clock) -> None:
         self._database = database
+        self._clock = clock
+
+    def standing(self, serial: str, client_sap: int) -> CounterStanding:
+        """How far that meter's and client's counters were reserved, and how long ago."""
+        found = self._database.first(
+            "SELECT next, at_s FROM invocation WHERE meter = ? AND client_sap = ?", (serial, client_sap)
+        )
+        if found is None:
+            return CounterStanding(0, None)
+        return CounterStanding(found[0], None if found[1] is None else self._now_s() - found[1])
+
+    def _now_s(self) -> int:
+        return int(self._clock.now().timestamp())
 
     def reserve(self, serial: str, client_sap: int, at_least: int, count: int) -> range:
         """`count` counters, all >= `at_least` and above all ever reserved for that meter and client.
@@ -35,8 +49,8 @@ class Invocation:
                 cure="change the meter's keys, which starts the counter again",
             )
         self._database.write(
-            "INSERT INTO invocation (meter, client_sap, next) VALUES (?, ?, ?) "
-            "ON CONFLICT (meter, client_sap) DO UPDATE SET next = excluded.next",
-            (serial, client_sap, start + count),
+            "INSERT INTO invocation (meter, client_sap, next, at_s) VALUES (?, ?, ?, ?) "
+            "ON CONFLICT (meter, client_sap) DO UPDATE SET next = excluded.next, at_s = excluded.at_s",
+            (serial, client_sap, start + count, self._now_s()),
         )
         return range(start, start + count)

@@ -86,3 +86,9 @@ def _commands_journal_counters(db: Utilities) -> None:
         "PRIMARY KEY (meter, client_sap)) STRICT, WITHOUT ROWID"
     )
     db.execute("CREATE TABLE tally (name TEXT PRIMARY KEY, n INTEGER NOT NULL) STRICT, WITHOUT ROWID")
+
+
+@MIGRATIONS(name="0004_counter_times")
+def _counter_times(db: Utilities) -> None:
+    """When counters were last reserved: what a restored copy of this file cannot know was used since."""
+    db.execute("ALTER TABLE invocation ADD COLUMN at_s INTEGER")

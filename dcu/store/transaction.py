@@ -6,7 +6,7 @@ from typing import Final
 
 from dcu.command import RelaySequence, StoredCommand
 from dcu.obis import LogicalName
-from dcu.ports import BatchSlice, Clock, ProfileState
+from dcu.ports import BatchSlice, Clock, CounterStanding, ProfileState
 from dcu.reading import Layout, ProfileReading
 from dcu.record import Stream, check_size, encode_profile
 from dcu.store.commands import Commands
@@ -31,7 +31,7 @@ class SqliteTransaction:
         self._ledger = Ledger(database)
         self._commands = Commands(database)
         self._journal = Journal(database)
-        self._invocation = Invocation(database)
+        self._invocation = Invocation(database, clock)
         self.appended = 0
         """Records appended since the store was opened, those of rolled-back works too: for waking who waits."""
 
@@ -126,6 +126,10 @@ class SqliteTransaction:
     def verify_journal(self) -> tuple[int, bytes]:
         """Walk the whole chain; its head. Raises StoreFault naming the entry where it is broken."""
         return self._journal.verify()
+
+    def counter_standing(self, serial: str, client_sap: int) -> CounterStanding:
+        """See `ports.CounterVault.standing`."""
+        return self._invocation.standing(serial, client_sap)
 
     def reserve_counters(self, serial: str, client_sap: int, at_least: int, count: int) -> range:
         """See `ports.CounterVault.reserve`; of use only after the commit, so through `Counters`."""

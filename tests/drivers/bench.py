@@ -14,6 +14,7 @@ from dcu.drivers.security import client_title
 from dcu.errors import CounterExhausted, WarrantRequired
 from dcu.meter import Meter, MeterSecrets, Purpose
 from dcu.models import MODELS
+from dcu.ports import CounterStanding
 from dcu.sim import MeterConfig, MeterKeys, VirtualMeter
 
 from .line import ScriptedLine
@@ -31,6 +32,9 @@ class Vault:
     def __init__(self):
         self.top = {}
         self.reserved = []
+
+    def standing(self, serial, client_sap):
+        return CounterStanding(self.top.get((serial, client_sap), 0), 0)
 
     def reserve(self, serial, client_sap, at_least, count):
         first = max(at_least, self.top.get((serial, client_sap), 0))
