@@ -10,7 +10,7 @@ from dcu.errors import OperatorFault
 from dcu.event import AlarmKind
 from dcu.field.announce import Announcer
 from dcu.field.plan import BusPlan
-from dcu.field.readout import Readout
+from dcu.field.readout import Question, Readout
 from dcu.field.throttle import Throttle
 from dcu.meter import Meter
 from dcu.obis import LogicalName
@@ -119,4 +119,6 @@ class Status:
         if meter is None:
             known = ", ".join(sorted(self._meters)) or "none"
             raise OperatorFault(f"no meter {serial!r} is configured", place="field", cure=f"known here: {known}")
-        return Readout(meter, str(request.get("what", "instant"))).wait(self.buses[meter.bus])
+        what = str(request.get("what", "instant"))
+        question = Question(meter, what, self._config.dcu.timezone, self._clock.now)
+        return Readout(question).wait(self.buses[meter.bus])

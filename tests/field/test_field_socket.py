@@ -6,7 +6,6 @@ import pytest
 
 from dcu.errors import OperatorFault, SocketFault
 from dcu.field.field_socket import FieldSocket
-from dcu.field.readout import readout
 from dcu.mailbox import Stop
 from dcu.wire import connect
 
@@ -72,13 +71,3 @@ def test_garbage_ends_that_connection_only(path, garbage):
         wire.receive(15)
     wire.close()
     assert ask(path, {"ask": "echo", "text": "x"}) == {"answer": "x"}
-
-
-@pytest.mark.parametrize("what", ["", "everything", "3:1.0.12.7.0.255", "3:1.0.12.7.0.999/2", "x:1.0.12.7.0.255/2"])
-def test_what_cannot_be_read_is_told_with_what_can(what):
-    with pytest.raises(OperatorFault, match="instant, clock"):
-        readout(what)
-
-
-def test_any_attribute_can_be_named():
-    assert callable(readout("3:1.0.12.7.0/2"))
