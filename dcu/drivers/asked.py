@@ -2,11 +2,11 @@
 
 from datetime import tzinfo
 
-from dcu.drivers import axdr, profile
+from dcu.drivers import axdr, profile, profile_rows
 from dcu.errors import CaptureMismatch
 from dcu.meter import AttributeRef, ClassId
 from dcu.obis import LogicalName
-from dcu.reading import Data, Layout, Row
+from dcu.reading import UNTIMED, Data, Layout, Row
 
 _BUFFER = 2
 
@@ -72,8 +72,13 @@ class AskedRows:
 
     def take(self, octets: bytes, at: int) -> int:
         """As `reply.Asked`. Rows that do not fit the layout cost themselves and not what stands behind them."""
+        quick = profile_rows.read(octets, at, self.layout, self.zone)
+        if quick is not None:
+            self.rows, dropped, end = quick
+            profile.tell_dropped(dropped, dropped + len(self.rows), f"{self.place}: {self.name}")
+            return end
         buffer, end = axdr.decode_at(octets, at)
-        if self.period_s <= 0 and profile.is_compressed(buffer):
+        if self.period_s <= 0 and self.layout[:1] != (UNTIMED,) and profile.is_compressed(buffer):
             self.compressed = buffer
         else:
             self._fill(buffer)

@@ -14,10 +14,11 @@ from dcu.command import Warrant
 from dcu.drivers import describing, profile, reply
 from dcu.drivers.acse import Conformance
 from dcu.drivers.asked import AskedRows, AskedValue
+from dcu.drivers.by_entry import EntryBuffer
 from dcu.drivers.dialogue import Dialogue
 from dcu.drivers.get_request import LIST_HEAD, LONGEST_LIST, by_entry, by_range
 from dcu.drivers.reply import RequestTooMuch
-from dcu.errors import AttributeDenied, MeterBusy, ReplyMalformed, WarrantRequired, WrongMeter
+from dcu.errors import AttributeDenied, CaptureMismatch, MeterBusy, ReplyMalformed, WarrantRequired, WrongMeter
 from dcu.meter import AttributeRef, ByEntry, ByRange, ClassId, MethodRef, ProfileSpec, Quirk, Selection
 from dcu.obis import LogicalName
 from dcu.ports import Described, Polled, RowsWanted
@@ -183,8 +184,11 @@ class OpenAssociation:
         """Attributes and rows together. Raises as `ports.Association`."""
         values = [AskedValue(ref, self._place) for ref in refs]
         buffers = [self._asked_rows(want.profile, want.layout, want.selection, want.period_s) for want in wanted]
-        self._ask([*values, *buffers])
-        for buffer in buffers:
+        listed = [buffer for buffer, want in zip(buffers, wanted, strict=True) if not self._is_searched(want.selection)]
+        self._ask([*values, *listed])
+        for buffer, want in zip(buffers, wanted, strict=True):
+            if isinstance(want.selection, ByRange) and self._is_searched(want.selection):
+                self._search(buffer, want.selection)
             self._decompress(buffer)
         return Polled(tuple(each.value for each in values), tuple(each.rows for each in buffers))
 
@@ -215,8 +219,10 @@ class OpenAssociation:
 
     def rows(self, profile_name: LogicalName, layout: Layout, since: datetime, until: datetime) -> list[Row]:
         """Rows with since <= captured_at <= until; by range where the meter has it."""
-        found = self._buffer(profile_name, layout, ByRange(since, until))
-        return profile.within(found, since, until)
+        wanted = ByRange(since, until)
+        if self._is_searched(wanted):
+            return self._searched(profile_name, layout, wanted, self._periods.get(profile_name, 0))
+        return profile.within(self._buffer(profile_name, layout, wanted), since, until)
 
     def snapshot(self, profile_name: LogicalName, layout: Layout) -> list[Row]:
         """The whole buffer."""
@@ -260,11 +266,29 @@ class OpenAssociation:
     def _selective(self) -> bool:
         return bool(self._conformance & Conformance.SELECTIVE_ACCESS)
 
+    def _is_searched(self, selection: Selection) -> bool:
+        """Whether rows of a range have to be found by entry."""
+        return isinstance(selection, ByRange) and self._selective and Quirk.NO_RANGE in self._quirks
+
+    def _searched(self, name: LogicalName, layout: Layout, wanted: ByRange, period_s: int) -> list[Row]:
+        entries, newest_first = self._extent(name)
+
+        def read(first: int, last: int) -> list[Row]:
+            return self._buffer(name, layout, ByEntry(first, last))
+
+        return EntryBuffer(read, entries, newest_first, period_s).rows(wanted.since, wanted.until)
+
+    def _search(self, asked: AskedRows, wanted: ByRange) -> None:
+        try:
+            asked.rows = self._searched(asked.name, asked.layout, wanted, asked.period_s)
+        except (AttributeDenied, MeterBusy, ReplyMalformed, CaptureMismatch) as fault:
+            asked.refuse(fault)
+
     def _asked_rows(self, name: LogicalName, layout: Layout, selection: Selection, period_s: int = 0) -> AskedRows:
         """Rows to be asked for; all where the meter has not that kind of selection."""
         selector = b""
         match selection:
-            case ByRange(since, until) if self._selective and Quirk.NO_RANGE not in self._quirks:
+            case ByRange(since, until) if self._selective:
                 selector = by_range(since, until, self._zone)
             case ByEntry(first, last) if self._selective:
                 selector = by_entry(first, last)

@@ -8,6 +8,7 @@ import logging
 from datetime import UTC, datetime, timedelta, tzinfo
 from typing import Final, TypeGuard
 
+from dcu.drivers.axdr_plain import Delta, DontCare
 from dcu.errors import CaptureMismatch, ReplyMalformed
 from dcu.meter import ClassId
 from dcu.obis import LogicalName
@@ -112,20 +113,36 @@ def rows(buffer: Data, layout: Layout, period_s: int, zone: tzinfo, what: str) -
     untimed = layout[0] == UNTIMED
     for item in buffer:
         cells = [None, *_cells(item, len(layout) - 1, what)] if untimed else _cells(item, len(layout), what)
-        values = tuple(old if cell is None else cell for old, cell in zip(values, cells[1:], strict=True))
+        values = tuple([_filled(old, cell, what) for old, cell in zip(values, cells[1:], strict=True)])
         at = NO_TIME if untimed else _moment(cells[0], at, period_s, zone)
         if at is None:
             dropped += 1
         else:
             found.append(Row(at, values))
-    if dropped:
-        log.warning("%s: %d of %d rows have no valid time and are left out", what, dropped, len(buffer))
+    tell_dropped(dropped, len(buffer), what)
     return found
+
+
+def tell_dropped(dropped: int, count: int, what: object) -> None:
+    """One line for all rows of a buffer that have no valid time."""
+    if dropped:
+        log.warning("%s: %d of %d rows have no valid time and are left out", what, dropped, count)
 
 
 def is_compressed(buffer: Data) -> TypeGuard[list[Data]]:
     """Whether a row's time is compressed away, so that the capture period is needed."""
     return isinstance(buffer, list) and any(isinstance(row, list) and row[:1] == [None] for row in buffer)
+
+
+def _filled(old: Value, cell: Value, what: str) -> Value:
+    """The value of a cell, given the one above it. Raises CaptureMismatch for a difference to no number."""
+    if cell is None:
+        return old
+    if isinstance(cell, Delta):
+        if not isinstance(old, int) or isinstance(old, bool):
+            raise CaptureMismatch(f"{what}: a difference to a value that is no number")
+        return old + cell
+    return None if isinstance(cell, DontCare) else cell
 
 
 def _cells(item: Data, count: int, what: str) -> list[Value]:

@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dcu.drivers import axdr
+from dcu.drivers.axdr_plain import Delta, DontCare
 from dcu.errors import ReplyMalformed
 
 TABLE = {
@@ -27,6 +28,15 @@ TABLE = {
     "15FFFFFFFFFFFFFFFF": 2**64 - 1,
     "161B": 27,
     "0D42": 0x42,
+    "0D99": 0x99,
+    "FF": DontCare(""),
+    "1CFF": Delta(-1),
+    "1DFF38": Delta(-200),
+    "1EFFFFFFFE": Delta(-2),
+    "1FFF": Delta(255),
+    "20FFFF": Delta(65535),
+    "21FFFFFFFF": Delta(4294967295),
+    "02021100FF": [0, ""],
     "0900": b"",
     "090C07E60810FF0F211BFF800000": bytes.fromhex("07E60810FF0F211BFF800000"),
     "0A03414243": "ABC",
@@ -68,7 +78,9 @@ MALFORMED = {
     "length cut short": "098201",
     "octets behind": "110100",
     "unknown type": "63",
-    "compact array": "1311021102",
+    "a type behind the last": "22",
+    "difference cut short": "1D01",
+    "compact array without contents": "1311",
     "bit-string cut short": "0409FF",
     "not UTF-8": "0C01FF",
     "date-time cut short": "1907E6",

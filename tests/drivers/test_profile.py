@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dcu import obis
-from dcu.drivers import profile
+from dcu.drivers import axdr, profile
 from dcu.errors import CaptureMismatch, DcuError, ReplyMalformed
 from dcu.obis import LogicalName
 from dcu.reading import NO_TIME, UNTIMED, Column, Row, date_time, timed
@@ -62,6 +62,21 @@ def test_an_invalid_time_costs_its_row_and_one_line(caplog):
 def test_a_null_time_after_an_invalid_one_has_no_base():
     assert read([None, 1, 1], [b"bad", 2, 2], [None, 3, 3]) == []
     assert profile.rows([[at(0), 1, 1], [None, 2, 2]], LAYOUT, 0, ZONE, "x")[1:] == []
+
+
+def test_differences_are_added_to_the_value_before():
+    down, up = axdr.decode(b"\x1c\xff"), axdr.decode(b"\x20\x00\x05")
+    rows = read([at(0), 2301, 5], [None, down, up], [None, None, up], [None, 2400, down])
+    assert [row.values for row in rows] == [(2301, 5), (2300, 10), (2300, 15), (2400, 14)]
+    assert {type(value) for row in rows for value in row.values} == {int}
+    for base in (None, b"", "7", True):
+        with pytest.raises(CaptureMismatch, match="difference"):
+            read([at(0), base, 5], [at(1), down, 6])
+
+
+def test_what_says_that_it_is_no_value_is_not_filled():
+    nothing = axdr.decode(b"\xff")
+    assert [row.values for row in read([at(0), 1, 2], [at(1), nothing, None])] == [(1, 2), (None, 2)]
 
 
 @pytest.mark.parametrize("buffer", [None, 5, b"", [[]], [None], [[b"", 1]], [[b"", 1, 2, 3]], [[b"", 1, [2]]], [7]])
