@@ -7,29 +7,22 @@ association and is taken up again behind them. One `except` applies each fault's
 import logging
 from collections import deque
 from collections.abc import Callable
-from contextlib import AbstractContextManager, suppress
+from contextlib import AbstractContextManager
 from datetime import tzinfo
-from enum import Enum
 from typing import Final
 
-from dcu.drivers.association import Caller
 from dcu.drivers.counters import CounterBook
-from dcu.drivers.data_link import DataLink, LineTiming
-from dcu.drivers.hdlc import client_address, server_address
-from dcu.drivers.hdlc_link import HdlcLink
-from dcu.drivers.wrapper import WrapperLink
+from dcu.drivers.data_link import LineTiming
+from dcu.drivers.lending import Framing, LentLine, LinkFactory
+from dcu.drivers.parked import Parked, Parking
 from dcu.errors import BusFault, DcuError, Fate, OperatorFault, Preempted
 from dcu.mailbox import Mailbox, Stop
 from dcu.meter import Meter, Purpose
-from dcu.ports import Association, ByteLink, Clock, CounterVault, Errand, Plan
+from dcu.ports import Association, Clock, CounterVault, Errand, Line, Plan, VisitErrand
+
+__all__ = ["BusWorker", "Framing", "KeepAlive", "Letter", "LinkFactory"]
 
 log = logging.getLogger(__name__)
-
-LinkFactory = Callable[[Meter | None], ByteLink]
-"""Opens the link: of a shared line with None, once; of a TCP meter with that meter, for each association.
-
-Raises BusFault (serial) or LinkLost (TCP).
-"""
 
 Letter = tuple[Errand, bool]
 """An errand and whether it is urgent."""
@@ -39,17 +32,21 @@ _BACKOFF_FIRST_S: Final = 0.5
 _BACKOFF_CAP_S: Final = 30.0
 
 
-class Framing(Enum):
-    """Kind of a line, as the configuration names it."""
+class KeepAlive:
+    """The errand that keeps a parked association open; nobody asked for it, so nobody hears when it fails."""
 
-    HDLC = "rs485"
-    WRAPPER = "wrapper"
-    HDLC_TCP = "hdlc-tcp"
+    def __init__(self, parking: Parking, parked: Parked) -> None:
+        self.meter = parked.meter
+        self._parking = parking
+        self._parked = parked
 
-    @property
-    def is_shared(self) -> bool:
-        """One link for all meters of the line."""
-        return self is Framing.HDLC
+    def run(self, _line: Line) -> None:
+        """As `ports.Errand`."""
+        self._parking.tend(self._parked)
+
+    def failed(self, fault: Exception) -> None:
+        """As `ports.Errand`."""
+        log.debug("%s: not kept open: %s", self.meter.serial, fault)
 
 
 class BusWorker:
@@ -91,27 +88,31 @@ class BusWorker:
                 virtual time.
         """
         self.name = name
-        self._link_factory = link_factory
-        self._framing = framing
         self._plan = plan
         self._clock = clock
         self._stop = stop
-        self._timing = timing or LineTiming()
         self._beat = beat
         self._on_state = on_state
         self._mailbox = mailbox if mailbox is not None else Mailbox[Letter](stop)
         self._urgent: deque[Errand] = deque()
         self._resumed: deque[Errand] = deque()
-        self._link: ByteLink | None = None
-        self._guests: list[ByteLink] = []  # TCP connections of the errand that runs
         self._down: BusFault | None = None
         self._backoff_s = _BACKOFF_FIRST_S
         self._resting = False  # a fault of the line was found in use: not opened again at once
         self._worked = False  # since it was opened
         self._doubted = False  # it opened and failed at once: having opened proves nothing until something works
+        self._running: Errand | None = None
         self._running_urgent = False
-        self._caller = Caller(
-            self._data_link, CounterBook(counters), system_title, zone, clock.monotonic_s, self._give_way
+        self._lent = LentLine(
+            name,
+            link_factory,
+            framing,
+            CounterBook(counters),
+            clock,
+            zone,
+            system_title=system_title,
+            timing=timing or LineTiming(),
+            give_way=self._give_way,
         )
 
     # ---- any thread ----
@@ -125,7 +126,7 @@ class BusWorker:
 
     def associate(self, meter: Meter, purpose: Purpose) -> AbstractContextManager[Association]:
         """As `ports.Line.associate`."""
-        return self._caller.associate(meter, purpose)
+        return self._lent.associate(meter, purpose)
 
     # ---- the loop ----
 
@@ -155,11 +156,23 @@ class BusWorker:
         if self._resumed:
             return self._resumed.popleft(), False
         now = self._clock.monotonic_s()
-        due = self._plan.due(now) if len(self._mailbox) == 0 else None
-        if due is not None:
-            return due, False
-        letter = self._mailbox.take(min(_IDLE_S, max(0.0, self._plan.idle_s(now))))
+        own = self._own_work(now) if len(self._mailbox) == 0 else None
+        if own is not None:
+            return own, False
+        letter = self._mailbox.take(min(_IDLE_S, self.idle_s(now)))
         return letter or (None, False)
+
+    def _own_work(self, now: float) -> Errand | None:
+        """What the plan has due; what keeps an association open; what spare time is for."""
+        due = self._plan.due(now)
+        if due is not None and not _is_spare(due):
+            return due
+        needy = self._lent.parking.needy(now)
+        return KeepAlive(self._lent.parking, needy) if needy else due
+
+    def idle_s(self, monotonic_s: float) -> float:
+        """Seconds until this worker may have work of its own: of its plan, or for an association that is kept open."""
+        return max(0.0, min(self._plan.idle_s(monotonic_s), self._lent.parking.idle_s(monotonic_s)))
 
     def _take_urgent(self) -> Errand | None:
         if self._urgent:
@@ -169,12 +182,15 @@ class BusWorker:
 
     def _run(self, errand: Errand, *, urgent: bool) -> None:
         """One errand; whatever it raises becomes its own failure, and a fault of the bus closes the bus."""
-        self._running_urgent = urgent
+        self._running, self._running_urgent = errand, urgent
+        if isinstance(errand, VisitErrand) and errand.probe:
+            self._lent.probed.add(errand.meter.serial)
         try:
             errand.run(self)
             self._works()
         except Preempted:
-            self._resumed.appendleft(errand)
+            if not _is_spare(errand):
+                self._resumed.appendleft(errand)
         except DcuError as fault:
             if fault.fate is Fate.STOP_PROCESS:
                 errand.failed(fault)
@@ -189,19 +205,22 @@ class BusWorker:
             log.exception("%s: an errand for meter %s failed by our own fault", self.name, errand.meter.serial)
             errand.failed(fault)
         finally:
-            self._running_urgent = False
-            self._dismiss_guests()
+            self._running, self._running_urgent = None, False
+            self._lent.probed.discard(errand.meter.serial)
 
     def _give_way(self) -> None:
-        """Before each exchange: a poll ends here when a relay errand waits."""
+        """Before each exchange: a poll ends here when a relay errand waits, spare work when anything does."""
         self._beat()
         if self._running_urgent:
             return
         waiting = self._take_urgent()
-        if waiting is None:
-            return
-        self._urgent.append(waiting)
-        raise Preempted("a relay errand waits", place=self.name)
+        if waiting is not None:
+            self._urgent.append(waiting)
+            raise Preempted("a relay errand waits", place=self.name)
+        if self._running is not None and _is_spare(self._running):
+            now = self._clock.monotonic_s()
+            if len(self._mailbox) or self._plan.is_due(now):
+                raise Preempted("a visit is due", place=self.name)
 
     # ---- the line ----
 
@@ -210,10 +229,10 @@ class BusWorker:
         if self._resting:
             self._resting = False
             return False
-        if not self._framing.is_shared or self._link is not None:
+        if self._lent.is_open:
             return True
         try:
-            self._link = self._link_factory(None)
+            self._lent.open()
         except BusFault as fault:
             self._lose(fault)
             return False
@@ -228,7 +247,7 @@ class BusWorker:
         self._announce(None)
 
     def _lose(self, fault: DcuError) -> None:
-        self.close()
+        self._lent.lose()
         self._announce(fault if isinstance(fault, BusFault) else BusFault(str(fault), place=self.name))
 
     def _announce(self, fault: BusFault | None) -> None:
@@ -259,33 +278,9 @@ class BusWorker:
             self._beat()
 
     def close(self) -> None:
-        """Give the line back; `turn` opens it again. Called in the bus's thread."""
-        if self._link is not None:
-            with suppress(DcuError):
-                self._link.close()
-            self._link = None
-        self._dismiss_guests()
+        """End what is open and give the line back; `turn` opens it again. Called in the bus's thread."""
+        self._lent.close()
 
-    def _dismiss_guests(self) -> None:
-        for guest in self._guests:
-            with suppress(DcuError):
-                guest.close()
-        self._guests.clear()
 
-    def _data_link(self, meter: Meter, client_sap: int) -> DataLink:
-        """A data link to `meter` for one client, not open yet."""
-        link = self._link
-        if not self._framing.is_shared:
-            self._dismiss_guests()
-            link = self._link_factory(meter)
-            self._guests.append(link)
-        if link is None:
-            raise BusFault("the line is down", place=self.name)
-        server_sap, monotonic, place = meter.model.server_sap, self._clock.monotonic_s, meter.serial
-        if self._framing is Framing.WRAPPER:
-            return WrapperLink(link, client_sap, server_sap, self._timing, monotonic, place)
-        model = meter.model
-        client = client_address(client_sap)
-        server = server_address(server_sap, meter.address, model.address_octets)
-        offer = self._timing.hdlc_offer(model.max_info_bytes, model.window)
-        return HdlcLink(link, client, server, offer, self._timing, monotonic, place, give_way=self._give_way)
+def _is_spare(errand: Errand) -> bool:
+    return isinstance(errand, VisitErrand) and errand.spare
