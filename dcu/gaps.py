@@ -20,6 +20,9 @@ Absent = tuple[int, int, str]
 
 DAY_S: Final = 86_400
 
+SUMMER_TIME_S: Final = 7_200
+"""How far from its grid a daily row may stand: a local midnight moves by an hour, in places by two."""
+
 
 class Absence(Enum):
     """Why an interval will never come; the words are what the head-end and the technician read."""
@@ -28,6 +31,8 @@ class Absence(Enum):
     OVERWRITTEN = "overwritten"  # gone from the meter's ring before it was asked
     REFUSED = "refused"
     OTHER_PERIOD = "other period"  # captured at another period at that time: this instant never was one
+    CLOCK_SET = "clock set"  # the meter's clock was set forward over it
+    METER_REPLACED = "meter replaced"  # another meter stands in its place, and took over before this was read
 
 
 class Known(Protocol):
@@ -60,8 +65,8 @@ class Admission:
 
     Attributes:
         new: times not held before, each once, in the order in which they came.
-        held: the spans, now with those of `new` that are on the grid.
-        strays: those of `new` that are not.
+        held: the spans, now with the instants that those of `new` fill.
+        strays: those of `new` that are not on the grid.
     """
 
     new: tuple[int, ...]
@@ -77,6 +82,18 @@ def expected(since: int, until: int, period: int) -> range:
 def on_grid(at: int, phase: int, period: int) -> bool:
     """Whether `at` has the grid's remainder."""
     return period > 0 and (at - phase) % period == 0
+
+
+def slot(at: int, phase: int, period: int) -> int | None:
+    """The instant on the grid that a row captured at `at` fills, or None.
+
+    A row fills its own instant; a daily one also that which summer time has moved it from.
+    """
+    if period <= 0:
+        return None
+    off = (at - phase) % period
+    near = at - off if 2 * off <= period else at - off + period
+    return near if near == at or (period % DAY_S == 0 and abs(at - near) <= SUMMER_TIME_S) else None
 
 
 def snap(span: Span, phase: int, period: int) -> Span | None:
@@ -148,17 +165,19 @@ def admit(
         strays: those of `times` that are off the grid and were let in before.
     """
     new: list[int] = []
-    gridded: list[int] = []
+    filled: list[int] = []
     odd: list[int] = []
     for at in dict.fromkeys(times):
         if on_grid(at, phase, period):
             if not _holds(held, at):
                 new.append(at)
-                gridded.append(at)
+                filled.append(at)
         elif at not in strays:
             new.append(at)
             odd.append(at)
-    return Admission(tuple(new), merge([*held, *((at, at) for at in gridded)], period), tuple(odd))
+            near = slot(at, phase, period)
+            filled += [] if near is None else [near]
+    return Admission(tuple(new), merge([*held, *((at, at) for at in filled)], period), tuple(odd))
 
 
 def missing(known: Known, until: int) -> tuple[Span, ...]:
@@ -215,7 +234,7 @@ def absences(
     lost = [(*gone, Absence.OVERWRITTEN.value)] if gone else []
     if floor is not None and ceiling is not None:
         between = snap((max(whole[0], floor), min(whole[1], ceiling)), phase, period)
-        came = spans((at for at in returned if on_grid(at, phase, period)), period)
+        came = spans((near for at in returned if (near := slot(at, phase, period)) is not None), period)
         lost += [(*hole, Absence.METER_OFF.value) for hole in without([between] if between else [], came, period)]
     return tuple(lost)
 

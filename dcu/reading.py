@@ -141,6 +141,8 @@ class ProfileReading:
         rows: in the order of the meter's buffer.
         read_at: the box's clock, aware.
         clock: whether that clock was trusted.
+        again: (row index, n) of rows that are not the first of their `captured_at`: n others were let in before, with
+            other values (events of one second; intervals that a clock which was set back passed twice).
     """
 
     serial: str
@@ -149,3 +151,4 @@ class ProfileReading:
     rows: tuple[Row, ...]
     read_at: datetime
     clock: ClockState
+    again: tuple[tuple[int, int], ...] = ()

@@ -15,6 +15,7 @@ import cbor2
 
 from dcu.errors import ReplyMalformed
 from dcu.event import Alarm, Fact, Health
+from dcu.meter import Amount
 from dcu.reading import ClockState, Layout, ProfileReading, Value
 
 BATCH_VERSION = 1
@@ -73,10 +74,12 @@ def layout_digest(encoded: bytes) -> bytes:
 
 
 def encode_profile(reading: ProfileReading) -> bytes:
-    """Body of a profile record: `{meter, profile, read_at, clock, layout, rows, status?}`.
+    """Body of a profile record: `{meter, profile, read_at, clock, layout, rows, status?, again?}`.
 
     `rows` is [[captured_at, value..]..], `captured_at` in seconds since 1970 by the meter's clock, values raw.
     `status` is [[row index, clock status octet]..] for the rows whose status is not 0, and absent where none is.
+    `again` is [[row index, n]..] for rows whose `captured_at` n other rows have already: with it a row's identity is
+    (meter, profile, captured_at, n), where n is 0 for all others.
     """
     body: dict[str, Any] = {
         "meter": reading.serial,
@@ -89,19 +92,25 @@ def encode_profile(reading: ProfileReading) -> bytes:
     status = [[n, row.captured_at.status] for n, row in enumerate(reading.rows) if row.captured_at.status]
     if status:
         body["status"] = status
+    if reading.again:
+        body["again"] = [list(each) for each in reading.again]
     return cbor2.dumps(body)
 
 
 def encode_credit(
-    serial: str, layout: Layout, values: Sequence[Value], read_at: int, clock: ClockState, area: str
+    serial: str, layout: Layout, values: Sequence[Value], read_at: int, clock: ClockState, area: str, amount: Amount
 ) -> bytes:
-    """Body of a credit record: `{meter, area, read_at, clock, layout, values}`: balance with its time and source."""
+    """Body of a credit record: `{meter, area, source, amount, read_at, clock, layout, values}`.
+
+    `amount` is the unit of the meter's money registers, "rupee" or "paise": the meter itself does not say.
+    """
     digest = layout_digest(encode_layout(layout))
     return cbor2.dumps(
         {
             "meter": serial,
             "area": area,
             "source": "meter",
+            "amount": amount.value,
             "read_at": read_at,
             "clock": clock.value,
             "layout": digest,

@@ -189,7 +189,9 @@ class MeterVisit:
         if columns:
             layout = tuple(columns)
             read_at = int(clock.now().timestamp())
-            body = encode_credit(association.serial, layout, values, read_at, clock.state(), self.meter.area)
+            body = encode_credit(
+                association.serial, layout, values, read_at, clock.state(), self.meter.area, self.meter.model.amount
+            )
             check_size(body, layout)
             self._scene.store.transact(lambda tx: tx.append(Stream.CREDIT, body, layout))
         return clock.monotonic_s() + self._scene.poll.balance_s

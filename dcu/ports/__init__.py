@@ -21,7 +21,7 @@ from dcu.ports.metering import (
     RowsWanted,
     VisitErrand,
 )
-from dcu.ports.storing import BatchSlice, ProfileState, Store, Transaction
+from dcu.ports.storing import BatchSlice, MeterState, ProfileState, Store, Transaction
 from dcu.reading import ClockState
 
 __all__ = [
@@ -35,6 +35,7 @@ __all__ = [
     "Described",
     "Errand",
     "Line",
+    "MeterState",
     "Plan",
     "Polled",
     "ProfileState",

@@ -4,6 +4,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol, TypeVar
 
+from dcu.causes import Happening
 from dcu.command import RelaySequence, StoredCommand
 from dcu.obis import LogicalName
 from dcu.reading import Layout, ProfileReading
@@ -39,6 +40,9 @@ class ProfileState:
         held: ascending, disjoint (first, last) of the intervals that are held, both ends inclusive, on the grid.
         absent: the same with a reason, for those that will never come.
         layout: cached capture objects, or None.
+        entries: rows that the meter's buffer can hold; 0 where it did not say.
+        newest_first: entry 1 of the buffer is the newest row.
+        stale: something says that the meter was changed since these were read: they are to be read again.
     """
 
     period_s: int
@@ -46,6 +50,26 @@ class ProfileState:
     held: tuple[tuple[int, int], ...]
     absent: tuple[tuple[int, int, str], ...]
     layout: Layout | None
+    entries: int = 0
+    newest_first: bool = False
+    stale: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class MeterState:
+    """What is kept of a meter beside its profiles.
+
+    Attributes:
+        firmware: version that the cached layouts were read under; empty before it was read.
+        ahead_s: the meter's clock minus the box's when they were last compared in earnest; None before.
+        described_s: when all was last read anew of the meter, by the box's clock.
+        happenings: what is known to have kept it from capturing, oldest first.
+    """
+
+    firmware: bytes
+    ahead_s: int | None
+    described_s: int
+    happenings: tuple[Happening, ...]
 
 
 class Transaction(Protocol):
@@ -73,15 +97,42 @@ class Transaction(Protocol):
         """What is known, or None before the first `describe`."""
         ...
 
-    def describe(self, serial: str, profile: LogicalName, layout: Layout, period_s: int, since_s: int) -> None:
-        """Note capture objects and period; `since_s` is kept from the first time."""
+    def describe(
+        self,
+        serial: str,
+        profile: LogicalName,
+        layout: Layout,
+        period_s: int,
+        since_s: int,
+        *,
+        entries: int = 0,
+        newest_first: bool = False,
+    ) -> None:
+        """Note capture objects, period and extent; `since_s` is kept from the first time. It is not stale any more."""
         ...
 
     def admit(self, reading: ProfileReading) -> ProfileReading:
-        """Store the rows that are not held yet, as one record, and mark them held. Returns what was new.
+        """Store the rows of a ring that are not held yet, as one record, and mark them held. Returns what was new.
 
-        Nothing is stored when no row is new. A row is let in once: (serial, profile, captured_at).
+        Nothing is stored when no row is new. A row is let in once: (serial, profile, captured_at). Another row with a
+        time that is held already is let in as `again` where the first one's values are known and are others.
         """
+        ...
+
+    def admit_events(self, reading: ProfileReading) -> ProfileReading:
+        """The same for a log: a row is its time and values, and equal ones count as often as one answer has them."""
+        ...
+
+    def admit_bills(self, reading: ProfileReading) -> ProfileReading:
+        """The same into the `billing` stream, once for each billing date, whatever its values."""
+        ...
+
+    def admit_snapshot(self, reading: ProfileReading) -> ProfileReading:
+        """The same for a profile of one row: let in unless it is the very row that was let in last."""
+        ...
+
+    def holds(self, reading: ProfileReading, *, bills: bool = False) -> tuple[bool, ...]:
+        """Of each row of a log, whether it was let in; of bills, whether one of its date was."""
         ...
 
     def note_absent(self, serial: str, profile: LogicalName, first_s: int, last_s: int, reason: str) -> None:
@@ -90,6 +141,47 @@ class Transaction(Protocol):
 
     def forget_absent(self, serial: str, profile: LogicalName, after_s: int) -> None:
         """Nothing later than `after_s` is known to be absent any more: the meter's clock was set back to there."""
+        ...
+
+    def reopen(self, serial: str, profile: LogicalName, after_s: int) -> int:
+        """What is held of intervals later than `after_s` is asked again: the meter's clock passes them once more.
+
+        What was let in of them is remembered by its values: equal rows are not let in again, others are, as `again`.
+        Returns how many intervals.
+        """
+        ...
+
+    # meters
+    def meter(self, serial: str) -> MeterState | None:
+        """What is kept of a meter, or None."""
+        ...
+
+    def note_firmware(self, serial: str, firmware: bytes, at_s: int) -> None:
+        """The meter says so. Where it said otherwise before, all that is cached of its profiles is stale."""
+        ...
+
+    def note_described(self, serial: str, at_s: int) -> None:
+        """All profiles were read anew, or found as they were."""
+        ...
+
+    def note_stale(self, serial: str) -> None:
+        """Something says that the meter was changed: what is cached of its profiles is read again."""
+        ...
+
+    def note_ahead(self, serial: str, ahead_s: int) -> None:
+        """The meter's clock minus the box's."""
+        ...
+
+    def note_happening(self, serial: str, happening: Happening) -> None:
+        """Something kept the meter from capturing: absences of that time are explained anew with it."""
+        ...
+
+    def settle(self, place: str, serial: str, at_s: int) -> str | None:
+        """The meter of that serial stands at `place`. Returns the serial of the meter that it took the place of.
+
+        Intervals of that one which were still missing are absent from then on (`meter replaced`), unless it stands in
+        another place now.
+        """
         ...
 
     # relay

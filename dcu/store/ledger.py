@@ -5,18 +5,22 @@ profile is one row that grows; instants off the grid (the clock was set, the per
 they too are let in exactly once. The grid's phase is not stated by any meter: it is learned from the first rows.
 """
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import cbor2
 
 from dcu import gaps
+from dcu.causes import Happening, explained
 from dcu.gaps import DAY_S, Absence, Absent, Span
 from dcu.obis import LogicalName
 from dcu.ports import ProfileState
 from dcu.reading import Column, Layout, ProfileReading, Row
 from dcu.store.database import Database
+from dcu.store.marks import UNKNOWN, Let, Marks
+
+_CAUSES = frozenset({Absence.METER_OFF.value, Absence.CLOCK_SET.value})
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +32,9 @@ class _Line:
     since_s: int | None
     phase_s: int | None
     columns: bytes | None
+    entries: int = 0
+    newest_first: int = 0
+    stale: int = 0
 
 
 class Ledger:
@@ -35,6 +42,7 @@ class Ledger:
 
     def __init__(self, database: Database) -> None:
         self._database = database
+        self._marks = Marks(database)
 
     def profile(self, serial: str, profile: LogicalName) -> ProfileState | None:
         """See `ports.Transaction.profile`."""
@@ -45,12 +53,27 @@ class Ledger:
         if line.phase_s is not None:
             since += (line.phase_s - since) % line.period_s
         layout = None if line.columns is None else decode_columns(line.columns)
-        return ProfileState(line.period_s, since, self._held(line), absent, layout)
+        extent = (line.entries, bool(line.newest_first), bool(line.stale))
+        return ProfileState(line.period_s, since, self._held(line), absent, layout, *extent)
 
-    def describe(self, serial: str, profile: LogicalName, layout: Layout, period_s: int, since_s: int) -> None:
+    def describe(
+        self,
+        serial: str,
+        profile: LogicalName,
+        layout: Layout,
+        period_s: int,
+        since_s: int,
+        *,
+        entries: int = 0,
+        newest_first: bool = False,
+    ) -> None:
         """See `ports.Transaction.describe`. With another period, what is held stays held, off the new grid."""
         line, columns = self._known(serial, profile), encode_columns(layout)
         since = since_s if line.since_s is None else line.since_s
+        self._database.write(
+            "UPDATE profile SET entries = ?, newest_first = ?, stale = 0 WHERE id = ?",
+            (entries, int(newest_first), line.number),
+        )
         if (line.period_s, line.since_s, line.columns) == (period_s, since, columns):
             return
         phase = line.phase_s
@@ -62,10 +85,10 @@ class Ledger:
             (period_s, since, phase, columns, line.number),
         )
 
-    def admit(self, reading: ProfileReading) -> tuple[Row, ...]:
-        """Mark the rows that are not held yet as held; those rows, each time once, in the order in which they came."""
+    def admit(self, reading: ProfileReading) -> Let:
+        """Mark the rows that are not held yet as held; those rows, in the order in which they came."""
         if not reading.rows:
-            return ()
+            return (), ()
         line = self._known(reading.serial, reading.profile)
         if line.period_s and line.phase_s is None:
             line = self._learn_grid(line, reading.rows)
@@ -78,8 +101,30 @@ class Ledger:
         if line.phase_s is not None:
             absent = self._absent(line)
             self._keep_absent(line, absent, _outside(absent, let_in.held, line.period_s))
-        fresh = {row.captured_at.epoch_s: row for row in reversed(reading.rows)}
-        return tuple(fresh[at] for at in let_in.new)
+        new = frozenset(let_in.new)
+        return self._marks.admit_intervals(line.number, reading, new, newest_first=bool(line.newest_first))
+
+    def admit_events(self, reading: ProfileReading) -> Let:
+        """See `ports.Transaction.admit_events`."""
+        return self._marks.admit_events(self._known(reading.serial, reading.profile).number, reading)
+
+    def admit_bills(self, reading: ProfileReading) -> Let:
+        """See `ports.Transaction.admit_bills`."""
+        return self._marks.admit_bills(self._known(reading.serial, reading.profile).number, reading)
+
+    def admit_snapshot(self, reading: ProfileReading) -> Let:
+        """See `ports.Transaction.admit_snapshot`. The last one's time is all that is held."""
+        line = self._known(reading.serial, reading.profile)
+        held = self._held(line)
+        rows = tuple(row for row in reading.rows if (row.captured_at.epoch_s,) * 2 not in held)
+        if rows:
+            self._keep_held(line, held, ((rows[-1].captured_at.epoch_s,) * 2,))
+        return rows, ()
+
+    def holds(self, reading: ProfileReading, *, bills: bool) -> tuple[bool, ...]:
+        """See `ports.Transaction.holds`."""
+        line = self._known(reading.serial, reading.profile)
+        return self._marks.held(line.number, reading.rows, by_time=bills)
 
     def note_absent(self, serial: str, profile: LogicalName, first_s: int, last_s: int, reason: str) -> None:
         """See `ports.Transaction.note_absent`. A newer reason replaces an older one."""
@@ -90,7 +135,12 @@ class Ledger:
         whole = gaps.snap((first_s, last_s), phase, line.period_s)
         if whole is None:
             return
-        fresh = gaps.without([whole], self._held(line), line.period_s)
+        held = self._held(line)
+        fresh = gaps.without([whole], held, line.period_s)
+        marked = gaps.spans(self._marks.of(line.number, _instants(fresh, line.period_s)), line.period_s)
+        if marked:  # asked again after the clock was set back: the rows of the first passage are stored
+            self._keep_held(line, held, gaps.merge([*held, *marked], line.period_s))
+            fresh = gaps.without(fresh, marked, line.period_s)
         before = self._absent(line)
         after = [*_outside(before, fresh, line.period_s), *((first, last, reason) for first, last in fresh)]
         self._keep_absent(line, before, _joined(after, line.period_s))
@@ -105,6 +155,59 @@ class Ledger:
         cut = [(gaps.snap((first, min(last, after_s)), phase, line.period_s), reason) for first, last, reason in before]
         self._keep_absent(line, before, tuple((*span, reason) for span, reason in cut if span is not None))
 
+    # ---- clocks and causes
+
+    def later(self, serial: str, profile: LogicalName, after_s: int) -> tuple[int, ...]:
+        """Times later than `after_s` at which rows are held, on the grid and off it."""
+        line = self._known(serial, profile)
+        held = [(max(first, after_s + 1), last) for first, last in self._held(line) if last > after_s]
+        phase = line.phase_s or 0
+        snapped = [span for each in held if (span := gaps.snap(each, phase, line.period_s)) is not None]
+        found = self._database.rows("SELECT at_s FROM stray WHERE profile = ? AND at_s > ?", (line.number, after_s))
+        return (*_instants(snapped, line.period_s), *(at for (at,) in found))
+
+    def reopen(self, serial: str, profile: LogicalName, after_s: int, values: dict[int, list[bytes]]) -> None:
+        """What is held later than `after_s` is missing again, and remembered by the digests of its `values`."""
+        line = self._known(serial, profile)
+        times = self.later(serial, profile, after_s)
+        known = self._marks.of(line.number, times)
+        self._marks.add(line.number, {at: values.get(at) or [UNKNOWN] for at in times if at not in known})
+        held = self._held(line)
+        cut = [(first, min(last, after_s)) for first, last in held if first <= after_s]
+        snapped = [span for each in cut if (span := gaps.snap(each, line.phase_s or 0, line.period_s)) is not None]
+        self._keep_held(line, held, gaps.merge(snapped, line.period_s))
+
+    def note_stale(self, serial: str) -> None:
+        """See `ports.Transaction.note_stale`."""
+        self._database.write("UPDATE profile SET stale = 1 WHERE meter = ?", (serial,))
+
+    def profiles(self, serial: str) -> list[LogicalName]:
+        """Those of a meter that have a period."""
+        found = self._database.rows("SELECT ln FROM profile WHERE meter = ? AND period_s > 0", (serial,))
+        return [LogicalName(ln) for (ln,) in found]
+
+    def explain(self, serial: str, happening: Happening, happenings: Sequence[Happening]) -> None:
+        """Absences that lie where `happening` does get their reasons anew, by all that is known to have happened."""
+        for name in self.profiles(serial):
+            line = self._known(serial, name)
+            before, period = self._absent(line), line.period_s
+            near = [
+                (first, last)
+                for first, last, reason in before
+                if reason in _CAUSES and first <= happening.last_s + period and last >= happening.first_s - period
+            ]
+            if near:
+                rest = [each for each in before if each[:2] not in near]
+                fresh = explained(near, happenings, near[0][0], period)
+                self._keep_absent(line, before, _joined([*rest, *fresh], period))
+
+    def forget_reason(self, serial: str, reason: str) -> None:
+        """Nothing of a meter is absent for that reason any more."""
+        self._database.write(
+            "DELETE FROM absent WHERE reason = ? AND profile IN (SELECT id FROM profile WHERE meter = ?)",
+            (reason, serial),
+        )
+
     # ---- the grid
 
     def _learn_grid(self, line: _Line, rows: Sequence[Row]) -> _Line:
@@ -112,7 +215,7 @@ class Ledger:
         face = rows[0].captured_at.at
         midnight = int(face.replace(hour=0, minute=0, second=0, microsecond=0).timestamp()) % DAY_S
         phase = gaps.phase_of([row.captured_at.epoch_s for row in rows], line.period_s, midnight)
-        known = _Line(line.number, line.period_s, line.since_s, phase, line.columns)
+        known = replace(line, phase_s=phase)
         self._database.write("UPDATE profile SET phase_s = ? WHERE id = ?", (phase, line.number))
         found = self._database.rows("SELECT at_s FROM stray WHERE profile = ?", (line.number,))
         gridded = [at for (at,) in found if gaps.on_grid(at, phase, line.period_s)]
@@ -141,7 +244,8 @@ class Ledger:
 
     def _line(self, serial: str, profile: LogicalName) -> _Line | None:
         found = self._database.first(
-            "SELECT id, period_s, since_s, phase_s, columns FROM profile WHERE meter = ? AND ln = ?",
+            "SELECT id, period_s, since_s, phase_s, columns, entries, newest_first, stale "
+            "FROM profile WHERE meter = ? AND ln = ?",
             (serial, profile.octets),
         )
         return None if found is None else _Line(*found)
@@ -213,6 +317,10 @@ def decode_columns(columns: bytes) -> Layout:
     """The inverse of `encode_columns`."""
     rows: list[list[Any]] = cbor2.loads(columns)
     return tuple(Column(number, LogicalName(ln), attr, scaler, unit) for number, ln, attr, scaler, unit in rows)
+
+
+def _instants(parts: Iterable[Span], period: int) -> tuple[int, ...]:
+    return tuple(at for first, last in parts for at in gaps.expected(first, last, period))
 
 
 def _outside(absent: Sequence[Absent], taken: Sequence[Span], period: int) -> tuple[Absent, ...]:

@@ -92,3 +92,31 @@ def _commands_journal_counters(db: Utilities) -> None:
 def _counter_times(db: Utilities) -> None:
     """When counters were last reserved: what a restored copy of this file cannot know was used since."""
     db.execute("ALTER TABLE invocation ADD COLUMN at_s INTEGER")
+
+
+@MIGRATIONS(name="0005_meters_and_marks")
+def _meters_and_marks(db: Utilities) -> None:
+    """Extent of profiles and whether what is cached is stale; rows known by their values; meters and their places.
+
+    What an older program cached was not read under a known firmware: the first look at the firmware makes it stale.
+    """
+    for column in ("entries", "newest_first", "stale"):
+        db.execute(f"ALTER TABLE profile ADD COLUMN {column} INTEGER NOT NULL DEFAULT 0")
+    db.execute(
+        "CREATE TABLE mark (profile INTEGER NOT NULL, at_s INTEGER NOT NULL, n INTEGER NOT NULL, "
+        "digest BLOB NOT NULL, PRIMARY KEY (profile, at_s, n)) STRICT, WITHOUT ROWID"
+    )
+    db.execute(
+        "CREATE TABLE meter (serial TEXT PRIMARY KEY, firmware BLOB NOT NULL, ahead_s INTEGER, "
+        "described_s INTEGER NOT NULL) STRICT, WITHOUT ROWID"
+    )
+    db.execute(
+        "CREATE TABLE happening (id INTEGER PRIMARY KEY, meter TEXT NOT NULL, kind TEXT NOT NULL, "
+        "first_s INTEGER NOT NULL, last_s INTEGER NOT NULL, skipped_s INTEGER NOT NULL, "
+        "UNIQUE (meter, kind, first_s, last_s)) STRICT"
+    )
+    db.execute(
+        "CREATE TABLE place (id INTEGER PRIMARY KEY, place TEXT NOT NULL, meter TEXT NOT NULL, "
+        "since_s INTEGER NOT NULL) STRICT"
+    )
+    db.execute("CREATE INDEX place_newest ON place (place, id)")

@@ -21,6 +21,9 @@ from dcu.store.schema import table
 
 log = logging.getLogger(__name__)
 
+LOOK_BACK: Final = 20_000
+"""Records that are searched for what was told of an interval, after a meter's clock was set back."""
+
 STEP: Final = 128
 """Records whose sizes are looked at in one query."""
 
@@ -74,6 +77,15 @@ class Streams:
         delivered = dict(self._database.rows("SELECT stream, delivered FROM cursor"))
         given = dict(self._database.rows("SELECT name, seq FROM sqlite_sequence"))
         return {stream: (delivered.get(stream.value, 0), given.get(table(stream), 0)) for stream in Stream}
+
+    def told(self, stream: Stream, words: bytes, since_s: int) -> Iterator[bytes]:
+        """Bodies stored since `since_s` that contain `words`, newest first, of the newest `LOOK_BACK` records."""
+        found = self._database.rows(
+            f"SELECT body FROM (SELECT id, at_s, body FROM {table(stream)} ORDER BY id DESC LIMIT ?) "
+            "WHERE at_s >= ? AND instr(body, ?) > 0",
+            (LOOK_BACK, since_s, words),
+        )
+        return (body for (body,) in found)
 
     def _set_aside(self, stream: Stream, start: int, fault: RecordDamaged) -> None:
         log.error("%s", fault)

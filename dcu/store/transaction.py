@@ -4,9 +4,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Final
 
+import cbor2
+
+from dcu import gaps
+from dcu.causes import Happening
 from dcu.command import RelaySequence, StoredCommand
+from dcu.gaps import DAY_S, Absence
 from dcu.obis import LogicalName
-from dcu.ports import BatchSlice, Clock, CounterStanding, ProfileState
+from dcu.ports import BatchSlice, Clock, CounterStanding, MeterState, ProfileState
 from dcu.reading import Layout, ProfileReading
 from dcu.record import Stream, check_size, encode_profile
 from dcu.store.commands import Commands
@@ -14,10 +19,12 @@ from dcu.store.database import Database
 from dcu.store.invocation import Invocation
 from dcu.store.journal import Journal
 from dcu.store.ledger import Ledger
+from dcu.store.marks import Let, digest
+from dcu.store.meters import Meters
 from dcu.store.streams import Streams
 
-BILLING_PROFILE: Final = LogicalName.of("1.0.98.1.0.255")
-"""Rows of it are what a bill is made of; they have their own stream."""
+_SEARCH_S: Final = 2 * DAY_S
+"""How much longer ago than a clock was set back by the record of an interval may have been stored."""
 
 MAX_RECORD_BYTES: Final = 65_536
 """A reading larger than this becomes several records, so that every record fits a frame of the socket."""
@@ -29,6 +36,8 @@ class SqliteTransaction:
     def __init__(self, database: Database, clock: Clock) -> None:
         self._streams = Streams(database, clock)
         self._ledger = Ledger(database)
+        self._meters = Meters(database)
+        self._clock = clock
         self._commands = Commands(database)
         self._journal = Journal(database)
         self._invocation = Invocation(database, clock)
@@ -58,16 +67,45 @@ class SqliteTransaction:
         """See `ports.Transaction`."""
         return self._ledger.profile(serial, profile)
 
-    def describe(self, serial: str, profile: LogicalName, layout: Layout, period_s: int, since_s: int) -> None:
+    def describe(
+        self,
+        serial: str,
+        profile: LogicalName,
+        layout: Layout,
+        period_s: int,
+        since_s: int,
+        *,
+        entries: int = 0,
+        newest_first: bool = False,
+    ) -> None:
         """See `ports.Transaction`."""
-        self._ledger.describe(serial, profile, layout, period_s, since_s)
+        self._ledger.describe(serial, profile, layout, period_s, since_s, entries=entries, newest_first=newest_first)
 
     def admit(self, reading: ProfileReading) -> ProfileReading:
         """See `ports.Transaction`."""
-        fresh = replace(reading, rows=self._ledger.admit(reading))
+        return self._let_in(reading, self._ledger.admit(reading))
+
+    def admit_events(self, reading: ProfileReading) -> ProfileReading:
+        """See `ports.Transaction`."""
+        return self._let_in(reading, self._ledger.admit_events(reading))
+
+    def admit_bills(self, reading: ProfileReading) -> ProfileReading:
+        """See `ports.Transaction`."""
+        return self._let_in(reading, self._ledger.admit_bills(reading), Stream.BILLING)
+
+    def admit_snapshot(self, reading: ProfileReading) -> ProfileReading:
+        """See `ports.Transaction`."""
+        return self._let_in(reading, self._ledger.admit_snapshot(reading))
+
+    def _let_in(self, reading: ProfileReading, let: Let, stream: Stream = Stream.PROFILE) -> ProfileReading:
+        fresh = replace(reading, rows=let[0], again=let[1])
         if fresh.rows:
-            self._append_reading(fresh)
+            self._append_reading(fresh, stream)
         return fresh
+
+    def holds(self, reading: ProfileReading, *, bills: bool = False) -> tuple[bool, ...]:
+        """See `ports.Transaction`."""
+        return self._ledger.holds(reading, bills=bills)
 
     def note_absent(self, serial: str, profile: LogicalName, first_s: int, last_s: int, reason: str) -> None:
         """See `ports.Transaction`."""
@@ -76,6 +114,66 @@ class SqliteTransaction:
     def forget_absent(self, serial: str, profile: LogicalName, after_s: int) -> None:
         """See `ports.Transaction`."""
         self._ledger.forget_absent(serial, profile, after_s)
+
+    def reopen(self, serial: str, profile: LogicalName, after_s: int) -> int:
+        """See `ports.Transaction`."""
+        times = self._ledger.later(serial, profile, after_s)
+        if times:
+            self._ledger.reopen(serial, profile, after_s, self._told(serial, profile, times, after_s))
+        return len(times)
+
+    def _told(self, serial: str, profile: LogicalName, times: Sequence[int], after_s: int) -> dict[int, list[bytes]]:
+        """Digests of the rows that were let in at `times`, by their time, out of the records that carry them."""
+        wanted, found = set(times), dict[int, list[bytes]]()
+        stored_since_s = int(self._clock.now().timestamp()) - (max(times) - after_s) - _SEARCH_S
+        for body in self._streams.told(Stream.PROFILE, serial.encode(), stored_since_s):
+            record = cbor2.loads(body)
+            if (record["meter"], record["profile"]) == (serial, str(profile)):
+                for at, *values in record["rows"]:
+                    if at in wanted:
+                        found.setdefault(at, []).append(digest(values))
+        return found
+
+    # meters
+    def meter(self, serial: str) -> MeterState | None:
+        """See `ports.Transaction`."""
+        return self._meters.meter(serial)
+
+    def note_firmware(self, serial: str, firmware: bytes, at_s: int) -> None:
+        """See `ports.Transaction`."""
+        if self._meters.note_firmware(serial, firmware, at_s):
+            self._ledger.note_stale(serial)
+
+    def note_described(self, serial: str, at_s: int) -> None:
+        """See `ports.Transaction`."""
+        self._meters.note_described(serial, at_s)
+
+    def note_stale(self, serial: str) -> None:
+        """See `ports.Transaction`."""
+        self._ledger.note_stale(serial)
+
+    def note_ahead(self, serial: str, ahead_s: int) -> None:
+        """See `ports.Transaction`."""
+        self._meters.note_ahead(serial, ahead_s)
+
+    def note_happening(self, serial: str, happening: Happening) -> None:
+        """See `ports.Transaction`."""
+        self._meters.note_happening(serial, happening)
+        self._ledger.explain(serial, happening, self._meters.happenings(serial))
+
+    def settle(self, place: str, serial: str, at_s: int) -> str | None:
+        """See `ports.Transaction`."""
+        new, before = self._meters.settle(place, serial, at_s)
+        if new:
+            self._ledger.forget_reason(serial, Absence.METER_REPLACED.value)
+        if before is not None and not self._meters.stands(before):
+            known = self._meters.meter(before)
+            until_s = at_s + ((known.ahead_s if known else None) or 0)
+            for profile in self._ledger.profiles(before):
+                state = self._ledger.profile(before, profile)
+                for first, last in gaps.missing(state, until_s) if state else ():
+                    self._ledger.note_absent(before, profile, first, last, Absence.METER_REPLACED.value)
+        return before
 
     # relay
     def command(self, iss: str, cmd_id: str) -> StoredCommand | None:
@@ -135,13 +233,14 @@ class SqliteTransaction:
         """See `ports.CounterVault.reserve`; of use only after the commit, so through `Counters`."""
         return self._invocation.reserve(serial, client_sap, at_least, count)
 
-    def _append_reading(self, reading: ProfileReading) -> None:
+    def _append_reading(self, reading: ProfileReading, stream: Stream) -> None:
         """One record, or halves of it until each fits."""
         body = encode_profile(reading)
         middle = len(reading.rows) // 2
         if len(body) > MAX_RECORD_BYTES and middle:
-            self._append_reading(replace(reading, rows=reading.rows[:middle]))
-            self._append_reading(replace(reading, rows=reading.rows[middle:]))
+            before = tuple(each for each in reading.again if each[0] < middle)
+            behind = tuple((index - middle, n) for index, n in reading.again if index >= middle)
+            self._append_reading(replace(reading, rows=reading.rows[:middle], again=before), stream)
+            self._append_reading(replace(reading, rows=reading.rows[middle:], again=behind), stream)
             return
-        stream = Stream.BILLING if reading.profile == BILLING_PROFILE else Stream.PROFILE
         self.append(stream, check_size(body, reading.layout), reading.layout)

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from dcu.errors import ReplyMalformed
 from dcu.event import Alarm, AlarmKind, Health
+from dcu.meter import Amount
 from dcu.obis import BLOCK_LOAD, CLOCK, LogicalName
 from dcu.reading import ClockState, Column, MeterTime, ProfileReading, Row, date_time
 from dcu.record import (
@@ -66,7 +67,8 @@ def test_a_layout_is_named_by_its_own_bytes():
 
 
 def test_the_other_records():
-    assert cbor2.loads(encode_credit("G", LAYOUT, [0, 2500], 7, ClockState.TRUSTED, "JH-RNC")) == {
+    assert cbor2.loads(encode_credit("G", LAYOUT, [0, 2500], 7, ClockState.TRUSTED, "JH-RNC", Amount.PAISE)) == {
+        "amount": "paise",
         "meter": "G",
         "area": "JH-RNC",
         "source": "meter",

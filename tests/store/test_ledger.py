@@ -74,10 +74,12 @@ def test_rows_come_in_once_and_the_record_holds_only_the_new_ones(store):
     assert known(store).held == ((DAY, DAY + 3600),)
 
 
-def test_of_two_rows_with_one_time_the_first_is_kept(store):
+def test_of_two_rows_with_one_time_both_are_kept_once(store):
     describe(store)
     twice = ProfileReading(SERIAL, LOAD, LAYOUT, (row(DAY, 1), row(DAY, 2)), reading([]).read_at, ClockState.TRUSTED)
-    assert [r.values for r in store.transact(lambda tx: tx.admit(twice)).rows] == [(1,)]
+    let_in = store.transact(lambda tx: tx.admit(twice))
+    assert ([r.values for r in let_in.rows], let_in.again) == ([(1,), (2,)], ((1, 1),))
+    assert store.transact(lambda tx: tx.admit(twice)).rows == ()
 
 
 def test_meters_and_profiles_do_not_mix(store):
@@ -86,8 +88,10 @@ def test_meters_and_profiles_do_not_mix(store):
 
 
 def test_billing_rows_have_their_own_stream(store):
-    assert admit(store, [DAY + 17, DAY + 86_417], profile=BILLING) == [DAY + 17, DAY + 86_417]
-    assert admit(store, [DAY + 17, DAY + 86_417], profile=BILLING) == []
+    bills = reading([DAY + 17, DAY + 86_417], profile=BILLING)
+    assert store.transact(lambda tx: tx.admit_bills(bills)).rows == bills.rows
+    assert store.transact(lambda tx: tx.admit_bills(bills)).rows == ()
+    assert store.transact(lambda tx: tx.holds(bills, bills=True)) == (True, True)
     assert [at for _, _, at in delivered(store, Stream.BILLING)] == [DAY + 17, DAY + 86_417]
     assert delivered(store) == []
 

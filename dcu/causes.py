@@ -1,0 +1,71 @@
+"""Why intervals that a meter did not capture are absent: what was seen of its power and its clock, weighed. Pure.
+
+A ring with rows on both sides of a hole proves that the meter captured nothing there, and not why. Two kinds of
+evidence say more: the meter's own logs (power failure and return, clock set), to the second; and two looks at its clock
+that do not fit together, which show by how much it was set, somewhere between the two. Times are the meter's clock's.
+"""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from dcu.gaps import Absence, Absent, Span, merge, snap, without
+
+BOOT_S: Final = 60
+"""A meter whose power has returned needs a moment before it captures."""
+
+
+@dataclass(frozen=True, slots=True)
+class Happening:
+    """Something that kept a meter from capturing, or may have.
+
+    Attributes:
+        kind: METER_OFF or CLOCK_SET.
+        first_s, last_s: between what faces of the meter's clock; both may be the same second.
+        skipped_s: of a clock that was set forward, by how much; 0 where that is not known.
+    """
+
+    kind: Absence
+    first_s: int
+    last_s: int
+    skipped_s: int = 0
+
+
+def explained(holes: Iterable[Span], happenings: Sequence[Happening], phase: int, period: int) -> tuple[Absent, ...]:
+    """Each hole, or its parts, with its reason.
+
+    Where the power log says off, it was off. A clock set forward by s skips one run of instants shorter than s: of the
+    holes that lie where it may have happened, the longest that fits. All else was `meter off`: a meter with power and a
+    steady clock captures.
+
+    Args:
+        holes: spans on the grid that the meter did not capture.
+        happenings: all that are known of that time.
+        phase: of the grid.
+        period: of the grid.
+    """
+    parts = merge(holes, period)
+    spans = (
+        snap((each.first_s, each.last_s + BOOT_S), phase, period)
+        for each in happenings
+        if each.kind is Absence.METER_OFF
+    )
+    off = merge((span for span in spans if span is not None), period)
+    left = list(without(parts, off, period))
+    skipped: list[Span] = []
+    for jump in happenings:
+        if jump.kind is Absence.CLOCK_SET and (run := _skipped(left, jump, period)) is not None:
+            left.remove(run)
+            skipped.append(run)
+    dark = without(parts, sorted(skipped), period)
+    named = [(*span, Absence.METER_OFF.value) for span in dark]
+    return tuple(sorted([*named, *((*span, Absence.CLOCK_SET.value) for span in skipped)]))
+
+
+def _skipped(holes: Sequence[Span], jump: Happening, period: int) -> Span | None:
+    """The hole that this jump of the clock left."""
+    if jump.skipped_s <= 0:
+        near = [(a, b) for a, b in holes if a - period <= jump.first_s and jump.last_s <= b + period]
+        return min(near, key=lambda hole: hole[1] - hole[0], default=None)
+    fits = [(a, b) for a, b in holes if a > jump.first_s and b <= jump.last_s and b - a < jump.skipped_s]
+    return max(fits, key=lambda hole: hole[1] - hole[0], default=None)

@@ -1,0 +1,127 @@
+"""Rows that are known by their values: logs, bills, and intervals that a meter's clock passed twice.
+
+A mark is the time of a row that was let in, its number among the rows of that time, and a digest of its values.
+"""
+
+import hashlib
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+
+import cbor2
+
+from dcu.reading import ProfileReading, Row, Value
+from dcu.store.database import Database
+
+UNKNOWN = b""
+"""Digest of a row whose values cannot be found any more: no row is equal to it."""
+
+Let = tuple[tuple[Row, ...], tuple[tuple[int, int], ...]]
+"""Rows that are let in, in the order in which they came, and `again` of `ProfileReading`."""
+
+
+def digest(values: Sequence[Value]) -> bytes:
+    """The first 8 bytes of the SHA-256 of the values in CBOR."""
+    return hashlib.sha256(cbor2.dumps(list(values))).digest()[:8]
+
+
+class Marks:
+    """The marks of all profiles, by the number of the profile's row in the ledger."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def of(self, profile: int, times: Iterable[int]) -> dict[int, list[bytes]]:
+        """Digests of the rows let in at those of `times` that have marks, first let in first."""
+        wanted = set(times)
+        found: dict[int, list[bytes]] = defaultdict(list)
+        if wanted:
+            rows = self._database.rows(
+                "SELECT at_s, digest FROM mark WHERE profile = ? AND at_s BETWEEN ? AND ? ORDER BY at_s, n",
+                (profile, min(wanted), max(wanted)),
+            )
+            for at, known in rows:
+                if at in wanted:
+                    found[at].append(known)
+        return dict(found)
+
+    def add(self, profile: int, marks: Mapping[int, Sequence[bytes]]) -> None:
+        """Note the digests of each time, those that are there stay."""
+        self._database.write_all(
+            "INSERT OR IGNORE INTO mark (profile, at_s, n, digest) VALUES (?, ?, ?, ?)",
+            ((profile, at, n, known) for at, all_known in marks.items() for n, known in enumerate(all_known)),
+        )
+
+    def forget(self, profile: int) -> None:
+        """All of a profile."""
+        self._database.write("DELETE FROM mark WHERE profile = ?", (profile,))
+
+    def held(self, profile: int, rows: Sequence[Row], *, by_time: bool) -> tuple[bool, ...]:
+        """Of each row, whether it was let in: by its time alone, or by its time and values."""
+        known = self.of(profile, (row.captured_at.epoch_s for row in rows))
+        return tuple(
+            bool(at_time) and (by_time or digest(row.values) in at_time)
+            for row in rows
+            for at_time in (known.get(row.captured_at.epoch_s, []),)
+        )
+
+    def admit_events(self, profile: int, reading: ProfileReading) -> Let:
+        """Each row of a log once; equal rows of one second count as often as one answer has them."""
+        known = self.of(profile, (row.captured_at.epoch_s for row in reading.rows))
+        left = Counter((at, one) for at, all_known in known.items() for one in all_known)
+        rows: list[Row] = []
+        again: list[tuple[int, int]] = []
+        for row in reading.rows:
+            at, this = row.captured_at.epoch_s, digest(row.values)
+            if left[at, this] > 0:
+                left[at, this] -= 1
+                continue
+            at_time = known.setdefault(at, [])
+            if at_time:
+                again.append((len(rows), len(at_time)))
+            at_time.append(this)
+            rows.append(row)
+        self.add(profile, {row.captured_at.epoch_s: known[row.captured_at.epoch_s] for row in rows})
+        return tuple(rows), tuple(again)
+
+    def admit_bills(self, profile: int, reading: ProfileReading) -> Let:
+        """One row for each time that has none yet, the first that comes."""
+        known = self.of(profile, (row.captured_at.epoch_s for row in reading.rows))
+        rows: list[Row] = []
+        for row in reading.rows:
+            if row.captured_at.epoch_s not in known:
+                known[row.captured_at.epoch_s] = [digest(row.values)]
+                rows.append(row)
+        self.add(profile, {row.captured_at.epoch_s: known[row.captured_at.epoch_s] for row in rows})
+        return tuple(rows), ()
+
+    def admit_intervals(self, profile: int, reading: ProfileReading, new: frozenset[int], *, newest_first: bool) -> Let:
+        """Rows of a ring whose times are `new`, and others of a time that is held, where their values are others.
+
+        Args:
+            profile: number.
+            reading: in the order of the meter's buffer.
+            new: times that are not held.
+            newest_first: that order; of two rows of one time the older one was let in before, or is let in first.
+        """
+        times = [row.captured_at.epoch_s for row in reading.rows]
+        known = self.of(profile, times)
+        if not known and len(set(times)) == len(times):
+            return tuple(row for row, at in zip(reading.rows, times, strict=True) if at in new), ()
+        marked = {at: list(all_known) for at, all_known in known.items()}
+        presumed = {at for at in times if at not in new and at not in known}
+        let_in: dict[int, int] = {}
+        order = range(len(times) - 1, -1, -1) if newest_first else range(len(times))
+        for index in order:
+            at, this = times[index], digest(reading.rows[index].values)
+            at_time = marked.setdefault(at, [])
+            if this in at_time:
+                continue
+            if at in presumed and not at_time:
+                at_time.append(this)  # held, and its values not kept: the oldest of its time in the buffer
+                continue
+            let_in[index] = len(at_time)
+            at_time.append(this)
+        self.add(profile, {at: each for at, each in marked.items() if at in known or len(each) > 1})
+        chosen = sorted(let_in)
+        again = tuple((n, let_in[index]) for n, index in enumerate(chosen) if let_in[index])
+        return tuple(reading.rows[index] for index in chosen), again
