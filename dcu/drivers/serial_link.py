@@ -17,7 +17,11 @@ _SLICE_S = 0.5  # a blocking read is renewed this often, so that a deadline is n
 
 
 class SerialLink:
-    """One serial port, 8N1, owned by one thread. Satisfies `ports.ByteLink`."""
+    """One serial port, 8N1, owned by one thread. Satisfies `ports.ByteLink` and `mode_e.SpeedLink`.
+
+    Attributes:
+        baud: the speed that it was opened with.
+    """
 
     def __init__(self, port: str, baud: int, *, monotonic: Callable[[], float] = time.monotonic) -> None:
         """Open it.
@@ -27,6 +31,7 @@ class SerialLink:
         """
         self._place = port
         self._monotonic = monotonic
+        self.baud = baud
         try:
             self._serial = serial.Serial(port, baud, timeout=0, write_timeout=5.0, exclusive=True)
         except (OSError, ValueError) as fault:  # SerialException is an OSError
@@ -62,6 +67,18 @@ class SerialLink:
     def flush_input(self) -> None:
         """Forget whatever came unasked. Raises BusFault."""
         try:
+            self._serial.reset_input_buffer()
+        except (OSError, ValueError, TypeError, termios.error) as fault:
+            raise self._lost(fault) from fault
+
+    def set_speed(self, baud: int) -> None:
+        """Another speed from now on, still 8N1; what has come is forgotten. `baud` stays what it was opened with.
+
+        Raises:
+            BusFault: the port is gone, or cannot do it.
+        """
+        try:
+            self._serial.baudrate = baud
             self._serial.reset_input_buffer()
         except (OSError, ValueError, TypeError, termios.error) as fault:
             raise self._lost(fault) from fault

@@ -1,8 +1,8 @@
 """The meter's end of an optical head: IEC 62056-21 mode E, from the sign-on at 300 baud to HDLC. Sans-IO.
 
-What is modelled: the two lines of the sign-on and their answers, each at its own speed; whoever speaks at another speed
-than the meter listens is not understood. Not modelled: parity and seven data bits, which a pty does not carry; the
-octets of the sign-on come as they are.
+What is modelled: the lines of the sign-on and their answers, each at its own speed. Who speaks at another speed than the
+meter listens is not understood, nor is a character of wrong parity. A pty keeps the speed that its reader sets, and drops
+character size and parity: 7E1 is what it is on the wire, eight bits of which the highest is the parity.
 """
 
 import re
@@ -63,9 +63,9 @@ class OpticalHead:
             return b"", baud
         self._heard_at = at
         if self._stage in {_Stage.LISTENING, _Stage.OFFERED}:
-            self._line += octets
+            self._line += bytes(octet & 0x7F if octet.bit_count() % 2 == 0 else 0xFF for octet in octets)
             del self._line[:-_LONGEST_LINE]
-            return self._signed_on(), self._baud
+            return _even(self._signed_on()), self._baud
         answer = b"".join(self._receive(octets, at))
         if self._is_connected(at):
             self._stage = _Stage.IN_USE
@@ -84,3 +84,8 @@ class OpticalHead:
         self._stage, self._baud = _Stage.BINARY, BAUDS[int(selected[1])]
         self._line.clear()
         return answer  # the confirmation, at the new speed already
+
+
+def _even(text: bytes) -> bytes:
+    """Characters of seven bits with even parity."""
+    return bytes(octet | octet.bit_count() % 2 << 7 for octet in text)

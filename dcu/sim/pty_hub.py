@@ -139,7 +139,7 @@ class PtyHub:
     def _tell_head(self, head: OpticalHead, heard: Heard) -> None:
         if heard.talker == MASTER:
             answer, speed = head.receive(heard.octets, heard.at, self._speed)
-            binary = answer[:1] == b"\x7e"
+            binary = answer[:1] == b"\x7e"  # with parity no line of the sign-on begins so
             if answer:
                 self._pace(speed)
                 self.model.say(0, heard.at + (self._turnaround_s if binary else _REACTION_S), answer)
