@@ -61,11 +61,12 @@ class AssociationRequest:
 
 @dataclass(frozen=True, slots=True)
 class Proposal:
-    """An InitiateRequest: xDLMS version, conformance bits (24) and the largest APDU that the client takes."""
+    """An InitiateRequest: xDLMS version, conformance bits (24), the largest APDU that the client takes, and its key."""
 
     version: int
     conformance: int
     max_pdu: int
+    dedicated_key: bytes = b""
 
 
 def _fields(octets: bytes) -> dict[int, bytes]:
@@ -128,8 +129,7 @@ def parse_initiate(octets: bytes) -> Proposal:
     reader = Reader(octets)
     if reader.octet() != 0x01:
         raise Malformed("no InitiateRequest")
-    if reader.octet():
-        reader.counted()  # a dedicated key: allowed, not used: this meter speaks with global keys
+    key = reader.counted() if reader.octet() else b""
     if reader.octet():
         reader.octet()  # response-allowed
     if reader.octet():
@@ -139,7 +139,7 @@ def parse_initiate(octets: bytes) -> Proposal:
         raise Malformed("no conformance block")
     if reader.take(2) != _WELL_KNOWN[2:]:
         raise Malformed("conformance block is not 24 bits")
-    proposal = Proposal(version, reader.number(3), reader.number(2))
+    proposal = Proposal(version, reader.number(3), reader.number(2), key)
     if reader.left:
         raise Malformed("octets after the InitiateRequest")
     return proposal

@@ -12,6 +12,7 @@ from typing import Final
 from dcu.sim import acse, security, xdlms
 from dcu.sim.acse import AssociationRequest, Diagnostic, InitiateError
 from dcu.sim.axdr import Datum, Tag, octets
+from dcu.sim.ciphered import GENERAL_PROTECTION, REQUESTS, Ciphered
 from dcu.sim.credentials import Access, Credentials, Mechanism
 from dcu.sim.errors import CounterStale, Malformed, Unsecured
 from dcu.sim.service import Service
@@ -22,11 +23,7 @@ log = logging.getLogger(__name__)
 CURRENT_ASSOCIATION: Final = bytes([0, 0, 40, 0, 0, 255])
 _CHALLENGE_OCTETS: Final = 16
 _MIN_PDU: Final = 12
-CIPHERED_OVERHEAD: Final = 1 + 5 + 5 + security.TAG_OCTETS
-"""Tag, length, security control with counter, GCM tag: what a block must leave free of the client's PDU size."""
-
-
-_KNOWN: Final = {acse.RLRQ, xdlms.GET, xdlms.SET, xdlms.ACTION, *xdlms.GLO_REQUEST}
+_KNOWN: Final = {acse.RLRQ, xdlms.GET, xdlms.SET, xdlms.ACTION, *REQUESTS}
 
 OpenService = Callable[[int, int, int], Service]
 
@@ -62,7 +59,7 @@ class Association:
         self._client = client
         self._open_service = open_service
         self._phase = Phase.CLOSED
-        self._ciphered = False
+        self._ciphered: Ciphered | None = None
         self._client_title = b""
         self._from_client = b""
         self._from_meter = b""
@@ -113,10 +110,12 @@ class Association:
             and access.mechanism is not Mechanism.HLS_SECRET
         ):
             raise _Refusal(Diagnostic.CALLING_TITLE_NOT_RECOGNISED)
-        self._client_title, self._ciphered = request.calling_title, access.ciphered
+        self._client_title = request.calling_title
+        if access.ciphered:
+            self._ciphered = Ciphered(self._meter, self._client, access, request.calling_title)
         initiate = self._negotiate(request.initiate)
         if self._ciphered:
-            initiate = self._cipher(xdlms.GLO_INITIATE_RESPONSE, initiate)
+            initiate = self._ciphered.seal_initiate(initiate)
         self._phase = Phase.HLS_PENDING if hls else Phase.OPEN
         self._from_client = request.authentication
         self._from_meter = secrets.token_bytes(_CHALLENGE_OCTETS) if hls else b""
@@ -153,36 +152,40 @@ class Association:
         """Clear InitiateResponse to a maybe ciphered InitiateRequest; opens the service."""
         try:
             if self._ciphered:
-                if initiate[:1] != bytes([xdlms.GLO_INITIATE_REQUEST]) or len(self._client_title) != 8:
-                    raise Unsecured("no ciphered InitiateRequest")
-                initiate = self._decipher(initiate)
+                if len(self._client_title) != 8:
+                    raise Unsecured("no system title")
+                initiate = self._ciphered.open_initiate(initiate)
             proposal = acse.parse_initiate(initiate)
+            if self._ciphered and proposal.dedicated_key:
+                self._ciphered.dedicate(proposal.dedicated_key)
         except (Malformed, Unsecured, CounterStale) as fault:
             log.debug("client %d: %s", self._client, fault)
             raise _Refusal(Diagnostic.NO_REASON, acse.initiate_error(InitiateError.OTHER)) from fault
-        conformance = proposal.conformance & xdlms.OFFERED
+        overhead = self._ciphered.overhead if self._ciphered else 0
+        offered = xdlms.OFFERED | (GENERAL_PROTECTION if self._ciphered and self._meter.general else 0)
+        conformance = proposal.conformance & offered
         error = None
         if proposal.version != 6:
             error = InitiateError.VERSION_TOO_LOW
         elif not conformance & Conformance.GET:
             error = InitiateError.INCOMPATIBLE_CONFORMANCE
-        elif 0 < proposal.max_pdu < _MIN_PDU + (CIPHERED_OVERHEAD if self._ciphered else 0):
+        elif 0 < proposal.max_pdu < _MIN_PDU + overhead:
             error = InitiateError.PDU_SIZE_TOO_SHORT
         if error is not None:
             raise _Refusal(Diagnostic.NO_REASON, acse.initiate_error(error))
-        room = (proposal.max_pdu or 0xFFFF) - (CIPHERED_OVERHEAD if self._ciphered else 0)
+        room = (proposal.max_pdu or 0xFFFF) - overhead
         self._service = self._open_service(self._client, room, conformance)
         return acse.initiate_response(conformance, self._meter.max_pdu)
 
     def _release(self, apdu: bytes) -> bytes:
         carried = acse.parse_rlrq(apdu)
         if self._ciphered and self._phase is not Phase.CLOSED and carried:
-            self._decipher(carried)  # a release that fails its security releases nothing
+            self._ciphered.open_initiate(carried)  # a release that fails its security releases nothing
         self._close()
         return acse.rlre()
 
     def _close(self) -> None:
-        self._phase, self._service, self._ciphered = Phase.CLOSED, None, False
+        self._phase, self._service, self._ciphered = Phase.CLOSED, None, None
         self._from_client = self._from_meter = b""
 
     # ---- services ---------------------------------------------------------------------------------------------------
@@ -194,14 +197,11 @@ class Association:
             return xdlms.exception(ServiceError.PDU_TOO_LONG)
         before = self._meter.last_counter(self._client)
         if self._ciphered:
-            if apdu[0] not in xdlms.GLO_REQUEST:
+            if apdu[0] not in REQUESTS:
                 if apdu[0] in {xdlms.GET, xdlms.SET, xdlms.ACTION}:
                     return xdlms.exception(ServiceError.OPERATION_NOT_POSSIBLE)
                 raise Unsupported(f"APDU {apdu[0]:#04x}")
-            service = xdlms.GLO_REQUEST[apdu[0]]
-            apdu = self._decipher(apdu)
-            if apdu[:1] != bytes([service]):
-                raise Malformed("another service inside than outside")
+            apdu = self._ciphered.open(apdu)
         request = xdlms.parse_request(apdu)
         if self._phase is Phase.HLS_PENDING:
             answer = self._finish_hls(request, before)
@@ -209,7 +209,7 @@ class Association:
             answer = self._service.answer(request)
         if not self._ciphered or self._meter.faults.clear_answer or answer[0] not in xdlms.GLO_RESPONSE:
             return answer
-        return self._cipher(xdlms.GLO_RESPONSE[answer[0]], answer)
+        return self._ciphered.seal(answer)
 
     def _finish_hls(self, request: Request, before: int) -> bytes:
         """Pass 3 and 4: the client's f(challenge) by ACTION on the current association, the meter's in the answer."""
@@ -241,20 +241,3 @@ class Association:
             return None
         meter.accept_counter(client, max(counter, meter.last_counter(client)))
         return security.gmac(meter.keys, meter.system_title, meter.next_counter(), self._from_client)
-
-    # ---- ciphering --------------------------------------------------------------------------------------------------
-
-    def _decipher(self, apdu: bytes) -> bytes:
-        """Plaintext; the counter is accepted only with a right tag, and only upwards."""
-        counter, plain = security.decipher(self._meter.keys, self._client_title, apdu)
-        last = self._meter.last_counter(self._client)
-        if counter <= last:
-            raise CounterStale(last)
-        self._meter.accept_counter(self._client, counter)
-        return plain
-
-    def _cipher(self, tag: int, apdu: bytes) -> bytes:
-        meter = self._meter
-        counter = 0 if meter.faults.lower_counter else meter.next_counter()
-        sealed = security.cipher(meter.keys, meter.system_title, counter, tag, apdu)
-        return sealed[:-1] + bytes([sealed[-1] ^ 1]) if meter.faults.bad_tag else sealed

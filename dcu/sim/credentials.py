@@ -14,6 +14,8 @@ _COUNTER_BASE: Final = 1_700_000_000
 _COUNTER_RATE: Final = 16
 """The meter's own counter starts at 16 a second since then: above all that it used before, also after a restart."""
 
+_CONTROL: Final = {"none": 0x00, "authenticated": 0x10, "encrypted": 0x20, "both": 0x30}
+
 
 class Mechanism(Enum):
     """Authentication of a client, by mechanism id."""
@@ -26,10 +28,15 @@ class Mechanism(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Access:
-    """How one client gets in: its mechanism, and whether its APDUs are ciphered."""
+    """How one client gets in: its mechanism, and the security control that its APDUs have at least; 0: clear."""
 
     mechanism: Mechanism
-    ciphered: bool
+    control: int
+
+    @property
+    def ciphered(self) -> bool:
+        """Whether its APDUs are protected at all."""
+        return self.control != 0
 
 
 class Credentials:
@@ -44,16 +51,20 @@ class Credentials:
     def __init__(self, config: MeterConfig, now: Callable[[], float], faults: Faults) -> None:
         self.keys = config.keys
         self.max_pdu = config.max_pdu
+        self.general = config.general
+        self.encrypted_only_replies = config.encrypted_only_replies
+        self.counts = config.counter == "above"
         self.faults = faults
         self.system_title = b"SIM" + hashlib.sha256(config.serial.encode()).digest()[:5]
         self._accepted: dict[int, int] = {}
         self._counter = max(0, int(now()) - _COUNTER_BASE) * _COUNTER_RATE
         reader = Mechanism.LLS if config.reader_mechanism == "lls" else Mechanism.NONE
         setting = Mechanism.HLS_GMAC if config.mechanism == "gmac" else Mechanism.HLS_SECRET
+        control = _CONTROL[config.protection] if config.ciphered else 0
         self._access = {
-            Client.PUBLIC: Access(Mechanism.NONE, ciphered=False),
-            Client.METER_READER: Access(reader, config.ciphered),
-            Client.UTILITY_SETTING: Access(setting, config.ciphered),
+            Client.PUBLIC: Access(Mechanism.NONE, 0),
+            Client.METER_READER: Access(reader, control),
+            Client.UTILITY_SETTING: Access(setting, control),
         }
 
     def access(self, client: int) -> Access | None:

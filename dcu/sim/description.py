@@ -46,6 +46,10 @@ balance_paise = 25000
 history_s = 172800             # rows from before the first start
 mechanism = "secret"           # utility setting client: "secret" (HLS mechanism 2) or "gmac" (5)
 ciphered = true                # suite 0 on all but the public client
+protection = "both"            # of their APDUs: "authenticated", "encrypted" or "both"
+general = false                # takes general-glo-ciphering too, and answers in kind
+encrypted_only_replies = false # answers without a tag, as some real meters do
+counter = "above"              # invocation counters must be above the last; "any": it does not look
 reader_mechanism = "lls"       # meter reader: "lls" or "none"
 control_mode = 4               # relay: 2 and 4 close on remote reconnect; 1, 3, 5, 6 only arm
 # port = 0                     # serve the TCP wrapper too, on this port (0: any)
@@ -89,9 +93,9 @@ _METER_KEYS: Final[dict[str, Any]] = {
     field.name: float
     if field.name in {"turnaround_ms", "inactivity_s"}
     else str
-    if field.name in {"serial", "mechanism", "reader_mechanism"}
+    if field.name in {"serial", "mechanism", "reader_mechanism", "protection", "counter"}
     else bool
-    if field.name == "ciphered"
+    if field.name in {"ciphered", "general", "encrypted_only_replies"}
     else int
     for field in fields(MeterConfig)
     if field.name != "keys"

@@ -14,6 +14,7 @@ class Faults:
         serial: says this serial instead of its own.
         bad_tag: one bit of the GCM tag of each ciphered answer is wrong.
         lower_counter: ciphered answers carry an invocation counter that was used before.
+        wrong_title: ciphered answers come in general form under another system title than the meter's.
         clear_answer: answers in clear inside a ciphered association.
         lose_action_reply: so many answers to relay ACTIONs are lost after the relay has acted.
         silent_after_action: the meter falls silent once a relay ACTION is done (sets `silent`).
@@ -27,6 +28,7 @@ class Faults:
     serial: str | None = None
     bad_tag: bool = False
     lower_counter: bool = False
+    wrong_title: bool = False
     clear_answer: bool = False
     lose_action_reply: int = 0
     silent_after_action: bool = False

@@ -27,6 +27,10 @@ class MeterConfig:
         history_s: block load rows (and midnights) from before its start, unless its ledger has some already.
         mechanism: of the utility setting client: "secret" is HLS mechanism 2, "gmac" mechanism 5.
         ciphered: suite 0 on the meter reader's and the utility setting client's APDUs.
+        protection: of those APDUs, at least: "authenticated", "encrypted", "both"; "none" is not ciphered.
+        general: takes general-glo- and general-ded-ciphering too, and answers in kind.
+        encrypted_only_replies: its answers are encrypted and bear no tag, whatever the requests have.
+        counter: "above": an invocation counter must be above the last; "any": it does not look.
         reader_mechanism: of the meter reader: "lls" or "none".
         control_mode: of the relay (class 70 attribute 4).
         logical_device: upper HDLC address, wrapper destination.
@@ -51,6 +55,10 @@ class MeterConfig:
     history_s: int = 0
     mechanism: Literal["secret", "gmac"] = "secret"
     ciphered: bool = True
+    protection: Literal["none", "authenticated", "encrypted", "both"] = "both"
+    general: bool = False
+    encrypted_only_replies: bool = False
+    counter: Literal["above", "any"] = "above"
     reader_mechanism: Literal["lls", "none"] = "lls"
     control_mode: int = 4
     logical_device: int = 1
@@ -78,6 +86,9 @@ class MeterConfig:
             "balance_paise: 32 bits, signed": -(1 << 31) <= self.balance_paise < 1 << 31,
             "history_s: not negative": self.history_s >= 0,
             'mechanism: "secret" or "gmac"': self.mechanism in {"secret", "gmac"},
+            'protection: "none", "authenticated", "encrypted" or "both"': self.protection
+            in {"none", "authenticated", "encrypted", "both"},
+            'counter: "above" or "any"': self.counter in {"above", "any"},
             'reader_mechanism: "lls" or "none"': self.reader_mechanism in {"lls", "none"},
             "control_mode: 0 to 6": self.control_mode in range(7),
             "max_info: 32 to 2030": 32 <= self.max_info <= 2030,

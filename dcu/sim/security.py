@@ -8,17 +8,18 @@ import hmac
 from dataclasses import dataclass, field
 from typing import Final
 
-from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers import Cipher
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from cryptography.hazmat.primitives.ciphers.algorithms import AES
-from cryptography.hazmat.primitives.ciphers.modes import ECB, GCM
+from cryptography.hazmat.primitives.ciphers.modes import ECB
 
 from dcu.sim.axdr import Reader, length
 from dcu.sim.errors import Malformed, Unsecured
 
 AUTHENTICATED: Final = 0x10
+ENCRYPTED: Final = 0x20
 AUTHENTICATED_ENCRYPTED: Final = 0x30
+_CONTROLS: Final = {AUTHENTICATED, ENCRYPTED, AUTHENTICATED_ENCRYPTED}
 TAG_OCTETS: Final = 12
 
 
@@ -43,54 +44,82 @@ def _nonce(system_title: bytes, counter: int) -> bytes:
     return system_title + counter.to_bytes(4, "big")
 
 
-def _seal(keys: MeterKeys, system_title: bytes, counter: int, plain: bytes) -> bytes:
-    """Ciphertext with its tag cut to 12 octets (GCM tags may be truncated; NIST SP 800-38D 5.2.1.2)."""
-    header = bytes([AUTHENTICATED_ENCRYPTED]) + keys.gak
-    sealed = AESGCM(keys.guek).encrypt(_nonce(system_title, counter), plain, header)
-    return sealed[: len(sealed) - 16 + TAG_OCTETS]
+def _tag_of(keys: MeterKeys, key: bytes, nonce: bytes, control: int, plain: bytes) -> bytes:
+    """The whole tag, 16 octets; what is sent are the first 12 (NIST SP 800-38D 5.2.1.2)."""
+    if control & ENCRYPTED:
+        return AESGCM(key).encrypt(nonce, plain, bytes([control]) + keys.gak)[-16:]
+    return AESGCM(key).encrypt(nonce, b"", bytes([control]) + keys.gak + plain)
 
 
-def _open(keys: MeterKeys, system_title: bytes, counter: int, sealed: bytes) -> bytes:
-    """The plaintext, only if the 12-octet tag is right."""
-    body, tag = sealed[:-TAG_OCTETS], sealed[-TAG_OCTETS:]
-    mode = GCM(_nonce(system_title, counter), tag, min_tag_length=TAG_OCTETS)
-    engine = Cipher(AES(keys.guek), mode).decryptor()
-    engine.authenticate_additional_data(bytes([AUTHENTICATED_ENCRYPTED]) + keys.gak)
-    try:
-        return engine.update(body) + engine.finalize()
-    except InvalidTag as fault:
-        raise Unsecured("bad tag") from fault
+def protect(
+    keys: MeterKeys,
+    system_title: bytes,
+    counter: int,
+    apdu: bytes,
+    control: int = AUTHENTICATED_ENCRYPTED,
+    *,
+    key: bytes = b"",
+) -> bytes:
+    """Security header and what it covers: `apdu` in clear or ciphered, with a tag or without, as `control` says.
+
+    `key` is a dedicated key in the place of the global one.
+    """
+    nonce, key = _nonce(system_title, counter), key or keys.guek
+    body = AESGCM(key).encrypt(nonce, apdu, None)[:-16] if control & ENCRYPTED else apdu
+    tag = _tag_of(keys, key, nonce, control, apdu)[:TAG_OCTETS] if control & AUTHENTICATED else b""
+    return bytes([control]) + counter.to_bytes(4, "big") + body + tag
+
+
+def unprotect(
+    keys: MeterKeys, system_title: bytes, covered: bytes, policy: int = AUTHENTICATED_ENCRYPTED, *, key: bytes = b""
+) -> tuple[int, bytes]:
+    """Invocation counter and plaintext behind a security header.
+
+    Raises:
+        Malformed: too short for what its header promises.
+        Unsecured: less than `policy`, what suite 0 does not have, or a bad tag.
+    """
+    reader = Reader(covered)
+    control, counter = reader.octet(), reader.number(4)
+    if control not in _CONTROLS or control & policy != policy:
+        raise Unsecured(f"security control {control:#04x}, where {policy:#04x} is required")
+    if control & AUTHENTICATED and reader.left < TAG_OCTETS:
+        raise Malformed("no room for a tag")
+    nonce, key = _nonce(system_title, counter), key or keys.guek
+    rest = reader.rest()
+    cut = len(rest) - TAG_OCTETS if control & AUTHENTICATED else len(rest)
+    body, tag = rest[:cut], rest[cut:]
+    plain = (
+        AESGCM(key).encrypt(nonce, body, None)[:-16] if control & ENCRYPTED else body
+    )  # counter mode: its own inverse
+    if tag and not same(tag, _tag_of(keys, key, nonce, control, plain)[:TAG_OCTETS]):
+        raise Unsecured("bad tag")
+    return counter, plain
 
 
 def cipher(keys: MeterKeys, system_title: bytes, counter: int, tag: int, apdu: bytes) -> bytes:
-    """A service-specific global ciphered APDU: tag, length, security control 0x30, counter, ciphertext, GCM tag."""
-    body = bytes([AUTHENTICATED_ENCRYPTED]) + counter.to_bytes(4, "big") + _seal(keys, system_title, counter, apdu)
+    """A service-specific global ciphered APDU, authenticated and encrypted."""
+    body = protect(keys, system_title, counter, apdu)
     return bytes([tag]) + length(len(body)) + body
 
 
 def decipher(keys: MeterKeys, system_title: bytes, apdu: bytes) -> tuple[int, bytes]:
-    """Invocation counter and plaintext of a ciphered APDU.
+    """Invocation counter and plaintext of such an APDU. Raises Malformed, Unsecured."""
+    return unprotect(keys, system_title, covered(apdu, 1))
 
-    Raises:
-        Malformed: not a ciphered APDU by its lengths.
-        Unsecured: security control other than 0x30, or a bad tag.
-    """
-    reader = Reader(apdu[1:])
-    body = Reader(reader.counted())
+
+def covered(apdu: bytes, at: int) -> bytes:
+    """Security header and body of a ciphered APDU, by their length at `at`. Raises Malformed."""
+    reader = Reader(apdu[at:])
+    body = reader.counted()
     if reader.left:
         raise Malformed("octets after the ciphered APDU")
-    control, counter = body.octet(), body.number(4)
-    if control != AUTHENTICATED_ENCRYPTED:
-        raise Unsecured(f"security control {control:#04x}, where 0x30 is required")
-    if body.left < TAG_OCTETS:
-        raise Malformed("no room for a tag")
-    return counter, _open(keys, system_title, counter, body.rest())
+    return body
 
 
 def gmac(keys: MeterKeys, system_title: bytes, counter: int, challenge: bytes) -> bytes:
     """f(challenge) of HLS mechanism 5: 0x10, counter, 12-octet tag over 0x10 || GAK || challenge."""
-    header = bytes([AUTHENTICATED]) + keys.gak + challenge
-    tag = AESGCM(keys.guek).encrypt(_nonce(system_title, counter), b"", header)[:TAG_OCTETS]
+    tag = _tag_of(keys, keys.guek, _nonce(system_title, counter), AUTHENTICATED, challenge)[:TAG_OCTETS]
     return bytes([AUTHENTICATED]) + counter.to_bytes(4, "big") + tag
 
 
