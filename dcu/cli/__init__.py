@@ -16,7 +16,7 @@ COMMANDS = {
     "field": "dcu.cli.work",
     "headend": "dcu.cli.headend",
     "meters": "dcu.cli.technician",
-    "read": "dcu.cli.technician",
+    "read": "dcu.cli.read",
     "run": "dcu.cli.work",
     "sim": "dcu.cli.sim",
     "status": "dcu.cli.technician",

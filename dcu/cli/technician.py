@@ -1,4 +1,4 @@
-"""`dcu status`, `dcu meters`, `dcu read`: what a technician asks the running field process, through `field.sock`."""
+"""`dcu status`, `dcu meters`: what a technician asks the running field process, through `field.sock`."""
 
 import sys
 from pathlib import Path
@@ -60,21 +60,6 @@ def meters(config_file: Path, *, as_json: bool) -> None:
     say(answer, as_json=as_json, text=lambda a: "\n".join(_meter_lines(m) for m in a))
 
 
-@click.command()
-@click.argument("meter")
-@click.argument("what", default="instant")
-@config_option
-@as_json
-@answering
-def read(meter: str, what: str, config_file: Path, *, as_json: bool) -> None:
-    """Read METER (a serial) now.
-
-    WHAT is instant (the default), clock, identity, load, daily, balance, relay, or an attribute as 3:1.0.12.7.0/2.
-    """
-    answer = ask(config_file, {"ask": "read", "meter": meter, "what": what})
-    say(answer, as_json=as_json, text=_readout_text)
-
-
 def _status_text(answer: dict[str, Any]) -> str:
     lines = [f"{answer['dcu']}  epoch {answer['epoch']}  clock {answer['clock']}  version {answer['version']}"]
     lines.append(f"uplink: {answer['uplink']}")
@@ -95,19 +80,3 @@ def _meter_lines(meter: dict[str, Any]) -> str:
         for p in meter["profiles"]
     ]
     return "\n".join(lines)
-
-
-def _readout_text(answer: list[dict[str, Any]]) -> str:
-    lines = []
-    for entry in answer:
-        if "captured_at" in entry:
-            lines.append(entry["captured_at"])
-            lines += [f"  {_value_text(value)}" for value in entry["values"]]
-        else:
-            lines.append(_value_text(entry))
-    return "\n".join(lines) or "nothing captured yet"
-
-
-def _value_text(entry: dict[str, Any]) -> str:
-    shown = entry.get("denied") or entry.get("value", entry.get("raw"))
-    return f"{entry['ln']:<20}/{entry['attr']}  {shown} {entry.get('unit', '')}".rstrip()

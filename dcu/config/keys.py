@@ -6,6 +6,8 @@ from pathlib import Path
 from typing import Any
 
 from dcu.config.fields import Field, Refused, Sheet, text
+from dcu.config.mistakes import ConfigMistakes
+from dcu.errors import ConfigFault
 from dcu.meter import MeterSecrets
 
 
@@ -30,6 +32,22 @@ def load_secrets(main: Sheet, file: Path) -> dict[str, MeterSecrets]:
         if values is not None:
             entries[name] = MeterSecrets(values["guek"], values["gak"], values["lls"], values["hls"])
     main.mistakes += sheet.mistakes
+    return entries
+
+
+def read_secrets(file: Path) -> dict[str, MeterSecrets]:
+    """Entries of a secrets file that no configuration names.
+
+    Raises:
+        ConfigMistakes: with every mistake.
+        ConfigFault: there is no such file.
+    """
+    if not file.is_file():
+        raise ConfigFault("there is no such file", place=str(file), cure="name the file that holds the meter's keys")
+    sheet = Sheet(file, "")
+    entries = load_secrets(sheet, file)
+    if sheet.mistakes:
+        raise ConfigMistakes(sheet.mistakes)
     return entries
 
 

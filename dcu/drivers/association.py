@@ -239,7 +239,7 @@ class Session:
             caller.zone,
             caller.monotonic,
             meter.serial,
-            expected_serial=meter.serial,
+            expected_serial=meter.serial or None,  # without configuration nobody is expected
             quirks=meter.model.quirks,
         )
         if self._spec is meter.model.associations.get(Purpose.SWITCH):
