@@ -1,8 +1,8 @@
 """The meter's end of an optical head: IEC 62056-21 mode E, from the sign-on at 300 baud to HDLC. Sans-IO.
 
-What is modelled: the lines of the sign-on and their answers, each at its own speed. Who speaks at another speed than the
-meter listens is not understood, nor is a character of wrong parity. A pty keeps the speed that its reader sets, and drops
-character size and parity: 7E1 is what it is on the wire, eight bits of which the highest is the parity.
+What is modelled: the lines of the sign-on and their answers, each at its own speed. Who speaks at a speed to which the
+meter does not listen is not understood, nor is a character of wrong parity. A pty keeps the speed that its reader sets
+and drops character size and parity: 7E1 is what it is on the wire, eight bits of which the highest is the parity.
 """
 
 import re
