@@ -6,7 +6,7 @@ memory is forgotten, and its store is taken as a killed process leaves it.
 
 import shutil
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from zoneinfo import ZoneInfo
 
@@ -30,10 +30,6 @@ ZONE = ZoneInfo("Asia/Kolkata")
 FILES = ("dcu.db", "dcu.db-wal")
 
 
-class PowerCut(BaseException):
-    """The box lost its supply at this very moment."""
-
-
 class Mains:
     """The store as the box's rooms see it, whose every commit may be the last thing that the box does.
 
@@ -41,19 +37,19 @@ class Mains:
         cut_at: the supply fails at the next commit: "before" it, or "behind" it and before anybody is told.
     """
 
-    def __init__(self, store: SqliteStore) -> None:
+    def __init__(self, store: SqliteStore, clock: VirtualClock) -> None:
         self._store = store
+        self._clock = clock
         self.epoch = store.epoch
         self.cut_at = ""
 
     def transact(self, work, *, wait_s: float = 30.0):
-        """See `ports.Store`."""
-        where, self.cut_at = self.cut_at, ""
-        if where == "before":
-            raise PowerCut
+        """See `ports.Store`. Raises PowerCut."""
+        self._clock.stopped |= self.cut_at == "before"
+        self._clock.check_supply()
         result = self._store.transact(work, wait_s=wait_s)
-        if where == "behind":
-            raise PowerCut
+        self._clock.stopped |= self.cut_at == "behind"
+        self._clock.check_supply()
         return result
 
 
@@ -79,7 +75,7 @@ class Box:
         )
         self._writer = threading.Thread(target=self._store.run, name="store", daemon=True)
         self._writer.start()
-        self.store = Mains(self._store)
+        self.store = Mains(self._store, clock)
         announcer = Announcer(self.store, clock)
         self.plan = BusPlan(meters, self.store, clock, announcer, ZONE, poll)
 
@@ -107,6 +103,11 @@ class Box:
         while self.clock.time.elapsed_s < until_s:
             self.worker.turn()
 
+    def cut(self) -> None:
+        """Take the supply away, from inside of whatever it waits for."""
+        self.clock.stopped = True
+        self.clock.check_supply()
+
     def stop(self) -> None:
         """End in order."""
         self.worker.close()
@@ -129,6 +130,3 @@ class Box:
             if (kept / name).exists():
                 (kept / name).rename(self._directory / name)
         kept.rmdir()
-
-
-Factory = Callable[[], Box]

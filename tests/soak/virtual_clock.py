@@ -8,6 +8,7 @@ from itertools import count
 from dcu.reading import ClockState
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_SOON_S = 1e-6
 
 
 class VirtualTime:
@@ -45,18 +46,24 @@ class VirtualTime:
         self.elapsed_s = max(self.elapsed_s, elapsed_s)
 
 
+class PowerCut(BaseException):
+    """The box lost its supply at this very moment: nothing of it may go on, not even to clean up."""
+
+
 class VirtualClock:
     """The clock of one box (`ports.Clock`), counting its uptime from when it was made.
 
     Attributes:
         wrong_by_s: its wall clock minus the true time.
         trusted: whether it says that something disciplines it.
+        stopped: the box has no supply: whoever waits by this clock, or asks the line for anything, gets PowerCut.
     """
 
     def __init__(self, time: VirtualTime, *, wrong_by_s: float = 0.0, trusted: bool = True) -> None:
         self.time = time
         self.wrong_by_s = wrong_by_s
         self.trusted = trusted
+        self.stopped = False
         self._booted_s = time.elapsed_s
 
     def now(self) -> datetime:
@@ -72,9 +79,16 @@ class VirtualClock:
         return self.time.elapsed_s - self._booted_s
 
     def wait_until(self, monotonic_s: float) -> None:
-        """Let time pass until the uptime is that."""
-        self.time.pass_to(self._booted_s + monotonic_s)
+        """Let time pass until the uptime is that. Raises PowerCut."""
+        self.check_supply()
+        self.time.pass_to(self.elapsed_s(monotonic_s))
+        self.check_supply()
+
+    def check_supply(self) -> None:
+        """Raises PowerCut when there is none."""
+        if self.stopped:
+            raise PowerCut
 
     def elapsed_s(self, monotonic_s: float) -> float:
-        """An uptime in the time's own elapsed seconds."""
-        return self._booted_s + monotonic_s
+        """An uptime in the time's own elapsed seconds, and a little: who waited for a moment finds it passed."""
+        return self._booted_s + monotonic_s + _SOON_S

@@ -67,10 +67,12 @@ class VirtualLine:
 
     def say(self, octets: bytes) -> float:
         """The master speaks from now on; when its last octet has passed, in elapsed seconds."""
+        self._babble()
         return self.model.say(MASTER, self.time.elapsed_s, octets) + _SOON_S
 
     def next_s(self) -> float | None:
         """When there is something to hear, in elapsed seconds; None on a quiet line."""
+        self._babble()
         end_s = self.model.next_end()
         return None if end_s is None else end_s + _SOON_S
 
@@ -87,6 +89,13 @@ class VirtualLine:
             if not self.cut:
                 self._tell(part.octets, part.at)
         return bytes(heard)
+
+    def _babble(self) -> None:
+        """Meters that talk although nobody asked them; heard only while somebody uses the line."""
+        for number, meter in enumerate(self.meters):
+            faults = meter.faults.link
+            if (faults.hold is not None or faults.babble_s > 0) and self.model.queued(number) == 0:
+                self.model.say(number, self.time.elapsed_s, faults.unasked(self.time.elapsed_s))
 
     def _check(self, plug: int) -> None:
         if not self.plugged or plug != self._plugs:
@@ -130,7 +139,7 @@ class VirtualLink:
 
     def send(self, octets: bytes) -> None:
         """Write all of it and wait until it has left, as the serial port's flush does. Raises BusFault."""
-        self._line._check(self._plug)
+        self._check()
         self._wait(self._line.say(octets))
 
     def receive(self, deadline_s: float) -> bytes:
@@ -159,8 +168,12 @@ class VirtualLink:
             self._clock.time.pass_to(min(until_s, self._line.next_s() or until_s))
             self._hear()
 
-    def _hear(self) -> None:
+    def _check(self) -> None:
+        self._clock.check_supply()
         self._line._check(self._plug)
+
+    def _hear(self) -> None:
+        self._check()
         self._input += self._line.hear()
 
 

@@ -56,3 +56,4 @@ class VirtualMailbox(Generic[T]):
         while not len(self) and time.elapsed_s < end_s:
             next_s = time.next_s()
             time.pass_to(end_s if next_s is None else min(end_s, next_s))
+            self._clock.check_supply()
