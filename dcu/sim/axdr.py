@@ -48,6 +48,12 @@ class Datum:
     value: Any = None
 
 
+class Encoded(Datum):
+    """A value that is encoded already: `value` is its octets, tag first."""
+
+    __slots__ = ()
+
+
 _FIXED: Final[dict[Tag, str]] = {
     Tag.DOUBLE_LONG: ">i",
     Tag.DOUBLE_LONG_UNSIGNED: ">I",
@@ -113,12 +119,20 @@ def length(count: int) -> bytes:
 def encode(datum: Datum) -> bytes:
     """The octets of a value, tag first."""
     tag, value = datum.tag, datum.value
+    if type(datum) is Encoded:
+        return value  # type: ignore[no-any-return]
     head = bytes([tag])
     if tag in _FIXED:
         return head + struct.pack(_FIXED[tag], value)
     if tag in {Tag.ARRAY, Tag.STRUCTURE}:
         return head + length(len(value)) + b"".join(map(encode, value))
     return head + _encode_simple(tag, value)
+
+
+def packer(tag: Tag) -> Callable[[Any], bytes]:
+    """What encodes values of one tag of fixed size, fast."""
+    pack, code = struct.Struct(">B" + _FIXED[tag][1:]).pack, int(tag)
+    return lambda value: pack(code, value)
 
 
 def _encode_simple(tag: Tag, value: Any) -> bytes:

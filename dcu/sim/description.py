@@ -52,6 +52,16 @@ encrypted_only_replies = false # answers without a tag, as some real meters do
 counter = "above"              # invocation counters must be above the last; "any": it does not look
 reader_mechanism = "lls"       # meter reader: "lls" or "none"
 control_mode = 4               # relay: 2 and 4 close on remote reconnect; 1, 3, 5, 6 only arm
+# kind = "3ph-wc"              # "1ph", "3ph-wc" (whole current) or "3ph-ct" (transformers; no relay)
+# solar_w = 3000               # cells on the roof: its export
+# clock_drift_ppm = 20         # what its clock gains in a million seconds
+# firmware = "SIM 1.0"
+# event_entries = 50           # rows of each event log
+# columns = "standard"         # of profiles; "vendor": in another order, "amended": more of them
+# scaler_profiles = "right"    # or "missing", "wrong-order"
+# deviation = "unspecified"    # of its times, or "right", "wrong-sign"
+# compact, null_compressed, newest_first, float32, weekday, clock_tag25 = false: how it shows rows, values and times
+# repeats = false              # its clock set back, it captures the same moments again
 # port = 0                     # serve the TCP wrapper too, on this port (0: any)
 # hdlc_port = 0                # and HDLC over TCP on this one
 # mode_e_baud = 9600           # behind an optical head, alone on its line: IEC 62056-21 mode E, naming this speed
@@ -89,13 +99,20 @@ _LINE_KEYS: Final[dict[str, Any]] = {
     "echo": bool,
     "round_trip_ms": float,
 }
+_NUMBERS: Final = {"turnaround_ms", "inactivity_s", "clock_drift_ppm", "solar_w"}
+_WORDS: Final = {"serial", "mechanism", "reader_mechanism", "protection", "counter"} | {
+    *("kind", "firmware", "columns", "scaler_profiles", "deviation")
+}
+_SWITCHES: Final = {"ciphered", "general", "encrypted_only_replies"} | {
+    *("compact", "null_compressed", "newest_first", "float32", "weekday", "clock_tag25", "repeats")
+}
 _METER_KEYS: Final[dict[str, Any]] = {
     field.name: float
-    if field.name in {"turnaround_ms", "inactivity_s"}
+    if field.name in _NUMBERS
     else str
-    if field.name in {"serial", "mechanism", "reader_mechanism", "protection", "counter"}
+    if field.name in _WORDS
     else bool
-    if field.name in {"ciphered", "general", "encrypted_only_replies"}
+    if field.name in _SWITCHES
     else int
     for field in fields(MeterConfig)
     if field.name != "keys"

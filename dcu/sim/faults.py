@@ -1,8 +1,12 @@
 """Faults of one virtual meter, switched while it runs by plain assignment."""
 
 from dataclasses import dataclass, field
+from typing import Literal
 
 from dcu.sim.link_faults import LinkFaults
+
+BadTime = Literal["hour-24", "february-30", "wildcards", "unspecified"]
+"""A row's time that no calendar has: hour 24, 30 February, time of day FF, all FF."""
 
 
 @dataclass(slots=True)
@@ -22,6 +26,8 @@ class Faults:
         answer_as: answers bear the HDLC address of this physical device instead of its own.
         delay_s: added to the turnaround time of each answer.
         link: what it does to its own frames, and unasked.
+        bad_times: rows of rings that show a time that is none, by the moment of their capture.
+        range_ignored: selective access by range gives all rows, or one more at each end.
     """
 
     silent: bool = False
@@ -36,3 +42,5 @@ class Faults:
     answer_as: int | None = None
     delay_s: float = 0.0
     link: LinkFaults = field(default_factory=LinkFaults)
+    bad_times: dict[int, BadTime] = field(default_factory=dict)
+    range_ignored: Literal["", "all", "ends"] = ""

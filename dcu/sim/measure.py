@@ -1,149 +1,160 @@
-"""What the meter measures: raw integers of the registers, from the house's load and the relay's history.
+"""What the meter measures: raw integers of the registers, from the house's load, its roof and the supply's history.
 
-Scalers differ on purpose from register to register, so that a scaler taken for granted shows. Integer types as on
-L&T meters; units are Blue Book enums (reference/is15959.md 2). Times are real time, seconds since 1970.
+Integer types as on L&T meters; scalers and units are those of `kinds.register_of`. Times are real time, seconds since
+1970.
 """
 
+import math
 import random
-from collections.abc import Callable
-from dataclasses import dataclass, field
-from typing import Final
+from typing import Final, NamedTuple
 
-from dcu.sim.axdr import Tag
-from dcu.sim.load import COMMISSIONED, HouseLoad, Mains
+from dcu.sim.kinds import Kind
+from dcu.sim.load import HouseLoad, Mains
+from dcu.sim.solar import Roof
+from dcu.sim.supply import Supply
 
-
-@dataclass(frozen=True, slots=True)
-class Register:
-    """Type, scaler and unit of a class 3 or 4 register."""
-
-    tag: Tag
-    scaler: int
-    unit: int
+_EXPORT_FACTOR: Final = 0.99
+_LINES: Final = (("31", "32", "33"), ("51", "52", "53"), ("71", "72", "73"))
+"""Current, voltage, power factor of R, Y, B: group C."""
 
 
-_LONG, _ULONG = Tag.DOUBLE_LONG, Tag.DOUBLE_LONG_UNSIGNED
-_W, _VA, _WH, _VAH, _A, _V, _HZ, _MIN, _NONE = 27, 28, 30, 31, 33, 35, 44, 6, 255
+class Energies(NamedTuple):
+    """Cumulative energies in tenths of Wh, VAh, varh, in the order of `QUANTITIES`."""
 
-REGISTERS: Final = {
-    "1.0.12.7.0": Register(Tag.LONG_UNSIGNED, -2, _V),
-    "1.0.11.7.0": Register(_ULONG, -3, _A),
-    "1.0.91.7.0": Register(_ULONG, -3, _A),
-    "1.0.13.7.0": Register(Tag.LONG, -3, _NONE),
-    "1.0.14.7.0": Register(Tag.LONG_UNSIGNED, -2, _HZ),
-    "1.0.9.7.0": Register(_ULONG, 0, _VA),
-    "1.0.1.7.0": Register(_LONG, -1, _W),
-    "1.0.1.8.0": Register(_ULONG, 0, _WH),
-    "1.0.9.8.0": Register(_ULONG, 0, _VAH),
-    "1.0.2.8.0": Register(_ULONG, 0, _WH),
-    "1.0.10.8.0": Register(_ULONG, 0, _VAH),
-    "0.0.94.91.14": Register(_ULONG, 0, _MIN),
-    "1.0.12.27.0": Register(Tag.LONG_UNSIGNED, -1, _V),
-    "1.0.1.29.0": Register(_ULONG, -1, _WH),
-    "1.0.9.29.0": Register(_ULONG, -1, _VAH),
-    "1.0.2.29.0": Register(_ULONG, -1, _WH),
-    "1.0.10.29.0": Register(_ULONG, -1, _VAH),
-}
-"""Class 3, by logical name without group F."""
-
-DEMANDS: Final = {"1.0.1.6.0": Register(_ULONG, 0, _W), "1.0.9.6.0": Register(_ULONG, 0, _VA)}
-"""Class 4: maximum demand, attribute 2, and its time, attribute 5."""
-
-BLOCK_COLUMNS: Final = ("1.0.12.27.0", "1.0.1.29.0", "1.0.9.29.0", "1.0.2.29.0", "1.0.10.29.0")
-DAILY_COLUMNS: Final = ("1.0.1.8.0", "1.0.9.8.0", "1.0.2.8.0", "1.0.10.8.0")
-
-Spans = Callable[[], tuple[tuple[float, float], ...]]
+    wh: int
+    vah: int
+    wh_out: int
+    vah_out: int
+    q1: int
+    q2: int
+    q3: int
+    q4: int
 
 
-@dataclass(slots=True)
-class Demand:
-    """Maximum demand of the month so far: value in W or VA, and when its interval ended (0: none yet)."""
-
-    value: int = 0
-    at: int = 0
-
-    def offer(self, value: int, at: int) -> None:
-        """Take a new mean if it is higher."""
-        if value > self.value or not self.at:
-            self.value, self.at = value, at
-
-
-@dataclass(slots=True)
-class Demands:
-    """Both maximum demands, with the month that they are of."""
-
-    month: tuple[int, int] = (0, 0)
-    active: Demand = field(default_factory=Demand)
-    apparent: Demand = field(default_factory=Demand)
-
-    def offer(self, month: tuple[int, int], at: int, watts: int, volt_amperes: int) -> None:
-        """Means of an interval that ended at `at`, in local `month`."""
-        if month != self.month:
-            self.month, self.active, self.apparent = month, Demand(), Demand()
-        self.active.offer(watts, at)
-        self.apparent.offer(volt_amperes, at)
+QUANTITIES: Final = ("1", "9", "2", "10", "5", "6", "7", "8")
+"""Group C of each of `Energies`."""
 
 
 class Measurement:
     """One meter's view of its house.
 
     Args:
+        kind: of the meter.
         seed: which house.
         utc_offset_s: its local time.
-        open_spans: times at which the relay let nothing through.
+        solar_w: peak of the cells on its roof.
     """
 
-    def __init__(self, seed: int, utc_offset_s: int, open_spans: Spans) -> None:
+    def __init__(self, kind: Kind, seed: int, utc_offset_s: int, solar_w: float = 0.0) -> None:
+        self._kind = kind
         self._load = HouseLoad(seed, utc_offset_s)
-        self._mains = Mains(seed)
-        self._open_spans = open_spans
+        self._roof = Roof(seed, solar_w, utc_offset_s)
+        self._mains = [Mains(seed + 1_000 * line) for line in range(kind.phases)]
+        self.supply = Supply(self._house, self._roof.energy)
         rng = random.Random(f"meter/{seed}")  # noqa: S311
         self._power_factor = rng.uniform(0.91, 0.985)
         self._leak = rng.uniform(0.97, 0.999)  # neutral current over phase current
+        parts = [rng.uniform(0.7, 1.3) for _ in range(kind.phases)]
+        self._shares = [part / sum(parts) for part in parts]
+        self._factors = [min(0.999, self._power_factor + rng.uniform(-0.02, 0.02)) for _ in range(kind.phases)]
+        self._reactive = math.sqrt(1 / self._power_factor**2 - 1)
+        self._known: dict[float, Energies] = {}
+        self._known_version = 0
 
-    def joules(self, t: float) -> float:
-        """Energy that passed the relay from commissioning to `t`."""
-        lost = 0.0
-        for opened, closed in self._open_spans():
-            if opened < t:
-                lost += self._load.energy(min(closed, t)) - self._load.energy(opened)
-        return self._load.energy(t) - lost
+    def _house(self, t: float) -> float:
+        return self._load.energy(t) * self._kind.phases
 
-    def _tenths(self, t: float) -> tuple[int, int]:
-        """Import energy in 0.1 Wh and 0.1 VAh: what all energy registers derive from."""
-        joules = self.joules(t)
-        return int(joules // 360), int(joules / self._power_factor // 360)
+    def energies(self, t: float) -> Energies:
+        """What passed from commissioning to `t`."""
+        if self._known_version != self.supply.version or len(self._known) > 8:
+            self._known.clear()
+            self._known_version = self.supply.version
+        if t not in self._known:
+            self._known[t] = self._energies(t)
+        return self._known[t]
 
-    def block(self, start: float, end: float) -> tuple[int, ...]:
-        """Block load row: mean voltage, import Wh and VAh, export Wh and VAh of the interval."""
-        wh0, vah0 = self._tenths(start)
-        wh1, vah1 = self._tenths(end)
-        return (round(self._mains.voltage(start, end) * 10), wh1 - wh0, vah1 - vah0, 0, 0)
+    def _energies(self, t: float) -> Energies:
+        tenths, out = self.supply.imported(t) / 360, self.supply.exported(t) / 360
+        return Energies(
+            int(tenths),
+            int(tenths / self._power_factor),
+            int(out),
+            int(out / _EXPORT_FACTOR),
+            int(tenths * self._reactive),
+            int(out * 0.08),
+            int(out * 0.02),
+            int(tenths * 0.03),
+        )
 
-    def daily(self, _start: float, end: float) -> tuple[int, ...]:
-        """Daily row: cumulative import Wh and VAh, export Wh and VAh at midnight."""
-        wh, vah = self._tenths(end)
-        return (wh // 10, vah // 10, 0, 0)
+    def interval(self, start: float, end: float) -> dict[str, int]:
+        """Registers of a whole interval: its mean voltages and currents, and its energies in tenths."""
+        before, after = self.energies(start), self.energies(end)
+        used = {f"1.0.{c}.29.0": new - old for c, new, old in zip(QUANTITIES, after, before, strict=True)}
+        hours = (end - start) / 3600
+        apparent = used["1.0.9.29.0"] / 10 / hours if hours > 0 else 0.0
+        return used | (
+            self._mean_1(start, end, apparent) if self._kind.phases == 1 else self._mean_3(start, end, apparent)
+        )
 
-    def instant(self, t: float) -> dict[str, int]:
-        """Instantaneous and cumulative registers at `t`, by logical name."""
-        volts = self._mains.voltage(t, t)
-        flowing = not any(opened <= t < closed for opened, closed in self._open_spans())
-        watts = self._load.power(t) if flowing else 0.0
-        apparent = watts / self._power_factor
+    def _mean_1(self, start: float, end: float, apparent: float) -> dict[str, int]:
+        volts = self._mains[0].voltage(start, end)
         amperes = apparent / volts
-        wh, vah, exported_wh, exported_vah = self.daily(t, t)
         return {
-            "1.0.12.7.0": round(volts * 100),
-            "1.0.11.7.0": round(amperes * 1000),
-            "1.0.91.7.0": round(amperes * 1000 * self._leak),
-            "1.0.13.7.0": round(self._power_factor * 1000) if flowing else 1000,
-            "1.0.14.7.0": round(self._mains.frequency(t) * 100),
+            "1.0.12.27.0": round(volts * 10),
+            "1.0.11.27.0": round(amperes * 100),
+            "1.0.91.27.0": round(amperes * 100 * self._leak),
+        }
+
+    def _mean_3(self, start: float, end: float, apparent: float) -> dict[str, int]:
+        found = {"1.0.13.27.0": round(self._power_factor * 1000), "0.0.96.10.1": 0, "0.1.96.12.5": -71}
+        for (current, voltage, _), mains, share in zip(_LINES, self._mains, self._shares, strict=True):
+            volts = mains.voltage(start, end)
+            found[f"1.0.{voltage}.27.0"] = round(volts * 10)
+            found[f"1.0.{current}.27.0"] = round(apparent * share / volts * 100)
+        return found
+
+    def moment(self, t: float) -> dict[str, int]:
+        """Instantaneous and cumulative registers at `t`, by logical name."""
+        found = {f"1.0.{c}.8.0": tenths // 10 for c, tenths in zip(QUANTITIES, self.energies(t), strict=True)}
+        flows = self.supply.flows(t)
+        watts = self._load.power(t) * self._kind.phases if flows else 0.0
+        apparent = watts / self._power_factor
+        off_s = self.supply.off_s(t)
+        found |= {
+            "1.0.13.7.0": round(self._power_factor * 1000) if flows else 1000,
+            "1.0.14.7.0": round(self._mains[0].frequency(t) * 100),
             "1.0.9.7.0": round(apparent),
             "1.0.1.7.0": round(watts * 10),
-            "1.0.1.8.0": wh,
-            "1.0.9.8.0": vah,
-            "1.0.2.8.0": exported_wh,
-            "1.0.10.8.0": exported_vah,
-            "0.0.94.91.14": max(0, int(t - COMMISSIONED) // 60),
+            "0.0.94.91.14": int(self.supply.on_s(t)) // 60,
+            "0.0.94.91.8": int(off_s) // 60,
+            "0.0.96.7.0": self.supply.failures,
         }
+        return found | (
+            self._lines_1(t, apparent) if self._kind.phases == 1 else self._lines_3(t, watts, apparent, flows)
+        )
+
+    def _lines_1(self, t: float, apparent: float) -> dict[str, int]:
+        volts = self._mains[0].voltage(t, t)
+        milliamperes = apparent / volts * 1000
+        return {
+            "1.0.12.7.0": round(volts * 100),
+            "1.0.11.7.0": round(milliamperes),
+            "1.0.91.7.0": round(milliamperes * self._leak),
+            "1.0.94.91.14": round(milliamperes),
+        }
+
+    def _lines_3(self, t: float, watts: float, apparent: float, flows: bool) -> dict[str, int]:
+        angle = round(math.degrees(math.acos(self._power_factor)) * 10)
+        found = {
+            "1.0.3.7.0": round(watts * self._reactive * 10),
+            "1.0.81.7.1": 1200,
+            "1.0.81.7.12": 1200,
+            "1.0.81.7.2": 2400 + angle,
+        }
+        lines = zip(_LINES, self._mains, self._shares, self._factors, strict=True)
+        for (current, voltage, factor), mains, share, power_factor in lines:
+            volts = mains.voltage(t, t)
+            found[f"1.0.{voltage}.7.0"] = round(volts * 100)
+            found[f"1.0.{current}.7.0"] = round(apparent * share / volts * 1000)
+            found[f"1.0.{factor}.7.0"] = round(power_factor * 1000) if flows else 1000
+        return found

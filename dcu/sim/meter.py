@@ -1,38 +1,27 @@
-"""A virtual meter: what it remembers, what it captures, and the two kinds of link on which it can be spoken to."""
+"""A virtual meter: what can happen to it, and the two kinds of link on which it can be spoken to."""
 
-import logging
 import threading
 import time
 from collections.abc import Callable
 from dataclasses import replace
-from datetime import UTC, datetime
 from pathlib import Path
-from typing import Final
+from weakref import WeakSet
 
 from dcu.sim import hdlc
 from dcu.sim.association import Association
-from dcu.sim.axdr import decode
 from dcu.sim.credentials import Credentials
 from dcu.sim.faults import Faults
-from dcu.sim.ledger import Entry, Ledger
-from dcu.sim.measure import Demands, Measurement
-from dcu.sim.meter_clock import CLOCK_NAME, MeterClock
+from dcu.sim.kinds import Order
+from dcu.sim.ledger import Ledger
+from dcu.sim.meter_clock import MeterClock
 from dcu.sim.meter_config import MeterConfig
-from dcu.sim.model import BLOCK_LOAD, DAILY_LOAD, Account, Sources, build
-from dcu.sim.objects import Cabinet, Client, dotted, logical_name
-from dcu.sim.profile import Ring, Row
+from dcu.sim.metrology import Metrology
+from dcu.sim.payment import Account
+from dcu.sim.profile import Row
 from dcu.sim.relay import Relay
 from dcu.sim.service import Service
 from dcu.sim.station import HdlcPort, Station, StationLimits
 from dcu.sim.wrapper import WrapperPort
-from dcu.sim.xdlms import Reference
-
-log = logging.getLogger(__name__)
-
-_RING_DAYS: Final = 35
-_RING_LIMIT: Final = 100_000
-_DAILY_ENTRIES: Final = 70
-_DAY_S: Final = 86_400
 
 
 class VirtualMeter:
@@ -50,35 +39,49 @@ class VirtualMeter:
     def __init__(
         self, config: MeterConfig, *, now: Callable[[], float] = time.time, ledger: Path | None = None
     ) -> None:
+        self.faults = Faults()
+        self._now = now
+        self._directory = ledger
+        self._lock = threading.RLock()
+        self._ports: WeakSet[WrapperPort | HdlcPort] = WeakSet()
+        self._install(config)
+
+    def _install(self, config: MeterConfig) -> None:
         config.validate()
         self.config = config
-        self.faults = Faults()
-        self.ledger = Ledger(ledger, config.serial)
-        self.clock = MeterClock(now, config.utc_offset_min)
-        self.relay = Relay(config.control_mode, now, self.faults, self._actuated)
-        self.account = Account(config.payment_mode, config.balance_paise)
-        self.credentials = Credentials(config, now, self.faults)
-        self._now = now
-        self._lock = threading.RLock()
-        self._sets = 0
+        self.credentials = Credentials(config, self._now, self.faults)
         self._acted = False
-        self._demands = Demands()
-        self._measurement = Measurement(config.seed, self.clock.utc_offset_s, self.relay.open_spans)
-        entries = min(_RING_DAYS * _DAY_S // config.capture_period_s, _RING_LIMIT)
-        self._rings = {
-            BLOCK_LOAD: self._ring(BLOCK_LOAD, config.capture_period_s, entries, self._measurement.block),
-            DAILY_LOAD: self._ring(DAILY_LOAD, _DAY_S, _DAILY_ENTRIES, self._measurement.daily),
-        }
-        self._cabinet = Cabinet(build(self._sources()))
-        self._begin()
+        self._inside = Metrology(
+            config, self._now, self._directory, self.faults, self.credentials.last_counter, self._has_acted
+        )
         self._station = self._new_station()
+
+    @property
+    def ledger(self) -> Ledger:
+        """What it captured and did."""
+        return self._inside.ledger
+
+    @property
+    def clock(self) -> MeterClock:
+        """Its clock."""
+        return self._inside.clock
+
+    @property
+    def relay(self) -> Relay:
+        """Its switch; a transformer-operated meter shows none."""
+        return self._inside.relay
+
+    @property
+    def account(self) -> Account:
+        """What the utility has set."""
+        return self._inside.account
 
     # ---- the line ---------------------------------------------------------------------------------------------------
 
     def receive(self, octets: bytes, at: float) -> list[bytes]:
         """Octets off the HDLC line at `at` (seconds of any steady clock); frames to send in answer."""
         with self._lock:
-            if self.faults.silent:
+            if self.faults.silent or not self._inside.powered:
                 return []
             self.tick()
             frames = self._station.receive(octets, at)
@@ -92,31 +95,35 @@ class VirtualMeter:
 
     def wrapper_port(self) -> WrapperPort:
         """What stands behind a new TCP connection to this meter."""
-        return WrapperPort(self.config.logical_device, self._open_session)
+        port = WrapperPort(self.config.logical_device, self._open_session)
+        self._ports.add(port)
+        return port
 
     def hdlc_port(self) -> HdlcPort:
         """What stands behind a new TCP connection on which the meter speaks HDLC."""
-        return HdlcPort(self._new_station(), self._now, self._said)
+        port = HdlcPort(self._new_station(), self._now, self._said)
+        self._ports.add(port)
+        return port
 
     def converse(self, port: WrapperPort | HdlcPort, octets: bytes) -> list[bytes] | None:
         """Octets off a TCP connection; messages to send in answer. None: close the connection."""
         with self._lock:
-            if self.faults.silent:
+            if self.faults.silent or not self._inside.powered:
                 return []
+            if port not in self._ports:  # from before a power cut
+                return None
             self.tick()
             answers = port.receive(octets)
             return [] if answers and self._answer_lost() else answers
-
-    def power_cycle(self) -> None:
-        """As after a short power cut: all links and associations are gone, what was captured is not."""
-        with self._lock:
-            self._station.disconnect_all()
 
     def _open_session(self, client: int) -> Association:
         return Association(self.credentials, client, self._open_service)
 
     def _open_service(self, client: int, room: int, conformance: int) -> Service:
-        return Service(self._cabinet, client, room, conformance, self._wrote)
+        return Service(self._inside.cabinet, client, room, conformance, self._inside.wrote)
+
+    def _has_acted(self) -> None:
+        self._acted = True
 
     def _answer_lost(self) -> bool:
         """Whether the answer being given is one to a relay ACTION that a fault swallows."""
@@ -148,104 +155,83 @@ class VirtualMeter:
         other = hdlc.server_address(self.config.logical_device, self.faults.answer_as, self.config.address_octets)
         return replace(hdlc.parse(frame[1:-1]), source=other).octets()
 
-    # ---- time -------------------------------------------------------------------------------------------------------
+    # ---- what happens to it -----------------------------------------------------------------------------------------
 
     def tick(self) -> None:
         """Capture what is due. Called often by whoever runs the meter, and before each answer."""
         with self._lock:
-            at = self.clock.now()
-            for ring in self._rings.values():
-                ring.advance(self.clock.grid(at, ring.period_s))
+            self._inside.tick()
 
     def rows(self, profile: str) -> list[Row]:
-        """Rows that a ring holds, oldest first: `1.0.99.1.0.255` or `1.0.99.2.0.255`."""
+        """Rows that a block load, daily load, billing (closed bills) or event profile holds, in their order of capture.
+
+        The first value of a row is its time, seconds since 1970 by the meter's clock; then raw integers and such times.
+        """
         with self._lock:
-            return list(self._rings[profile].rows)
+            return list(self._inside.logs[profile if profile.count(".") == 5 else f"{profile}.255"].rows)
+
+    def happen(self, code: int) -> None:
+        """An event of reference/is15959.md 2.9: a row in the log of that code.
+
+        Raises:
+            ValueError: no log takes it.
+        """
+        with self._lock:
+            self.tick()
+            self._inside.happen(code)
+
+    def power_off(self) -> None:
+        """The mains fail: it falls silent and captures nothing (event 101)."""
+        with self._lock:
+            self._inside.power(on=False)
+            self.power_cycle()
+
+    def power_on(self) -> None:
+        """The mains are back: links and associations are gone, captures go on (event 102)."""
+        with self._lock:
+            self._inside.power(on=True)
+
+    def power_cycle(self) -> None:
+        """As after a power cut too short to be noticed: links and associations are gone, what was captured is not."""
+        with self._lock:
+            self._station.disconnect_all()
+            self._ports.clear()
+
+    def set_clock(self, offset_s: float) -> None:
+        """Somebody sets its clock, `offset_s` ahead of real time (event 151)."""
+        with self._lock:
+            self._inside.set_clock(offset_s)
+
+    def set_period(self, period_s: int) -> None:
+        """Somebody sets the block load's capture period, from its next boundary on (event 153)."""
+        with self._lock:
+            self._inside.set_period(self._inside.block, period_s)
+
+    def reset_demand(self) -> None:
+        """Somebody closes the bill (event 166)."""
+        with self._lock:
+            self._inside.reset_demand()
+
+    def upgrade(self, firmware: str, columns: Order = "amended") -> None:
+        """Another firmware, with other columns; what those clear is cleared, and the meter starts anew (event 157)."""
+        with self._lock:
+            self._inside.upgrade(firmware, columns)
+            self.power_cycle()
+
+    def replace(self, serial: str, seed: int | None = None) -> None:
+        """Another meter takes its place: same address and keys, other serial and house, empty rings, ledger of its own.
+
+        Raises:
+            ConfigMistake: no such meter can be.
+        """
+        config = replace(self.config, serial=serial, seed=self.config.seed + 1 if seed is None else seed, history_s=0)
+        config.validate()
+        with self._lock:
+            self._inside.tick()
+            self.power_cycle()
+            self.ledger.close()
+            self._install(config)
 
     def close(self) -> None:
         """Close the ledger."""
         self.ledger.close()
-
-    def _ring(
-        self, profile: str, period_s: int, entries: int, measure: Callable[[float, float], tuple[int, ...]]
-    ) -> Ring:
-        def interval(start: int, end: int) -> tuple[int, ...]:
-            return measure(self.clock.real(start), self.clock.real(end))
-
-        def captured(row: Row) -> None:
-            self.ledger.append({"kind": "row", "profile": profile, "captured_at": row[0], "values": list(row[1:])})
-            self._demand(profile, row)
-
-        return Ring(period_s, entries, interval, captured)
-
-    def _demand(self, profile: str, row: Row) -> None:
-        if profile != BLOCK_LOAD:
-            return
-        face = datetime.fromtimestamp(row[0] + self.clock.utc_offset_s - 1, UTC)
-        watts, volt_amperes = (tenths * 360 // self.config.capture_period_s for tenths in row[2:4])
-        self._demands.offer((face.year, face.month), row[0], watts, volt_amperes)
-
-    # ---- memory -----------------------------------------------------------------------------------------------------
-
-    def _begin(self) -> None:
-        """Remember an earlier life, or make up a history; then capture from now on."""
-        entries = self.ledger.entries()
-        for entry in entries:
-            self._remember(entry)
-        fresh = not any(entry.get("kind") == "row" for entry in entries)
-        at = self.clock.now()
-        for ring in self._rings.values():
-            ring.reached = self.clock.grid(at, ring.period_s)
-            if fresh and self.config.history_s:
-                ring.capture(self.clock.grid(at - self.config.history_s, ring.period_s), ring.reached)
-
-    def _remember(self, entry: Entry) -> None:
-        match entry:
-            case {"kind": "row", "profile": str(profile), "captured_at": int(at), "values": list(values)}:
-                row = (at, *values)
-                self._rings[profile].restore(row)
-                self._demand(profile, row)
-            case {"kind": "relay", "method": int(method), "at": at}:
-                self.relay.invoke(method, float(at))
-            case {"kind": "set", "class": int(class_id), "ln": str(name), "attr": int(number), "value_hex": str(value)}:
-                self._sets += 1
-                reference = Reference(class_id, logical_name(name), number)
-                if reference.name != CLOCK_NAME:  # real time needs no memory
-                    self._cabinet.write(Client.UTILITY_SETTING, reference, decode(bytes.fromhex(value)))
-            case _:
-                log.warning("%s: ledger entry of no known kind left out", self.config.serial)
-
-    def _actuated(self, method: int, at: float) -> None:
-        self._acted = True
-        self.ledger.append({"kind": "relay", "method": method, "at": at})
-        log.info("%s: relay method %d, output %s", self.config.serial, method, self.relay.output_state)
-
-    def _wrote(self, reference: Reference, value: bytes) -> None:
-        self._sets += 1
-        self.ledger.append(
-            {
-                "kind": "set",
-                "class": reference.class_id,
-                "ln": dotted(reference.name),
-                "attr": reference.member,
-                "value_hex": value.hex(),
-                "at": self._now(),
-            }
-        )
-        if reference.name == CLOCK_NAME:  # moments that the clock jumped over are not captured
-            for ring in self._rings.values():
-                ring.reached = self.clock.grid(self.clock.now(), ring.period_s)
-
-    def _sources(self) -> Sources:
-        return Sources(
-            serial=lambda: self.config.serial if self.faults.serial is None else self.faults.serial,
-            clock=self.clock,
-            relay=self.relay,
-            block=self._rings[BLOCK_LOAD],
-            daily=self._rings[DAILY_LOAD],
-            demands=self._demands,
-            account=self.account,
-            instant=lambda: self._measurement.instant(self._now()),
-            counter=self.credentials.last_counter,
-            programmed=lambda: self._sets,
-        )

@@ -1,10 +1,13 @@
 """What one virtual meter is: values, and the rules between them."""
 
 from dataclasses import dataclass, field
-from typing import Final, Literal
+from typing import Final, Literal, get_args
 
 from dcu.sim import hdlc
+from dcu.sim.buffer import Form
 from dcu.sim.errors import ConfigMistake, Malformed
+from dcu.sim.face import Deviation
+from dcu.sim.kinds import KINDS, KindName, Order
 from dcu.sim.optical import BAUDS
 from dcu.sim.security import MeterKeys
 
@@ -42,6 +45,19 @@ class MeterConfig:
         port: TCP port of its wrapper, 0 for any free one, None for no TCP.
         hdlc_port: TCP port on which it speaks HDLC, likewise.
         mode_e_baud: it hangs on an optical head, alone on its line, and names this baud in IEC 62056-21 mode E; 0: no.
+        kind: single-phase, three-phase whole-current, three-phase transformer-operated (no relay).
+        firmware: version that it tells.
+        columns: of its profiles: as the standard has them, in another order, or with those of an amendment.
+        compact: buffers of rings are compact arrays.
+        null_compressed: in buffers of rings null stands for what repeats, and for a time one period later.
+        newest_first: buffers of rings begin with the newest row.
+        float32: registers are float32, power and energy in thousands. Ledger and `rows` keep the integers.
+        scaler_profiles: in the columns' order, in another one, or not there.
+        deviation, weekday, clock_tag25: how it shows times (`face.Face`).
+        clock_drift_ppm: what its clock gains in a million seconds.
+        repeats: set back, it captures the same moments again; else none is captured twice.
+        solar_w: peak of the cells on the roof, which are its export.
+        event_entries: rows of each event log.
     """
 
     serial: str
@@ -71,6 +87,28 @@ class MeterConfig:
     port: int | None = None
     hdlc_port: int | None = None
     mode_e_baud: int = 0
+    kind: KindName = "1ph"
+    firmware: str = "SIM 1.0"
+    columns: Order = "standard"
+    compact: bool = False
+    null_compressed: bool = False
+    newest_first: bool = False
+    float32: bool = False
+    scaler_profiles: Literal["right", "missing", "wrong-order"] = "right"
+    deviation: Deviation = "unspecified"
+    weekday: bool = False
+    clock_tag25: bool = False
+    clock_drift_ppm: float = 0.0
+    repeats: bool = False
+    solar_w: float = 0.0
+    event_entries: int = 50
+
+    @property
+    def form(self) -> Form:
+        """Of buffers on the wire."""
+        if self.compact:
+            return Form.COMPACT
+        return Form.NULLS if self.null_compressed else Form.PLAIN
 
     def validate(self) -> None:
         """Raises `ConfigMistake` with the first thing that cannot be."""
@@ -94,6 +132,15 @@ class MeterConfig:
             "max_info: 32 to 2030": 32 <= self.max_info <= 2030,
             "window: 1 to 7": 1 <= self.window <= 7,
             "max_pdu: 64 to 65535": 64 <= self.max_pdu <= 0xFFFF,
+            f"kind: {', '.join(KINDS)}": self.kind in KINDS,
+            "firmware: printable ASCII": self.firmware.isascii() and self.firmware.isprintable(),
+            f"columns: {', '.join(get_args(Order))}": self.columns in get_args(Order),
+            "compact, null_compressed: not both": not (self.compact and self.null_compressed),
+            "scaler_profiles: right, missing, wrong-order": self.scaler_profiles in {"right", "missing", "wrong-order"},
+            f"deviation: {', '.join(get_args(Deviation))}": self.deviation in get_args(Deviation),
+            "clock_drift_ppm: -100000 to 100000": abs(self.clock_drift_ppm) <= 100_000,
+            "solar_w: not negative": self.solar_w >= 0,
+            "event_entries: 1 to 1000": 1 <= self.event_entries <= 1_000,
             "port: 0 to 65535": self.port is None or 0 <= self.port <= 0xFFFF,
             "hdlc_port: 0 to 65535": self.hdlc_port is None or 0 <= self.hdlc_port <= 0xFFFF,
             "mode_e_baud: 300, 600, 1200, 2400, 4800, 9600 or 19200": self.mode_e_baud in {0, *BAUDS},

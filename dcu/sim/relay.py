@@ -1,4 +1,4 @@
-"""Disconnect control, class 70 (Blue Book 4.5.8), and the times at which no energy flowed because of it."""
+"""Disconnect control, class 70 (Blue Book 4.5.8)."""
 
 from collections.abc import Callable
 from enum import IntEnum
@@ -31,10 +31,16 @@ class Relay:
         now: real time, seconds since 1970.
         faults: of this meter.
         actuated: told of each accepted method: number, time.
+        switched: told when the output has moved: whether it is closed, time.
     """
 
     def __init__(
-        self, control_mode: int, now: Callable[[], float], faults: Faults, actuated: Callable[[int, float], None]
+        self,
+        control_mode: int,
+        now: Callable[[], float],
+        faults: Faults,
+        actuated: Callable[[int, float], None],
+        switched: Callable[[bool, float], None],
     ) -> None:
         self.control_mode = control_mode
         self.control_state = ControlState.CONNECTED
@@ -42,11 +48,7 @@ class Relay:
         self._now = now
         self._faults = faults
         self._actuated = actuated
-        self._open: list[list[float]] = []  # [opened, closed) each; closed is infinite while it lasts
-
-    def open_spans(self) -> tuple[tuple[float, float], ...]:
-        """All times without output, the present one reaching to infinity."""
-        return tuple((opened, closed) for opened, closed in self._open)
+        self._switched = switched
 
     def invoke(self, method: int, at: float | None = None) -> None:
         """Remote disconnect (1) or reconnect (2), at `at` when it is remembered from an earlier life.
@@ -76,10 +78,7 @@ class Relay:
         if self._faults.relay_sticks or closed == self.output_state:
             return
         self.output_state = closed
-        if closed:
-            self._open[-1][1] = when
-        else:
-            self._open.append([when, float("inf")])
+        self._switched(closed, when)
 
 
 def relay_object(relay: Relay) -> CosemObject:

@@ -69,7 +69,7 @@ def test_a_late_tick_misses_nothing():
 
 
 def test_the_ring_forgets_the_oldest():
-    ring = Ring(10, 4, lambda start, end: (end - start,), lambda row: None)
+    ring = Ring(10, 4, lambda start, end: (end - start,), lambda row, start: None)
     ring.reached = 100
     ring.advance(1_000)
     assert [row[0] for row in ring.rows] == [970, 980, 990, 1000]
