@@ -7,10 +7,11 @@ Source: IEC 62056-21 6.3 and annex B; Green Book 10.2 (HDLC over the optical por
 
 import re
 from collections.abc import Callable
-from typing import Final, Protocol
+from contextlib import suppress
+from typing import Final, Protocol, runtime_checkable
 
-from dcu.drivers.data_link import DataLink
-from dcu.errors import LinkLost
+from dcu.drivers.data_link import DataLink, LineTiming
+from dcu.errors import BusFault, LinkLost
 from dcu.ports import ByteLink
 
 SIGN_ON_BAUD: Final = 300
@@ -25,6 +26,7 @@ _CHARACTER_GAP_S: Final = 1.5  # between two characters of a line, at most (IEC 
 _LONGEST_LINE: Final = 256
 
 
+@runtime_checkable
 class SpeedLink(ByteLink, Protocol):
     """A byte link whose speed can be changed: a serial port."""
 
@@ -55,17 +57,24 @@ class ModeELink:
     """
 
     def __init__(
-        self, link: SpeedLink, hdlc_at: Callable[[int], DataLink], monotonic: Callable[[], float], place: str
+        self,
+        link: SpeedLink,
+        timing: LineTiming,
+        hdlc_at: Callable[[LineTiming], DataLink],
+        monotonic: Callable[[], float],
+        place: str,
     ) -> None:
         """A link that is not open yet.
 
         Args:
             link: the port, lent.
-            hdlc_at: the HDLC link over that port for a speed, not open yet.
+            timing: deadlines and tries; those of the wire are made for the speed that is agreed.
+            hdlc_at: the HDLC link over that port with such a timing, not open yet.
             monotonic: seconds that never go back.
             place: who is spoken to, for errors.
         """
         self._link = link
+        self._timing = timing
         self._hdlc_at = hdlc_at
         self._monotonic = monotonic
         self._place = place
@@ -79,7 +88,8 @@ class ModeELink:
             # that needs no sign-on.
             speed = self._link.baud
             self._link.set_speed(speed)
-        self._hdlc = self._hdlc_at(speed)
+        timing = LineTiming.at_baud(speed, first_octet_s=self._timing.first_octet_s, tries=self._timing.tries)
+        self._hdlc = self._hdlc_at(timing)
         self._hdlc.open()
 
     def exchange(self, apdu: bytes, *, once: bool) -> bytes:
@@ -93,9 +103,12 @@ class ModeELink:
         return self._hdlc is not None and self._hdlc.keep_alive()
 
     def close(self) -> None:
-        """As `DataLink.close`."""
+        """As `DataLink.close`; the port has its own speed again."""
         if self._hdlc is not None:
             self._hdlc.close()
+            self._hdlc = None
+            with suppress(BusFault):
+                self._link.set_speed(self._link.baud)
 
     def _signed_on(self) -> int | None:
         """The speed agreed with the meter, now set; None when nobody answered."""

@@ -40,11 +40,11 @@ class Faster(bytes):
 
 
 def linked(line):
-    def hdlc_at(baud):
-        timing = LineTiming.at_baud(baud)
+    def hdlc_at(timing):
+        assert timing.octet_s == 10 / line.speed
         return HdlcLink(line, CLIENT, SERVER, HdlcOffer(), timing, line.time, "meter 17")
 
-    return ModeELink(line, hdlc_at, line.time, "meter 17")
+    return ModeELink(line, LineTiming(), hdlc_at, line.time, "meter 17")
 
 
 class Meter:
@@ -86,7 +86,7 @@ def test_signed_on_and_read():
     assert without_parity(sent[0]) == b"/?!\r\n"
     assert without_parity(sent[1]) == SELECTION
     assert sent[2][:1] == b"\x7e"
-    assert meter.line.speeds == [300, 9600]
+    assert meter.line.speeds == [300, 9600, 9600]
 
 
 def test_a_meter_that_listens_at_300_baud_again_is_signed_on_again():
@@ -96,7 +96,7 @@ def test_a_meter_that_listens_at_300_baud_again_is_signed_on_again():
         link.open()
         link.exchange(b"\xc0", once=False)
         link.close()
-    assert meter.line.speeds == [300, 9600] * 2
+    assert meter.line.speeds == [300, 9600, 9600] * 2
 
 
 @pytest.mark.parametrize(("named", "port", "agreed"), [(2400, 9600, 2400), (19200, 9600, 9600), (300, 9600, 300)])
@@ -177,24 +177,19 @@ def test_a_virtual_meter_behind_a_head():
         port = SerialLink(line.port, 19200)
         try:
             for _ in range(2):
-                link = ModeELink(
-                    port,
-                    lambda baud: HdlcLink(
-                        port, PUBLIC, SERVER, HdlcOffer(), LineTiming.at_baud(baud), monotonic, "meter 17"
-                    ),
-                    monotonic,
-                    "meter 17",
-                )
+                link = ModeELink(port, LineTiming(), lambda timing: on(port, timing), monotonic, "meter 17")
                 link.open()
                 assert link.exchange(bytes.fromhex("c001c100080000010000ff0200"), once=False)
                 link.close()
             # A plain SNRM at the line's speed is not heard: the meter listens at 300 baud.
-            deaf = LineTiming(first_octet_s=0.2, octet_gap_s=0.1, reply_s=0.3, tries=1)
-            port.set_speed(19200)
             with pytest.raises(MeterSilent):
-                HdlcLink(port, PUBLIC, SERVER, HdlcOffer(), deaf, monotonic, "meter 17").open()
+                on(port, LineTiming(first_octet_s=0.2, octet_gap_s=0.1, reply_s=0.3, tries=1)).open()
         finally:
             port.close()
+
+
+def on(port, timing):
+    return HdlcLink(port, PUBLIC, SERVER, HdlcOffer(), timing, monotonic, "meter 17")
 
 
 def test_a_head_has_one_meter():
