@@ -1,6 +1,8 @@
 """`dcu status`, `dcu meters`: what a technician asks the running field process, through `field.sock`."""
 
 import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -8,9 +10,9 @@ import click
 
 from dcu.cli.answers import EXIT_SOME_METERS, EXIT_TRY_AGAIN, answering, as_json, give_up, say
 from dcu.cli.work import config_option
-from dcu.config import load
+from dcu.config import Config, load
 from dcu.errors import OperatorFault, SocketFault
-from dcu.wire import connect
+from dcu.wire import Wire, connect
 
 ANSWER_WITHIN_S = 90.0
 
@@ -21,21 +23,59 @@ def ask(config_file: Path, question: dict[str, Any]) -> Any:
     Raises:
         OperatorFault: it refused: place, cause and cure are its own.
     """
+    with _field(config_file) as wire:
+        return _answer(wire, question)
+
+
+def ask_pages(config_file: Path, question: dict[str, Any], held: Sequence[Any] = ()) -> list[Any]:
+    """All pages of an answer that is a list, behind what is `held` of it already. Raises as `ask`."""
+    found = list(held)
+    with _field(config_file) as wire:
+        while page := _answer(wire, question | {"from": len(found)}):
+            found += page
+    return found
+
+
+@contextmanager
+def _field(config_file: Path) -> Iterator[Wire]:
     try:
         wire = connect(load(config_file, with_keys=False).dcu.run_dir / "field.sock")
     except SocketFault as fault:
         give_up(fault, EXIT_TRY_AGAIN)
     try:
+        yield wire
+    finally:
+        wire.close()
+
+
+def _answer(wire: Wire, question: dict[str, Any]) -> Any:
+    try:
         wire.send(question)
         reply = wire.receive(ANSWER_WITHIN_S)
     except SocketFault as fault:
         give_up(fault, EXIT_TRY_AGAIN)
-    finally:
-        wire.close()
     if "refused" in reply:
         refused = reply["refused"]
         raise OperatorFault(str(refused["cause"]), place=str(refused["place"]), cure=str(refused["cure"]))
     return reply["answer"]
+
+
+def is_running(config: Config) -> bool:
+    """Whether the field process answers."""
+    try:
+        connect(config.dcu.run_dir / "field.sock").close()
+    except SocketFault:
+        return False
+    return True
+
+
+def is_running(config: Config) -> bool:
+    """Whether the field process answers."""
+    try:
+        connect(config.dcu.run_dir / "field.sock").close()
+    except SocketFault:
+        return False
+    return True
 
 
 @click.command()
@@ -45,6 +85,7 @@ def ask(config_file: Path, question: dict[str, Any]) -> Any:
 def status(config_file: Path, *, as_json: bool) -> None:
     """One screen: the box, its backlog, its connection, each bus and meter."""
     answer = ask(config_file, {"ask": "status"})
+    answer["meters"] = ask_pages(config_file, {"ask": "conditions"}, answer["meters"])
     say(answer, as_json=as_json, text=_status_text)
     if any(part["condition"] != "ok" for part in [*answer["meters"], *answer["buses"]]):
         sys.exit(EXIT_SOME_METERS)
@@ -56,7 +97,7 @@ def status(config_file: Path, *, as_json: bool) -> None:
 @answering
 def meters(config_file: Path, *, as_json: bool) -> None:
     """The meters, and for each profile what the gap ledger holds and misses."""
-    answer = ask(config_file, {"ask": "meters"})
+    answer = ask_pages(config_file, {"ask": "meters"})
     say(answer, as_json=as_json, text=lambda a: "\n".join(_meter_lines(m) for m in a))
 
 

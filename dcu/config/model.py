@@ -14,6 +14,12 @@ class BusKind(Enum):
 
     RS485 = "rs485"  # DLMS over HDLC on a serial port
     WRAPPER = "wrapper"  # DLMS over TCP; each meter names its host
+    HDLC_TCP = "hdlc-tcp"  # HDLC through a TCP connection; each meter names its host or its gateway
+
+    @property
+    def is_tcp(self) -> bool:
+        """Whether each meter names a host, and a pool of workers speaks to them."""
+        return self is not BusKind.RS485
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,6 +91,7 @@ class BusConfig:
         port: serial port of an RS-485 line; empty on TCP.
         baud: of an RS-485 line.
         reply_s: how long a meter may take to begin its answer.
+        workers: on TCP: to how many meters it speaks at once, one of them kept for relay errands.
     """
 
     name: str
@@ -92,6 +99,7 @@ class BusConfig:
     port: str
     baud: int
     reply_s: int
+    workers: int = 1
 
 
 @dataclass(frozen=True, slots=True)

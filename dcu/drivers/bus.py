@@ -11,14 +11,15 @@ from contextlib import AbstractContextManager
 from datetime import tzinfo
 from typing import Final
 
-from dcu.drivers.counters import CounterBook
+from dcu.drivers.counters import CounterBook, CounterLow
 from dcu.drivers.data_link import LineTiming
+from dcu.drivers.dispatch import is_spare
 from dcu.drivers.lending import Framing, LentLine, LinkFactory
 from dcu.drivers.parked import Parked, Parking
 from dcu.errors import BusFault, DcuError, Fate, OperatorFault, Preempted
 from dcu.mailbox import Mailbox, Stop
 from dcu.meter import Meter, Purpose
-from dcu.ports import Association, Clock, CounterVault, Errand, Line, Plan, VisitErrand
+from dcu.ports import Association, ByteLink, Clock, CounterVault, Errand, Line, Plan, VisitErrand
 
 __all__ = ["BusWorker", "Framing", "KeepAlive", "Letter", "LinkFactory"]
 
@@ -68,6 +69,7 @@ class BusWorker:
         beat: Callable[[], None] = lambda: None,
         on_state: Callable[[BusFault | None], None] = lambda _fault: None,
         mailbox: Mailbox[Letter] | None = None,
+        counter_low: CounterLow = lambda _serial, _sap, _next: None,
     ) -> None:
         """A worker; its `run` is the body of its thread.
 
@@ -86,6 +88,7 @@ class BusWorker:
             on_state: called with the fault when the bus goes down and with None when it is up again.
             mailbox: of errands, and the only place where this loop waits: one that moves `clock` on lets it run in
                 virtual time.
+            counter_low: told long before a meter's invocation counters run out.
         """
         self.name = name
         self._plan = plan
@@ -107,7 +110,7 @@ class BusWorker:
             name,
             link_factory,
             framing,
-            CounterBook(counters),
+            CounterBook(counters, counter_low),
             clock,
             zone,
             system_title=system_title,
@@ -127,6 +130,14 @@ class BusWorker:
     def associate(self, meter: Meter, purpose: Purpose) -> AbstractContextManager[Association]:
         """As `ports.Line.associate`."""
         return self._lent.associate(meter, purpose)
+
+    def survey(self) -> AbstractContextManager[ByteLink]:
+        """As `LentLine.survey`: for an errand that looks for meters, and calls `give_way` before each exchange."""
+        return self._lent.survey()
+
+    def give_way(self) -> None:
+        """Raises Preempted where a relay errand waits."""
+        self._give_way()
 
     # ---- the loop ----
 
@@ -165,7 +176,7 @@ class BusWorker:
     def _own_work(self, now: float) -> Errand | None:
         """What the plan has due; what keeps an association open; what spare time is for."""
         due = self._plan.due(now)
-        if due is not None and not _is_spare(due):
+        if due is not None and not is_spare(due):
             return due
         needy = self._lent.parking.needy(now)
         return KeepAlive(self._lent.parking, needy) if needy else due
@@ -189,7 +200,7 @@ class BusWorker:
             errand.run(self)
             self._works()
         except Preempted:
-            if not _is_spare(errand):
+            if not is_spare(errand):
                 self._resumed.appendleft(errand)
         except DcuError as fault:
             if fault.fate is Fate.STOP_PROCESS:
@@ -209,7 +220,7 @@ class BusWorker:
             self._lent.probed.discard(errand.meter.serial)
 
     def _give_way(self) -> None:
-        """Before each exchange: a poll ends here when a relay errand waits, spare work when anything does."""
+        """Before each exchange: a poll ends here for a relay errand, spare work for anything, all for the end."""
         self._beat()
         if self._running_urgent:
             return
@@ -217,7 +228,9 @@ class BusWorker:
         if waiting is not None:
             self._urgent.append(waiting)
             raise Preempted("a relay errand waits", place=self.name)
-        if self._running is not None and _is_spare(self._running):
+        if self._stop:
+            raise Preempted("the process ends", place=self.name)
+        if self._running is not None and is_spare(self._running):
             now = self._clock.monotonic_s()
             if len(self._mailbox) or self._plan.is_due(now):
                 raise Preempted("a visit is due", place=self.name)
@@ -280,7 +293,3 @@ class BusWorker:
     def close(self) -> None:
         """End what is open and give the line back; `turn` opens it again. Called in the bus's thread."""
         self._lent.close()
-
-
-def _is_spare(errand: Errand) -> bool:
-    return isinstance(errand, VisitErrand) and errand.spare

@@ -1,20 +1,22 @@
 """What a bus lends to its errands: associations over its line, opened as the line's kind demands, or parked ones."""
 
-from collections.abc import Callable, Hashable
-from contextlib import AbstractContextManager, suppress
+from collections.abc import Callable, Hashable, Iterator
+from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import replace
 from datetime import tzinfo
 from enum import Enum
+from typing import Protocol, runtime_checkable
 
 from dcu.drivers.association import Caller
 from dcu.drivers.counters import CounterBook
 from dcu.drivers.data_link import DataLink, LineTiming
 from dcu.drivers.hdlc import client_address, server_address
 from dcu.drivers.hdlc_link import HdlcLink
+from dcu.drivers.mode_e import ModeELink, SpeedLink
 from dcu.drivers.parked import Parking
 from dcu.drivers.wrapper import WrapperLink
-from dcu.errors import BusFault, DcuError
-from dcu.meter import Meter, Purpose
+from dcu.errors import BusFault, DcuError, OperatorFault
+from dcu.meter import Meter, Purpose, Quirk
 from dcu.ports import Association, ByteLink, Clock
 
 LinkFactory = Callable[[Meter | None], ByteLink]
@@ -39,6 +41,29 @@ class Framing(Enum):
     def place(self, meter: Meter) -> Hashable:
         """Where one session is open at a time: a meter of a shared line, else the endpoint that meters may share."""
         return meter.serial if self.is_shared else (meter.host, meter.port)
+
+
+@runtime_checkable
+class Tunable(Protocol):
+    """A line whose speed can be changed."""
+
+    @property
+    def baud(self) -> int:
+        """The speed that it was opened with."""
+        ...
+
+    def set_speed(self, baud: int) -> None:
+        """Another speed from now on. Raises BusFault."""
+        ...
+
+
+@runtime_checkable
+class Interruptible(Protocol):
+    """A link whose wait another thread can end."""
+
+    def interrupt(self) -> None:
+        """Whoever waits on it hears LinkLost."""
+        ...
 
 
 class LentLine:
@@ -84,6 +109,7 @@ class LentLine:
         self._clock = clock
         self._timing = timing
         self._give_way = give_way
+        self._guests: dict[Hashable, ByteLink] = {}  # the connection that was last opened at each place
         caller = Caller(self._data_link, counters, system_title, zone, clock.monotonic_s, give_way)
         self.parking = Parking(
             caller.open,
@@ -96,6 +122,25 @@ class LentLine:
     def associate(self, meter: Meter, purpose: Purpose) -> AbstractContextManager[Association]:
         """As `ports.Line.associate`."""
         return self.parking.associate(meter, purpose)
+
+    @contextmanager
+    def survey(self) -> Iterator[ByteLink]:
+        """The shared line itself, for who looks for meters on it; what is open on it ends first.
+
+        Raises:
+            OperatorFault: every meter of this line has a connection of its own.
+            BusFault: the line is down.
+        """
+        if not self._framing.is_shared:
+            raise OperatorFault("its meters share no line", place=self._name, cure="name the endpoint with --tcp")
+        if self.link is None:
+            raise BusFault("the line is down", place=self._name)
+        self.parking.end()
+        try:
+            yield self.link
+        finally:
+            if isinstance(self.link, Tunable):
+                self.link.set_speed(self.link.baud)
 
     @property
     def is_open(self) -> bool:
@@ -129,8 +174,20 @@ class LentLine:
             if self.link is None:
                 raise BusFault("the line is down", place=self._name)
             return self._framed(self.link, meter, client_sap)
+        place = self._framing.place(meter)
         guest = self._link_factory(meter)
-        return OwnLink(self._framed(guest, meter, client_sap), guest)
+        self._guests[place] = guest
+        return OwnLink(self._framed(guest, meter, client_sap), guest, lambda: self._forget(place, guest))
+
+    def _forget(self, place: Hashable, guest: ByteLink) -> None:
+        if self._guests.get(place) is guest:
+            del self._guests[place]
+
+    def interrupt(self, place: Hashable) -> None:
+        """From any thread: whoever waits for an answer at that place hears that the connection is lost."""
+        guest: object = self._guests.get(place)
+        if isinstance(guest, Interruptible):
+            guest.interrupt()
 
     def _framed(self, link: ByteLink, meter: Meter, client_sap: int) -> DataLink:
         model, monotonic, place = meter.model, self._clock.monotonic_s, meter.serial
@@ -139,16 +196,23 @@ class LentLine:
         timing = replace(self._timing, first_tries=1) if meter.serial in self.probed else self._timing
         client = client_address(client_sap)
         server = server_address(model.server_sap, meter.address, model.address_octets)
-        offer = timing.hdlc_offer(model.max_info_bytes, model.window)
-        return HdlcLink(link, client, server, offer, timing, monotonic, place, give_way=self._give_way)
+
+        def hdlc_at(timing: LineTiming) -> HdlcLink:
+            offer = timing.hdlc_offer(model.max_info_bytes, model.window)
+            return HdlcLink(link, client, server, offer, timing, monotonic, place, give_way=self._give_way)
+
+        if Quirk.MODE_E in model.quirks and isinstance(link, SpeedLink):
+            return ModeELink(link, timing, hdlc_at, monotonic, place)
+        return hdlc_at(timing)
 
 
 class OwnLink:
     """A data link over a connection that nobody shares: it is closed with it. Satisfies `DataLink`."""
 
-    def __init__(self, framed: DataLink, connection: ByteLink) -> None:
+    def __init__(self, framed: DataLink, connection: ByteLink, closed: Callable[[], None]) -> None:
         self._framed = framed
         self._connection = connection
+        self._closed = closed
 
     def open(self) -> None:
         """As `DataLink.open`."""
@@ -169,3 +233,4 @@ class OwnLink:
         finally:
             with suppress(DcuError):
                 self._connection.close()
+            self._closed()

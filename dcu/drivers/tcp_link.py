@@ -3,6 +3,7 @@
 import socket
 import time
 from collections.abc import Callable
+from contextlib import suppress
 
 from dcu.errors import LinkLost
 
@@ -61,6 +62,11 @@ class TcpLink:
             return
         except OSError as fault:
             raise LinkLost(f"the connection failed: {fault}", place=self._place) from fault
+
+    def interrupt(self) -> None:
+        """From any thread: whoever waits on it hears LinkLost."""
+        with suppress(OSError):
+            self._socket.shutdown(socket.SHUT_RDWR)
 
     def close(self) -> None:
         """Idempotent."""

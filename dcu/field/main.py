@@ -7,24 +7,17 @@ from dataclasses import dataclass
 
 from dcu import __version__
 from dcu.clock import SystemClock
-from dcu.config import BusConfig, Config
-from dcu.config.model import BusKind
-from dcu.drivers.bus import BusWorker, Framing, LinkFactory
-from dcu.drivers.data_link import LineTiming
-from dcu.drivers.security import client_title
-from dcu.drivers.serial_link import SerialLink
-from dcu.drivers.tcp_link import TcpLink
-from dcu.errors import BusFault, ConfigFault
+from dcu.config import Config
+from dcu.errors import ConfigFault
 from dcu.event import AlarmKind
 from dcu.field.announce import Announcer
+from dcu.field.buses import BusBuilder
 from dcu.field.field_socket import FieldSocket
-from dcu.field.plan import BusPlan
 from dcu.field.status import Status
 from dcu.field.throttle import Throttle
 from dcu.field.uplink_socket import UplinkSocket
 from dcu.mailbox import Bell, Stop
-from dcu.meter import Meter
-from dcu.ports import ByteLink, Clock
+from dcu.ports import Clock
 from dcu.relay.desk import RelayDesk
 from dcu.relay.key import FileSigner
 from dcu.relay.trust import TrustStore
@@ -32,12 +25,7 @@ from dcu.store import Counters, SqliteStore
 from dcu.supervisor import Pulse, Supervisor, Unit
 
 STORE_PULSE_S = 30.0
-BUS_PULSE_S = 120.0
-"""A bus beats between exchanges; a visit to a meter that answers slowly is still life."""
-
 PULSE_S = 60.0
-
-CONNECT_WITHIN_S = 5.0
 
 
 @dataclass(slots=True)
@@ -90,10 +78,11 @@ def build(config: Config, clock: Clock) -> Box:
     announcer = Announcer(store, clock)
     status = Status(config, store, clock, announcer)
     units = [Unit("store", store.run, pulse("store"), ends_last=True)]
+    builder = BusBuilder(config, store, Counters(store), clock, announcer, stop, status.note_bus)
     for bus in config.buses:
-        worker, plan = _bus(config, bus, store, clock, announcer, status, stop, pulse(f"bus-{bus.name}", BUS_PULSE_S))
-        status.add_bus(worker, plan, {m.serial: m for m in config.meters_on(bus.name)})
-        units.append(Unit(f"bus-{bus.name}", worker.run, pulse(f"bus-{bus.name}")))
+        room = builder.build(bus)
+        status.add_bus(room.bus, room.plan, {m.serial: m for m in config.meters_on(bus.name)})
+        units += room.units
     desk = RelayDesk(
         dcu=config.dcu.id,
         store=store,
@@ -153,59 +142,6 @@ def uplink_uids() -> set[int]:
         cure = f"useradd --system {named}, or correct the unit"
         raise ConfigFault(f"there is no user {named!r}", place="DCU_UPLINK_USER", cure=cure) from None
     return {os.getuid(), *uids}
-
-
-def _bus(
-    config: Config,
-    bus: BusConfig,
-    store: SqliteStore,
-    clock: Clock,
-    announcer: Announcer,
-    status: Status,
-    stop: Stop,
-    pulse: Pulse,
-) -> tuple[BusWorker, BusPlan]:
-    plan = BusPlan(config.meters_on(bus.name), store, clock, announcer, config.dcu.timezone, config.poll)
-
-    def on_state(fault: BusFault | None) -> None:
-        status.bus_condition[bus.name] = str(fault) if fault else "ok"
-        if fault:
-            announcer.alarm(AlarmKind.BUS_DOWN, str(fault), bus=bus.name)
-        else:
-            announcer.alarm(AlarmKind.BUS_RETURNED, "the line is open again", bus=bus.name)
-
-    worker = BusWorker(
-        bus.name,
-        _link_factory(bus),
-        Framing(bus.kind.value),
-        Counters(store),
-        plan,
-        clock,
-        stop,
-        config.dcu.timezone,
-        system_title=client_title(config.dcu.id),
-        timing=_timing(bus),
-        beat=pulse.beat,
-        on_state=on_state,
-    )
-    return worker, plan
-
-
-def _timing(bus: BusConfig) -> LineTiming:
-    if bus.kind is BusKind.RS485:
-        return LineTiming.at_baud(bus.baud, first_octet_s=bus.reply_s)
-    return LineTiming(first_octet_s=bus.reply_s, reply_s=2.0 * bus.reply_s)
-
-
-def _link_factory(bus: BusConfig) -> LinkFactory:
-    """Opens the serial port of a shared line, or a connection to one TCP meter."""
-
-    def connect(meter: Meter | None) -> ByteLink:
-        if meter is None:
-            return SerialLink(bus.port, bus.baud)
-        return TcpLink(meter.host, meter.port, CONNECT_WITHIN_S)
-
-    return connect
 
 
 class _Health:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Sequence
 from datetime import tzinfo
 
 from dcu.config import PollConfig
-from dcu.errors import AttributeDenied, DcuError, Fate, ReplyForged, StoreFault, WrongMeter
+from dcu.errors import AddressClash, AttributeDenied, DcuError, Fate, ReplyForged, StoreFault, WrongMeter
 from dcu.event import AlarmKind
 from dcu.field.announce import Announcer
 from dcu.field.visit import MeterVisit, VisitScene
@@ -138,7 +138,8 @@ class BusPlan:
             if isinstance(fault, StoreFault) or meter.serial in self._alarmed:
                 return  # the store's own trouble: the meter waits, and is not to blame
             self._alarmed.add(meter.serial)
-        self._announcer.alarm(_kind(fate), str(fault), meter=meter.serial, forged=isinstance(fault, ReplyForged))
+        kind = AlarmKind.ADDRESS_CLASH if isinstance(fault, AddressClash) else _kind(fate)
+        self._announcer.alarm(kind, str(fault), meter=meter.serial, forged=isinstance(fault, ReplyForged))
 
 
 def _kind(fate: Fate) -> AlarmKind:

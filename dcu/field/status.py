@@ -1,12 +1,12 @@
 """What the field process knows of itself, for `dcu status`, `dcu meters` and the health record."""
 
+import difflib
 from collections.abc import Callable, Mapping
 from typing import Any
 
 from dcu import __version__, gaps
 from dcu.config import Config
-from dcu.drivers.bus import BusWorker
-from dcu.errors import OperatorFault
+from dcu.errors import BusFault, OperatorFault
 from dcu.event import AlarmKind
 from dcu.field.announce import Announcer
 from dcu.field.plan import BusPlan
@@ -17,6 +17,12 @@ from dcu.obis import LogicalName
 from dcu.ports import Bus, Clock, ProfileState, Store
 from dcu.reading import from_epoch
 from dcu.wire.verbs import Link, Noted
+
+CONDITIONS_A_PAGE = 200
+METERS_A_PAGE = 50
+"""An answer of field.sock is one frame of 256 KiB: who asks says `from` which meter on, until a page is empty."""
+
+LONGEST_CONDITION = 400
 
 
 class Status:
@@ -35,12 +41,20 @@ class Status:
         self._noted: tuple[Noted, str] | None = None
         self._troubles = Throttle(clock)
 
-    def add_bus(self, worker: BusWorker, plan: BusPlan, meters: Mapping[str, Meter]) -> None:
+    def add_bus(self, bus: Bus, plan: BusPlan, meters: Mapping[str, Meter]) -> None:
         """One more bus with its meters."""
-        self.buses[worker.name] = worker
-        self.bus_condition[worker.name] = "ok"
+        self.buses[bus.name] = bus
+        self.bus_condition[bus.name] = "ok"
         self._plans.append(plan)
         self._meters.update(meters)
+
+    def note_bus(self, name: str, fault: BusFault | None) -> None:
+        """A bus is down, or well again with None."""
+        self.bus_condition[name] = str(fault) if fault else "ok"
+        if fault:
+            self._announcer.alarm(AlarmKind.BUS_DOWN, str(fault), bus=name)
+        else:
+            self._announcer.alarm(AlarmKind.BUS_RETURNED, "the line is open again", bus=name)
 
     def note_link(self, link: Link) -> None:
         """What uplink says of its connection; a trouble is alarmed when it is new."""
@@ -69,9 +83,9 @@ class Status:
 
     def asks(self) -> Mapping[str, Callable[[Mapping[str, Any]], Any]]:
         """What `field.sock` answers."""
-        return {"status": self._status, "meters": self._profiles, "read": self._read}
+        return {"status": self._status, "conditions": self._conditions, "meters": self._profiles, "read": self._read}
 
-    def _status(self, _request: Mapping[str, Any]) -> dict[str, Any]:
+    def _status(self, request: Mapping[str, Any]) -> dict[str, Any]:
         cursors, counts = self._store.transact(lambda tx: (tx.cursors(), tx.counts()))
         return {
             "dcu": self._config.dcu.id,
@@ -81,11 +95,27 @@ class Status:
             "uplink": self._uplink,
             "streams": {s.value: {"delivered": done, "last": last} for s, (done, last) in cursors.items()},
             "buses": [{"name": name, "condition": text} for name, text in self.bus_condition.items()],
-            "meters": [{"serial": serial, "condition": text} for serial, text in self.condition().items()],
+            "meters": self._conditions(request),
             "counts": dict(counts),
         }
 
-    def _profiles(self, _request: Mapping[str, Any]) -> list[dict[str, Any]]:
+    def _conditions(self, request: Mapping[str, Any]) -> list[dict[str, Any]]:
+        """A page of meters with their conditions."""
+        condition = self.condition()
+        return [
+            {"serial": meter.serial, "condition": condition.get(meter.serial, "")[:LONGEST_CONDITION]}
+            for meter in self._page(request, CONDITIONS_A_PAGE)
+        ]
+
+    def _page(self, request: Mapping[str, Any], at_most: int) -> list[Meter]:
+        """Meters in the order of the configuration, from the number `from` on: as many as one frame holds."""
+        first = request.get("from", 0)
+        if not isinstance(first, int) or first < 0:
+            raise OperatorFault("`from` is no number of a meter", place="field", cure="use the dcu of this version")
+        return list(self._meters.values())[first : first + at_most]
+
+    def _profiles(self, request: Mapping[str, Any]) -> list[dict[str, Any]]:
+        """A page of meters with what is held of each profile."""
         return [
             {
                 "serial": meter.serial,
@@ -94,7 +124,7 @@ class Status:
                 "area": meter.area,
                 "profiles": [self._profile(str(name), state) for name, state in self._known(meter)],
             }
-            for meter in self._meters.values()
+            for meter in self._page(request, METERS_A_PAGE)
         ]
 
     def _known(self, meter: Meter) -> list[tuple[LogicalName, ProfileState]]:
@@ -117,8 +147,9 @@ class Status:
         serial = str(request.get("meter"))
         meter = self._meters.get(serial)
         if meter is None:
-            known = ", ".join(sorted(self._meters)) or "none"
-            raise OperatorFault(f"no meter {serial!r} is configured", place="field", cure=f"known here: {known}")
+            near = difflib.get_close_matches(serial, self._meters, n=5, cutoff=0.0)
+            cure = f"known here, among {len(self._meters)}: {', '.join(sorted(near)) or 'none'}"
+            raise OperatorFault(f"no meter {serial[:32]!r} is configured", place="field", cure=cure)
         what = str(request.get("what", "instant"))
         question = Question(meter, what, self._config.dcu.timezone, self._clock.now)
         return Readout(question).wait(self.buses[meter.bus])

@@ -1,0 +1,68 @@
+"""What the field process tells of itself: also of a thousand meters, in frames that field.sock carries."""
+
+from types import SimpleNamespace
+
+import pytest
+
+from dcu.errors import OperatorFault
+from dcu.field.announce import Announcer
+from dcu.field.plan import BusPlan
+from dcu.field.status import Status
+from dcu.meter import Meter, MeterSecrets
+from dcu.models import MODELS
+from dcu.wire import encode_frame
+from tests.field.conftest import IST
+
+
+class Bus:
+    name = "mesh"
+
+    def post(self, errand, *, urgent):
+        raise AssertionError("nobody posts here")
+
+
+def a_thousand(store, clock, scene):
+    meters = [
+        Meter(f"GXT{n:08}", "mesh", MODELS["is15959-1ph"], 17, "JH-RNC", MeterSecrets(), host=f"10.0.{n // 250}.{n}")
+        for n in range(1000)
+    ]
+    config = SimpleNamespace(dcu=SimpleNamespace(id="JH-RNC-0042", timezone=IST))
+    announcer = Announcer(store, clock)
+    status = Status(config, store, clock, announcer)
+    plan = BusPlan(meters, store, clock, announcer, IST, scene.poll)
+    status.add_bus(Bus(), plan, {meter.serial: meter for meter in meters})
+    for meter in meters:
+        plan.condition[meter.serial] = "10.0.0.1:4059: no connection: " + "timed out; " * 400
+    return status, [meter.serial for meter in meters]
+
+
+def pages(ask, held):
+    """As the CLI asks."""
+    while page := ask({"from": len(held)}):
+        encode_frame({"answer": page})
+        held = [*held, *page]
+    return [entry["serial"] for entry in held]
+
+
+def test_a_thousand_meters_are_told_page_by_page(store, clock, scene):
+    status, serials = a_thousand(store, clock, scene)
+    asks = status.asks()
+    assert pages(asks["meters"], []) == serials
+    first = asks["status"]({})
+    encode_frame({"answer": first})
+    assert pages(asks["conditions"], first["meters"]) == serials
+
+
+def test_a_page_that_is_no_number_is_refused(store, clock, scene):
+    status, _ = a_thousand(store, clock, scene)
+    for wrong in (-1, "0", None, [1]):
+        with pytest.raises(OperatorFault):
+            status.asks()["meters"]({"from": wrong})
+
+
+def test_an_unknown_meter_is_answered_with_a_few_that_are_known(store, clock, scene):
+    status, serials = a_thousand(store, clock, scene)
+    with pytest.raises(OperatorFault) as refused:
+        status.asks()["read"]({"meter": "GXT0000100", "what": "clock"})
+    assert any(serial in refused.value.cure for serial in serials)
+    assert len(refused.value.cure) < 200
