@@ -29,7 +29,7 @@ class _Vault:
 
     def standing(self, serial: str, client_sap: int) -> CounterStanding:
         del serial, client_sap
-        return CounterStanding(0, None)
+        return CounterStanding(0, 0)
 
     def reserve(self, serial: str, client_sap: int, at_least: int, count: int) -> range:
         del serial, client_sap

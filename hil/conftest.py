@@ -66,7 +66,7 @@ class Counters:
         self.next = 1
 
     def standing(self, _serial, _client_sap):
-        return CounterStanding(0, None)
+        return CounterStanding(0, 0)
 
     def reserve(self, serial, client_sap, at_least, count):
         first = max(self.next, at_least)

@@ -2,14 +2,15 @@
 
 Where to begin is asked once a process and after each refusal. A meter may publish the counter that it last accepted,
 but in clear: whoever owns the line could say any number, and so drive the count to its end. What is believed is bounded
-(docs/decisions/0004-invocation-counters.md), and a copy of the database that was put back is outrun by its age.
+(docs/decisions/0004-invocation-counters.md). A copy of the database that was put back is overtaken by the meter's word,
+and where there is none by the box's clock.
 """
 
 from collections.abc import Callable, Iterator
 from typing import Final
 
 from dcu.errors import ReplyForged
-from dcu.ports import CounterStanding, CounterVault
+from dcu.ports import CounterVault
 
 BLOCK: Final = 64
 """Counters a reservation: one commit to disk for many exchanges; what is left at the end of a process is skipped."""
@@ -26,26 +27,12 @@ LOW: Final = 1 << 31
 LOW_AGAIN: Final = 1 << 28
 """Half of all counters are used; and each further sixteenth."""
 
-MARGIN: Final = 1 << 12
-MARGIN_A_SECOND: Final = 4
-MARGIN_UNKNOWN: Final = 1 << 16
-MARGIN_MOST: Final = 1 << 28
-"""What a process skips at its first contact, for what another may have used since this database was copied: more than
-a line can carry in the time since its last reservation; a fixed number where a clock cannot tell; never the whole."""
-
 CounterLow = Callable[[str, int, int], None]
 """Told of a serial, a client and the next counter when that is past LOW, and again at each LOW_AGAIN."""
 
 
-def margin(standing: CounterStanding) -> int:
-    """Counters that may have been used since that standing was copied."""
-    if standing.age_s is None or standing.age_s < 0:
-        return MARGIN_UNKNOWN
-    return min(MARGIN + MARGIN_A_SECOND * standing.age_s, MARGIN_MOST)
-
-
 class CounterBook:
-    """What of the vault is in hand, and the meters' own counters, by meter and client. One thread.
+    """What of the vault is in hand, and the meters' own counters, by meter and client. One thread a meter at a time.
 
     Args:
         vault: where counters are committed ahead of use.
@@ -81,12 +68,12 @@ class CounterBook:
         """
         key = (serial, client_sap)
         standing = self._vault.standing(serial, client_sap)
-        floor = standing.next or FIRST
-        if standing.next and key not in self._met:
-            floor += margin(standing)
+        floor = max(standing.next, FIRST)
         if published is not None:
             _believe(serial, client_sap, published, floor + LEAP if standing.next else FIRST_CONTACT_BELOW)
             floor = max(floor, published + 1)
+        elif key not in self._met:
+            floor = max(floor, standing.beyond)
         self._met.add(key)
         self._floors[key] = floor
         self._blocks.pop(key, None)

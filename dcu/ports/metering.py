@@ -212,11 +212,12 @@ class CounterStanding:
 
     Attributes:
         next: the lowest that never was; 0 where none was ever reserved.
-        age_s: since the last reservation, by the box's clock; negative where that went back, None where nobody knows.
+        beyond: no less, and above what was reserved by a later state of this store that is lost: a copy that was put
+            back knows nothing of it. As good as the box's clock, and of use where no meter says how far it was.
     """
 
     next: int
-    age_s: int | None
+    beyond: int
 
 
 class CounterVault(Protocol):

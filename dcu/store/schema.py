@@ -88,13 +88,7 @@ def _commands_journal_counters(db: Utilities) -> None:
     db.execute("CREATE TABLE tally (name TEXT PRIMARY KEY, n INTEGER NOT NULL) STRICT, WITHOUT ROWID")
 
 
-@MIGRATIONS(name="0004_counter_times")
-def _counter_times(db: Utilities) -> None:
-    """When counters were last reserved: what a restored copy of this file cannot know was used since."""
-    db.execute("ALTER TABLE invocation ADD COLUMN at_s INTEGER")
-
-
-@MIGRATIONS(name="0005_meters_and_marks")
+@MIGRATIONS(name="0004_meters_and_marks")
 def _meters_and_marks(db: Utilities) -> None:
     """Extent of profiles and whether what is cached is stale; rows known by their values; meters and their places.
 

@@ -32,9 +32,11 @@ class Vault:
     def __init__(self):
         self.top = {}
         self.reserved = []
+        self.skip = 0
 
     def standing(self, serial, client_sap):
-        return CounterStanding(self.top.get((serial, client_sap), 0), 0)
+        top = self.top.get((serial, client_sap), 0)
+        return CounterStanding(top, top + self.skip)
 
     def reserve(self, serial, client_sap, at_least, count):
         first = max(at_least, self.top.get((serial, client_sap), 0))

@@ -1,12 +1,17 @@
 """Invocation counters: never one twice."""
 
+from datetime import UTC, datetime, timedelta
+
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from running_store import running
 
 from dcu.errors import CounterExhausted, StoreFault
+from dcu.ports import CounterStanding
+from dcu.reading import ClockState
 from dcu.store import Counters
+from dcu.store.invocation import LINE_SINCE_S, UNTRUSTED_SKIP
 
 LIMIT = 2**32
 
@@ -55,3 +60,35 @@ def test_no_counter_comes_twice_over_restarts(tmp_path_factory, runs):
                 got = Counters(it.store).reserve("GXT1", 32, at_least, count)
                 assert len(got) == count and got[0] >= at_least and got[0] > highest
                 highest = got[-1]
+
+
+class WallClock:
+    at, trust = datetime(2026, 11, 22, 10, 0, tzinfo=UTC), ClockState.TRUSTED
+
+    def now(self):
+        return self.at
+
+    def state(self):
+        return self.trust
+
+    def monotonic_s(self):
+        return 0.0
+
+
+def test_where_counters_stand_and_what_a_lost_store_may_have_used(path):
+    clock = WallClock()
+    line = int(clock.at.timestamp()) - LINE_SINCE_S
+    with running(path, clock=clock) as it:
+        counters = Counters(it.store)
+        assert counters.standing("GXT1", 32) == CounterStanding(0, line)
+        counters.reserve("GXT1", 32, line, 64)
+        assert counters.standing("GXT1", 32) == CounterStanding(line + 64, line + 64)
+        assert counters.standing("GXT1", 48) == CounterStanding(0, line)
+        clock.at += timedelta(days=3)
+        assert counters.standing("GXT1", 32) == CounterStanding(line + 64, line + 3 * 86_400)
+        clock.at = datetime(2099, 1, 1, tzinfo=UTC)
+        assert counters.standing("GXT1", 32).beyond == line + 64
+        clock.trust = ClockState.UNTRUSTED
+        skips = [counters.standing("GXT1", 32).beyond - (line + 64) for _ in range(50)]
+        assert len(set(skips)) > 40
+        assert all(0 <= skip < UNTRUSTED_SKIP for skip in skips)

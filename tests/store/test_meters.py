@@ -148,7 +148,7 @@ def test_a_meter_that_only_moved_is_asked_on(ring):
 def test_a_store_of_the_first_program_is_brought_forward(path):
     """As its last release left it: a ring with spans, strays and absences, read by what knows nothing of firmware."""
     raw = sqlite3.connect(path, isolation_level=None)
-    MIGRATIONS.apply(Utilities(raw), stop_before="0004_counter_times")
+    MIGRATIONS.apply(Utilities(raw), stop_before="0004_meters_and_marks")
     raw.execute(
         "INSERT INTO profile (id, meter, ln, period_s, since_s, phase_s, columns) VALUES (1, ?, ?, 900, ?, 0, ?)",
         (SERIAL, LOAD.octets, DAY, encode_columns(LAYOUT)),
