@@ -18,6 +18,7 @@ COMMANDS = {
     "meters": "dcu.cli.technician",
     "read": "dcu.cli.read",
     "run": "dcu.cli.work",
+    "scan": "dcu.cli.scan",
     "sim": "dcu.cli.sim",
     "status": "dcu.cli.technician",
     "uplink": "dcu.cli.work",

@@ -39,6 +39,9 @@ def sim(config: Path | None, *, example: bool) -> None:
             echo=what.echo,
             round_trip_ms=what.round_trip_ms,
         )
+        for serial, faults in what.link_faults.items():
+            for name, value in faults.items():
+                setattr(line.meters[serial].faults.link, name, value)
     except ConfigMistake as mistake:
         click.echo(f"dcu: {mistake}", err=True)
         sys.exit(EXIT_CONFIG)

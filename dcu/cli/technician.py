@@ -69,15 +69,6 @@ def is_running(config: Config) -> bool:
     return True
 
 
-def is_running(config: Config) -> bool:
-    """Whether the field process answers."""
-    try:
-        connect(config.dcu.run_dir / "field.sock").close()
-    except SocketFault:
-        return False
-    return True
-
-
 @click.command()
 @config_option
 @as_json

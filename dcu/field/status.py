@@ -11,6 +11,7 @@ from dcu.event import AlarmKind
 from dcu.field.announce import Announcer
 from dcu.field.plan import BusPlan
 from dcu.field.readout import Question, Readout
+from dcu.field.scan_errand import Scans
 from dcu.field.throttle import Throttle
 from dcu.meter import Meter
 from dcu.obis import LogicalName
@@ -83,7 +84,8 @@ class Status:
 
     def asks(self) -> Mapping[str, Callable[[Mapping[str, Any]], Any]]:
         """What `field.sock` answers."""
-        return {"status": self._status, "conditions": self._conditions, "meters": self._profiles, "read": self._read}
+        asks = {"status": self._status, "conditions": self._conditions, "meters": self._profiles, "read": self._read}
+        return asks | Scans(self._config, self.buses, self._clock.monotonic_s).asks()
 
     def _status(self, request: Mapping[str, Any]) -> dict[str, Any]:
         cursors, counts = self._store.transact(lambda tx: (tx.cursors(), tx.counts()))

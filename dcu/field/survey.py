@@ -1,0 +1,156 @@
+"""Looking for meters on one line, a step at a time: knock, and where somebody answers ask who it is.
+
+Who lends the line decides how many steps it lends it for: a command of its own all of them, the running field process
+a few seconds' worth between its polls.
+"""
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from datetime import tzinfo
+from typing import Any, Final
+
+from dcu.config.meter_models import shipped
+from dcu.drivers.data_link import LineTiming
+from dcu.drivers.lending import Tunable
+from dcu.drivers.scan import Door, Knocked, Knocker, Sweep
+from dcu.errors import BusFault, DcuError, Preempted
+from dcu.field.direct import DirectLine
+from dcu.field.identity import Identity, identity
+from dcu.meter import Meter, MeterSecrets, Purpose
+from dcu.ports import ByteLink
+
+_KNOCKS: Final = 3
+"""At a door behind which something garbled was heard."""
+
+_PATIENCE: Final = 5
+"""How many times as long as a knock an answer of the application may take."""
+
+Found = dict[str, Any]
+"""Plain data of one address: `address`, `baud`, `condition` (meter, nameless, refuses, two meters, garbled), `serials`,
+and of a meter `make`, `model`, `why`, `said`; `note` for people."""
+
+TWO: Final = "two meters at one address: take one off the line, or give it another address"
+ECHO: Final = "the adapter hears itself: harmless here, yet switch its echo off where it can be"
+
+
+@dataclass(slots=True)
+class Survey:
+    """What is looked for, and what was found so far.
+
+    Attributes:
+        sweep: which addresses, at which speeds.
+        zone: of the meters' clocks.
+        server_sap: logical device.
+        answer_s: until an answer to a knock begins.
+        found: addresses where somebody is.
+        notes: what was noticed of the line itself.
+        monotonic: seconds that never go back.
+    """
+
+    sweep: Sweep
+    zone: tzinfo
+    server_sap: int = 1
+    answer_s: float = 0.3
+    found: list[Found] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+    monotonic: Callable[[], float] = time.monotonic
+
+    def step(self, link: ByteLink, give_way: Callable[[], None] = lambda: None) -> bool:
+        """One address; False when all were tried. Stopped in its middle by `give_way`, it is begun again.
+
+        Raises:
+            Preempted: a relay errand waits.
+            BusFault, LinkLost: the line is gone.
+        """
+        place = self.sweep.next()
+        if place is None:
+            return False
+        baud, address = place
+        give_way()
+        if baud and isinstance(link, Tunable):
+            link.set_speed(baud)
+        octet_s = 10 / baud if baud else 0.0
+        door = Door(address, self.server_sap, octet_s, self.answer_s)
+        found = self._look(link, door, baud, give_way)
+        if found is not None:
+            self.found.append(found)
+        self.sweep.tell(address, found=found is not None)
+        return True
+
+    def progress(self) -> dict[str, Any]:
+        """How far it is, as plain data."""
+        baud, address = self.sweep.next() or (0, 0)
+        return {"done": self.sweep.done, "total": self.sweep.total, "baud": baud, "address": address}
+
+    def _look(self, link: ByteLink, door: Door, baud: int, give_way: Callable[[], None]) -> Found | None:
+        knocker = Knocker(link, self.monotonic)
+        knocked = self._knock(knocker, door, give_way)
+        at: Found = {"address": door.address, "baud": baud, "serials": []}
+        if knocked.accepted > 1:
+            give_way()
+            return at | {"condition": "two meters", "serials": sorted(knocker.serials(door)), "note": TWO}
+        if knocked.accepted:
+            return at | self._who(link, knocker, door, baud, give_way)
+        if knocked.garbled:
+            note = f"{_KNOCKS} garbled answers to {_KNOCKS} knocks: {TWO}; or much noise"
+            return at | {"condition": "garbled", "note": note}
+        if knocked.refused:
+            return at | {"condition": "refuses", "note": "somebody is there and refuses the public client's link"}
+        return None
+
+    def _knock(self, knocker: Knocker, door: Door, give_way: Callable[[], None]) -> Knocked:
+        """Again while the answer is garbled: noise does not stay, a second meter does."""
+        knocked = Knocked()
+        for _ in range(_KNOCKS):
+            give_way()
+            knocked = knocker.knock(door)
+            if knocked.echo and ECHO not in self.notes:
+                self.notes.append(ECHO)
+            if knocked.accepted or not knocked.garbled:
+                break
+        return knocked
+
+    def _who(self, link: ByteLink, knocker: Knocker, door: Door, baud: int, give_way: Callable[[], None]) -> Found:
+        first_s = max(1.0, _PATIENCE * self.answer_s)
+        timing = LineTiming.at_baud(baud, first_octet_s=first_s) if baud else LineTiming(first_octet_s=first_s)
+        line = DirectLine(
+            link, wrapper=False, timing=timing, zone=self.zone, give_way=give_way, monotonic=self.monotonic
+        )
+        found = ask_who(line, door.address, self.server_sap)
+        if found["condition"] != "nameless":
+            return found
+        serials = knocker.serials(door)
+        if len(serials) > 1:
+            return {"condition": "two meters", "serials": sorted(serials), "note": TWO}
+        if knocker.garbled:  # both took the link with the same octets, and then said different things at once
+            return {"condition": "garbled", "note": f"takes the link, and its answers are garbled: {TWO}"}
+        return found
+
+
+def ask_who(line: DirectLine, address: int, server_sap: int) -> Found:
+    """Identity of one meter through the public client.
+
+    Raises:
+        Preempted, BusFault: as `step`.
+    """
+    model = shipped()["dlms-generic"]
+    octets = 1 if address == 0 else 0
+    meter = Meter("", "scan", replace(model, server_sap=server_sap, address_octets=octets), address, "", MeterSecrets())
+    try:
+        with line.associate(meter, Purpose.IDENTIFY) as association:
+            who = identity(association)
+    except (Preempted, BusFault):
+        raise
+    except DcuError as fault:
+        return {"condition": "nameless", "note": f"answers, but does not say who it is: {fault.cause}"}
+    return described(who)
+
+
+def described(who: Identity) -> Found:
+    """A meter that said who it is, as plain data."""
+    model, why = who.model
+    found: Found = {"condition": "meter" if who.serial else "nameless", "serials": [who.serial] if who.serial else []}
+    said = {name: value for name, value in who.said.items() if name != "reader_counter"}
+    found |= {"make": who.make, "model": model, "why": why, "said": said}
+    return found if who.serial else found | {"note": "answers, but keeps its serial from the public client"}
