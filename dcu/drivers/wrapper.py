@@ -14,6 +14,8 @@ from dcu.ports import ByteLink
 HEADER: Final = 8
 _VERSION: Final = 1
 _LONGEST_APDU: Final = 0xFFFF
+_UNASKED: Final = frozenset({b"\x0f", b"\xc2", b"\xca", b"\xd2"})
+"""Tags of data and event notifications, clear and ciphered: a meter may push them on the connection that asks it."""
 
 
 def encode(source: int, destination: int, apdu: bytes) -> bytes:
@@ -61,7 +63,7 @@ class WrapperLink:
         if not self._usable:
             raise LinkLost("the connection's order is unknown after a loss", place=self._place)
         self._usable = False  # until the answer is here
-        self._octets.clear()
+        self._octets.clear()  # a second answer in the segment of the first belongs to nobody
         self._link.flush_input()
         self._link.send(encode(self._client, self._server, apdu))
         answer = self._answer()
@@ -93,14 +95,14 @@ class WrapperLink:
             apdu = self._take(length, limit)
             if apdu is None:
                 return None
-            if (source, destination) == (self._server, self._client):
+            if (source, destination) == (self._server, self._client) and apdu[:1] not in _UNASKED:
                 return apdu
 
     def _take(self, count: int, limit_s: float) -> bytes | None:
         deadline = min(limit_s, self._monotonic() + self._timing.first_octet_s)
         while len(self._octets) < count:
             chunk = self._link.receive(deadline)
-            if not chunk:
+            if not chunk or self._monotonic() > limit_s:  # a peer that never stops is as good as silent
                 return None
             self._octets += chunk
         taken = bytes(self._octets[:count])

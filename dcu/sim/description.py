@@ -3,7 +3,7 @@
 import stat
 import tomllib
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any, Final
 
@@ -67,6 +67,10 @@ control_mode = 4               # relay: 2 and 4 close on remote reconnect; 1, 3,
 # mode_e_baud = 9600           # behind an optical head, alone on its line: IEC 62056-21 mode E, naming this speed
 # turnaround_ms = 35           # its own
 # logical_device = 1, address_octets = 2, max_info = 128, window = 1, max_pdu = 1024, inactivity_s = 120
+# [meter.link_faults]          # of the meter above; all off by default
+# leading_zeros = 1, double_llc = true, repeat = true, half_frame = true, bare_ua = true, exclusive = true
+# hold = 126                   # octet with which it holds the line without end
+# babble_s = 10                # talks unasked, so often
 """
 
 
@@ -84,6 +88,8 @@ class LineDescription:
     trace: Path | None = None
     echo: bool = False
     round_trip_ms: float = 0.0
+    link_faults: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    """By serial: attributes of `LinkFaults`."""
 
 
 _LINE_KEYS: Final[dict[str, Any]] = {
@@ -98,6 +104,16 @@ _LINE_KEYS: Final[dict[str, Any]] = {
     "trace": str,
     "echo": bool,
     "round_trip_ms": float,
+}
+_LINK_FAULT_KEYS: Final[dict[str, Any]] = {
+    "leading_zeros": int,
+    "double_llc": bool,
+    "repeat": bool,
+    "half_frame": bool,
+    "bare_ua": bool,
+    "exclusive": bool,
+    "hold": int,
+    "babble_s": float,
 }
 _NUMBERS: Final = {"turnaround_ms", "inactivity_s", "clock_drift_ppm", "solar_w"}
 _WORDS: Final = {"serial", "mechanism", "reader_mechanism", "protection", "counter"} | {
@@ -153,6 +169,7 @@ def load(path: Path) -> LineDescription:
         trace=base / line["trace"] if "trace" in line else None,
         echo=line.get("echo", False),
         round_trip_ms=float(line.get("round_trip_ms", 0)),
+        link_faults={entry["serial"]: entry.get("link_faults", {}) for entry in document["meter"]},
     )
 
 
@@ -179,7 +196,13 @@ def _meter(entry: Any, secrets: Mapping[str, MeterKeys], path: Path, at: int) ->
     place = f"{path}: [[meter]] {at}"
     if not isinstance(entry, dict) or "serial" not in entry:
         raise ConfigMistake(f"{place} serial: missing")
+    entry = dict(entry)
+    faults = entry.pop("link_faults", {})
     _check(entry, _METER_KEYS, place)
+    _check({"link_faults": faults}, {"link_faults": dict}, place)
+    _check(faults, _LINK_FAULT_KEYS, f"{place} link_faults:")
+    if not 0 <= faults.get("hold", 0) <= 0xFF:
+        raise ConfigMistake(f"{place} link_faults: hold: an octet is 0 to 255")
     config = MeterConfig(**entry, keys=secrets.get(entry["serial"], MeterKeys()))
     try:
         config.validate()

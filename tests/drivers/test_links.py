@@ -163,6 +163,37 @@ def test_wrapper_silence_is_never_answered_by_a_second_request(answers, once, er
     assert len(line.sent) == 1
 
 
+def test_wrapper_two_answers_in_one_segment_and_a_notification():
+    pushed = wrapper.encode(1, 32, b"\x0f\x00\x00\x00\x01 pushed")
+    _, link = wrapped(
+        [
+            [pushed + wrapper.encode(1, 32, b"\xc4 one") + wrapper.encode(1, 32, b"\xc4 stale")],
+            [wrapper.encode(1, 32, b"\xc4 two")],
+        ]
+    )
+    assert link.exchange(b"\xc0", once=False) == b"\xc4 one"
+    assert link.exchange(b"\xc0", once=False) == b"\xc4 two"
+
+
+@pytest.mark.parametrize(
+    "flood",
+    [
+        wrapper.encode(2, 32, bytes(20)),
+        wrapper.encode(1, 32, b"\x0f pushed"),
+        b"\x00\x01\x00\x01\x00\x20\xff\xff" + bytes(99),
+    ],
+    ids=["another meter", "notifications", "the longest length"],
+)
+def test_wrapper_a_peer_that_never_stops_costs_bounded_time_and_memory(flood):
+    line, link = wrapped([[]])
+    line.coming = [(line.time.now_s + n * 0.05, flood) for n in range(9000)]
+    began = line.time.now_s
+    with pytest.raises((MeterSilent, LinkLost)):
+        link.exchange(b"\xc0", once=False)
+    assert line.time.now_s - began <= TIMING.first_octet_s + TIMING.reply_s + 1
+    assert len(link._octets) <= 0xFFFF + 4096
+
+
 def test_not_a_wrapper():
     _, link = wrapped([[b"HTTP/1.1 400 Bad Request\r\n"]])
     with pytest.raises(LinkLost, match="wrapper"):

@@ -7,8 +7,9 @@ import time
 import pytest
 import serial
 
-from dcu.sim import LineModel, MeterConfig, Noise, running_line
+from dcu.sim import ConfigMistake, LineModel, MeterConfig, Noise, running_line
 from dcu.sim.axdr import i8
+from dcu.sim.description import load
 from dcu.sim.hdlc import Deframer
 from dcu.sim.line import MASTER
 from tests.sim.sim_client import KEYS, Talk, action_apdu, frame, frames, get_apdu
@@ -200,6 +201,64 @@ def test_fault_answers_as_another_and_late():
         assert time.monotonic() - start > 0.2
 
 
+class Listening:
+    """What a meter hears, in the place of one."""
+
+    def __init__(self, meter):
+        self.heard, self.receive = b"", meter.receive
+        meter.receive = self.hear
+
+    def hear(self, octets, at):
+        self.heard += octets
+        return self.receive(octets, at)
+
+
+def test_meters_hear_each_other_and_not_themselves():
+    with running_line([config(), config("A2", 18)], baud=115200) as line, Port(line.port) as port:
+        talking, other = (Listening(line.meters[serial]) for serial in ("A1", "A2"))
+        request = frame(0x93)
+        answer = port.ask(request)
+        deadline = time.monotonic() + 2
+        while other.heard != request + answer and time.monotonic() < deadline:
+            select.select([], [], [], 0.01)
+        assert other.heard == request + answer
+        assert talking.heard == request
+
+
+def test_a_meter_that_holds_the_line_garbles_the_others():
+    with running_line([config(), config("A2", 18)], baud=115200) as line, Port(line.port) as port:
+        line.meters["A2"].faults.link.hold = 0x7E
+        got = port.ask(frame(0x93), 0.3)
+        assert len(got) > 500
+        assert Deframer().feed(got) == []
+        line.meters["A2"].faults.link.hold = None
+        port.ask(b"", 0.1)
+        assert frames([port.ask(frame(0x93))])[0].control == 0x73
+
+
+def test_a_meter_that_talks_unasked():
+    with running_line([config()], baud=115200) as line, Port(line.port) as port:
+        line.meters["A1"].faults.link.babble_s = 0.05
+        got = port.ask(b"", 0.4)
+        assert got.count(b"\x7e\xa0\x64") >= 2
+        line.meters["A1"].faults.link.babble_s = 0.0
+        port.ask(b"", 0.1)
+        assert frames([port.ask(frame(0x93))])[0].control == 0x73
+
+
+def test_zeros_before_an_answer_an_answer_twice_and_half_of_one():
+    with running_line([config()], baud=115200) as line, Port(line.port) as port:
+        faults = line.meters["A1"].faults.link
+        whole = port.ask(frame(0x93))
+        faults.leading_zeros = 3
+        assert port.ask(frame(0x93), 0.2) == bytes(3) + whole
+        faults.leading_zeros, faults.repeat = 0, True
+        assert port.ask(frame(0x93), 0.2).count(whole) >= 1
+        assert port.ask(b"", 0.1) in (b"", whole)
+        faults.repeat, faults.half_frame = False, True
+        assert port.ask(frame(0x93), 0.2) == whole[: len(whole) // 2]
+
+
 # ---- TCP ------------------------------------------------------------------------------------------------------------
 
 
@@ -252,3 +311,58 @@ def test_captures_go_on_while_nobody_speaks(tmp_path):
         captured = line.meters["A1"].rows("1.0.99.1.0.255")[0][0]
         assert abs(captured - time.time()) < 2
     assert [path.name for path in tmp_path.iterdir()] == ["A1.jsonl"]
+
+
+def ask_tcp(port, octets):
+    with socket.create_connection(("127.0.0.1", port), 5) as peer:
+        peer.settimeout(5)
+        peer.sendall(octets)
+        return peer.recv(4096)
+
+
+def test_hdlc_over_tcp_beside_the_wrapper():
+    """Each connection has a link of its own."""
+    with running_line([config(port=0, hdlc_port=0)]) as line:
+        assert set(line.tcp) == set(line.hdlc_tcp) == {"A1"}
+        (answer,) = frames([ask_tcp(line.hdlc_tcp["A1"], frame(0x93))])
+        assert (answer.control, answer.source) == (0x73, b"\x02\x23")
+        (answer,) = frames([ask_tcp(line.hdlc_tcp["A1"], frame(0x11))])
+        assert answer.control == 0x1F
+        assert ask_tcp(line.tcp["A1"], wrapped(b"\xc0"))[8:] == bytes.fromhex("d80101")
+
+
+def test_the_round_trip_of_a_radio_mesh():
+    with running_line([config(port=0)], round_trip_ms=300) as line:
+        began = time.monotonic()
+        assert ask_tcp(line.tcp["A1"], wrapped(b"\xc0"))
+        assert time.monotonic() - began >= 0.3
+        line.round_trip_s = 0.0
+        assert ask_tcp(line.tcp["A1"], wrapped(b"\xc0"))
+
+
+def described(tmp_path, rest=""):
+    (tmp_path / "keys.toml").write_text(f'[A1]\nguek = "{bytes(16).hex()}"\ngak = "{bytes(16).hex()}"\nlls = "x"\n')
+    (tmp_path / "keys.toml").chmod(0o600)
+    text = 'secrets = "keys.toml"\n[line]\necho = true\nround_trip_ms = 2000\n[[meter]]\nserial = "A1"\n'
+    (tmp_path / "sim.toml").write_text(text + 'mechanism = "gmac"\n' + rest)
+    return load(tmp_path / "sim.toml")
+
+
+def test_a_line_as_its_description_has_it(tmp_path):
+    what = described(tmp_path, "[meter.link_faults]\nhold = 0\nbabble_s = 2\nrepeat = true\n")
+    assert (what.echo, what.round_trip_ms) == (True, 2000.0)
+    assert what.link_faults == {"A1": {"hold": 0, "babble_s": 2, "repeat": True}}
+    assert described(tmp_path).link_faults == {"A1": {}}
+
+
+@pytest.mark.parametrize(
+    ("rest", "word"),
+    [
+        ("[meter.link_faults]\nhold = 256\n", "octet"),
+        ("[meter.link_faults]\nhum = 1\n", "hum"),
+        ("link_faults = 1", "dict"),
+    ],
+)
+def test_link_faults_that_cannot_be(tmp_path, rest, word):
+    with pytest.raises(ConfigMistake, match=word):
+        described(tmp_path, rest)
