@@ -65,6 +65,8 @@ class Billing:
         self._clock = clock
         self._measurement = measurement
         self._zones: dict[str, list[int]] = {}
+        self._counted = Energies(*[0] * len(QUANTITIES))
+        """What the zones add up to."""
         self._peaks = _no_demands()
         self._window = [0] * len(_BILLED)
         self._window_s = 0
@@ -78,9 +80,11 @@ class Billing:
         after = self._measurement.energies(self._clock.real(end))
         if not self._zones:
             self._zones = {q: _shared(total) for q, total in zip(_BILLED, before, strict=False)}
+            self._counted = before
         zone = self._zone(start)
-        for q, total in zip(_BILLED, after, strict=False):
-            self._zones[q][zone] += total - sum(self._zones[q])
+        for q, total, counted in zip(_BILLED, after, self._counted, strict=False):
+            self._zones[q][zone] += total - counted
+        self._counted = after
         self._window = [w + new - old for w, new, old in zip(self._window, after, before, strict=False)]
         self._window_s += end - start
         if (end + self._clock.utc_offset_s) % max(self.demand_period_s, end - start) == 0:

@@ -167,7 +167,7 @@ class Metrology:
 
     def _write_row(self, profile: str, row: Row) -> None:
         self._present.changed()
-        self.ledger.append({"kind": "row", "profile": profile, "captured_at": row[0], "values": list(row[1:])})
+        self.ledger.append_row(profile, row[0], row[1:])
 
     def _write(self, kind: str, **facts: object) -> None:
         self._present.changed()
