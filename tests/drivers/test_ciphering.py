@@ -6,12 +6,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from dcu.drivers import acse
 from dcu.drivers import ciphering as module
 from dcu.drivers.axdr import encode_length
 from dcu.drivers.ciphering import Ciphering
 from dcu.drivers.security import SuiteZero
 from dcu.errors import ReplyForged
 from dcu.meter import AssociationSpec, Mechanism, Protection
+
+from .golden_files import FRAMES
 
 # Keys and titles of the Green Book's examples (DLMS UA 1000-2, 9.2.7).
 SUITE = SuiteZero(bytes(range(0x10)), bytes(range(0xD0, 0xE0)))
@@ -180,6 +183,44 @@ def test_only_a_tag_proves_a_counter():
     client = ciphering(dedicated=True, heard=5)
     client.unprotect(from_dedicated(REPLY, 2**32 - 1))
     assert client.heard == 5  # of the global key: the dedicated one ends with the association
+
+
+# ---- real meters, keys unknown (golden/frames.txt) ----
+
+
+def apdu_of(name):
+    return FRAMES[name][11:-3]  # behind flag, format, addresses, control, HCS and LLC; before FCS and flag
+
+
+def test_hpl_answers_with_encryption_alone():
+    granted, information = acse.parse_aare(apdu_of("hpl-aare"), Mechanism.LLS, ciphered=True)
+    assert information[:7].hex() == "28132000000000"  # and its count starts at 0
+    with pytest.raises(ReplyForged, match="0x20, where 0x30 is agreed"):
+        ciphering(meter=granted.meter_title).unprotect_initiate(information)
+    for options in ({"encrypted_only_replies": True}, {"protection": Protection.ENCRYPTED}):
+        with pytest.raises(ReplyForged, match="inside"):  # these are not its keys
+            ciphering(meter=granted.meter_title, **options).unprotect_initiate(information)
+
+
+def test_genus_is_spoken_to_in_the_same_form_as_ours():
+    theirs = apdu_of("genus-aarq")
+    challenge, initiate = theirs[theirs.index(b"\xac\x12\x80\x10") + 4 :][:16], theirs[-0x32:]
+    assert initiate[:7].hex() == "21303000000000"
+    assert acse.aarq(Mechanism.HLS_SECRET, initiate, title=b"ABCDEFGH", value=challenge) == theirs
+    client = ciphering(first=0)
+    ours = client.protect_initiate(acse.initiate_request(acse.PROPOSED, 1024, DEDICATED), holds_key=True)
+    assert ours[:7] == initiate[:7]
+    assert len(ours) == len(initiate)
+    granted, information = acse.parse_aare(apdu_of("genus-aare"), Mechanism.HLS_SECRET, ciphered=True)
+    assert information[:7].hex() == "281f3000000488"
+    client.meet(granted.meter_title)
+    with pytest.raises(ReplyForged, match="tag"):
+        client.unprotect_initiate(information)
+    client.dedicate(DEDICATED)
+    answer = b"\x09\x10" + bytes(16)
+    action = client.protect(b"\xc3\x01\xc1" + bytes.fromhex("000F0000280000FF01 01".replace(" ", "")) + answer)
+    proof = apdu_of("genus-ded-action")
+    assert (action[:3], len(action)) == (proof[:3], len(proof))
 
 
 # ---- forgeries ----
