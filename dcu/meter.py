@@ -201,6 +201,7 @@ class MeterModel:
         max_pdu_bytes: xDLMS PDU proposed in InitiateRequest.
         address_octets: of the HDLC server address: 1, 2 or 4; 0 as few as hold it.
         keep_open: the association may stay open between polls.
+        release: RLRQ goes before the end of an HDLC link; without it DISC alone ends the association too.
         inactivity_s: the meter ends an idle link after so long; 0 never.
         event_codes: meaning of each event code that is known.
         amount: unit of the money registers.
@@ -219,6 +220,7 @@ class MeterModel:
     max_pdu_bytes: int = 1024
     address_octets: int = 0
     keep_open: bool = False
+    release: bool = True
     inactivity_s: int = 120
     event_codes: Mapping[int, str] = field(default_factory=dict)
     amount: Amount = Amount.PAISE

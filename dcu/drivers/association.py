@@ -55,6 +55,7 @@ class Caller:
         zone: of the meters' clocks.
         monotonic: seconds that never go back.
         give_way: called before each read exchange; raises Preempted when an urgent errand waits.
+        disconnects: the end of a link is told to the meter (HDLC: DISC), and ends its association with it.
     """
 
     data_link: Callable[[Meter, int], DataLink]
@@ -63,6 +64,7 @@ class Caller:
     zone: tzinfo
     monotonic: Callable[[], float]
     give_way: Callable[[], None]
+    disconnects: bool = False
 
     @contextmanager
     def associate(self, meter: Meter, purpose: Purpose) -> Iterator[OpenAssociation]:
@@ -153,7 +155,8 @@ class Session:
             return
         self._ended = True
         try:
-            if self._accepted and not isinstance(first, _GONE):
+            needless = self._caller.disconnects and not self._meter.model.release
+            if self._accepted and not needless and not isinstance(first, _GONE):
                 self._release()
         except DcuError as fault:
             log.debug("%s: release failed: %s", self._meter.serial, fault)

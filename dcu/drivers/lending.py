@@ -110,12 +110,13 @@ class LentLine:
         self._timing = timing
         self._give_way = give_way
         self._guests: dict[Hashable, ByteLink] = {}  # the connection that was last opened at each place
-        caller = Caller(self._data_link, counters, system_title, zone, clock.monotonic_s, give_way)
+        hdlc, now = framing is not Framing.WRAPPER, clock.monotonic_s
+        caller = Caller(self._data_link, counters, system_title, zone, now, give_way, disconnects=hdlc)
         self.parking = Parking(
             caller.open,
             clock.monotonic_s,
             place=framing.place,
-            beats=framing is not Framing.WRAPPER,
+            beats=hdlc,
             at_most=parked_at_most,
         )
 

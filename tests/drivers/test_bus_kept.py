@@ -273,3 +273,14 @@ def test_no_more_are_parked_than_the_bus_may_hold():
     for serial in serials:
         bus.do(reading(bus, serial))
     assert len(bus.worker._lent.parking) == 3
+
+
+@pytest.mark.parametrize(("release", "frames"), [(True, 2), (False, 1)])
+def test_a_model_may_be_left_by_disc_alone(release, frames):
+    bus = VirtualBus(keep_open=False, release=release)
+    bus.do(reading(bus))
+    bus.frames.clear()
+    bus.do(reading(bus))
+    opened = 3  # SNRM, AARQ, the request
+    assert len(bus.frames) == opened + frames
+    assert bus.do(reading(bus)).faults == [], "the meter is free again"
