@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from bench import durable_insert, line_pacing, poll_line_time
+from bench import backfill_line_use, durable_insert, line_pacing, poll_line_time
 
 HERE = Path(__file__).parent
 
@@ -50,8 +50,20 @@ def polling() -> list[Figure]:
     ]
 
 
+def backfilling() -> list[Figure]:
+    """Use of the wire by a backfill of 30 days at 9600 baud and 50 ms turnaround, in the line's own time."""
+    figures = []
+    for info, window, least in ((2030, 1, 0.90), (342, 7, 0.90), (128, 7, 0.90), (128, 1, 0.0)):
+        use = backfill_line_use.backfill(info, window, turnaround_ms=50.0)
+        name = f"backfill of 30 days, info {info}, window {window}: use of the wire"
+        target = f">= {least:.2f}" if least else "stated"
+        ok = use.rows == 2880 and use.ratio >= least
+        figures.append(Figure(name, round(use.ratio, 3), "octet time/line time", target, ok, COMMAND))
+    return figures
+
+
 COMMAND = "make bench"
-BENCHES: tuple[Callable[[], list[Figure]], ...] = (pacing, inserting, polling)
+BENCHES: tuple[Callable[[], list[Figure]], ...] = (pacing, inserting, polling, backfilling)
 
 
 def main() -> int:

@@ -1,0 +1,123 @@
+"""Use of the wire by a backfill: 30 days of 15-minute rows at 9600 baud, in the line's own time.
+
+The real driver (association, ciphering, HDLC) and a virtual meter on `LineModel`; no wall time, so that 2,880 rows are
+read in seconds. Line use is the time of all octets, both ways, over the time from the first of them to the last.
+"""
+
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
+from zoneinfo import ZoneInfo
+
+from dcu import obis
+from dcu.drivers.association import Caller
+from dcu.drivers.counters import CounterBook
+from dcu.drivers.data_link import LineTiming
+from dcu.drivers.hdlc import client_address, server_address
+from dcu.drivers.hdlc_link import HdlcLink
+from dcu.drivers.security import client_title
+from dcu.meter import Meter, MeterSecrets, Purpose
+from dcu.models import MODELS
+from dcu.ports import CounterStanding
+from dcu.sim import MeterConfig, MeterKeys, VirtualMeter
+from tests.soak.virtual_clock import VirtualClock, VirtualTime
+from tests.soak.virtual_line import VirtualLine
+
+BAUD = 9600
+DAYS = 30
+PERIOD_S = 900
+KEYS = MeterKeys(guek=bytes(range(16)), gak=bytes(range(16, 32)), lls=b"bench-pw", hls=bytes(16))
+SERIAL = "BENCH0000001"
+START_S = 1_795_000_000.0
+
+
+class _Vault:
+    """Counters that nobody needs after the run."""
+
+    def __init__(self) -> None:
+        self._next = 1
+
+    def standing(self, serial: str, client_sap: int) -> CounterStanding:
+        del serial, client_sap
+        return CounterStanding(0, 0)
+
+    def reserve(self, serial: str, client_sap: int, at_least: int, count: int) -> range:
+        del serial, client_sap
+        first = max(self._next, at_least)
+        self._next = first + count
+        return range(first, self._next)
+
+
+@dataclass(frozen=True, slots=True)
+class Use:
+    """What a backfill took.
+
+    Attributes:
+        rows: how many came.
+        octets: on the line, both ways.
+        seconds: from the request to the last octet.
+        ratio: time of the octets over `seconds`.
+    """
+
+    rows: int
+    octets: int
+    seconds: float
+    ratio: float
+
+
+def backfill(info: int, window: int, *, turnaround_ms: float, max_pdu: int = 2000) -> Use:
+    """Read all rows of the block load by range, over one association that is open already."""
+    time = VirtualTime(START_S)
+    virtual = VirtualMeter(
+        MeterConfig(
+            SERIAL,
+            address=17,
+            keys=KEYS,
+            capture_period_s=PERIOD_S,
+            history_s=DAYS * 86_400,
+            max_info=info,
+            window=window,
+            max_pdu=max_pdu,
+        ),
+        now=time.now,
+    )
+    line, clock = VirtualLine(time, [virtual], baud=BAUD, turnaround_ms=turnaround_ms), VirtualClock(time)
+    port, timing = line.open(clock), LineTiming.at_baud(BAUD)
+    model = replace(MODELS["is15959-1ph"], max_info_bytes=info, window=window, max_pdu_bytes=max_pdu)
+    secrets = MeterSecrets(KEYS.guek, KEYS.gak, KEYS.lls, KEYS.hls)
+    meter = Meter(SERIAL, "bench", model, 17, "X", secrets, sim=True)
+
+    def data_link(meter: Meter, client_sap: int) -> HdlcLink:
+        server = server_address(model.server_sap, meter.address, model.address_octets)
+        offer = timing.hdlc_offer(info, window)
+        return HdlcLink(port, client_address(client_sap), server, offer, timing, clock.monotonic_s, SERIAL)
+
+    caller = Caller(
+        data_link,
+        CounterBook(_Vault()),
+        client_title("BENCH"),
+        ZoneInfo("Asia/Kolkata"),
+        clock.monotonic_s,
+        lambda: None,
+    )
+    now = datetime.fromtimestamp(START_S, UTC)
+    with caller.associate(meter, Purpose.READ) as association:
+        layout = association.layout(obis.BLOCK_LOAD, obis.BLOCK_LOAD_SCALERS)
+        octets, began_s = line.octets, time.elapsed_s
+        rows = association.rows(obis.BLOCK_LOAD, layout, now - timedelta(days=DAYS), now)
+        octets, seconds = line.octets - octets, time.elapsed_s - began_s
+    return Use(len(rows), octets, seconds, octets * 10 / BAUD / seconds)
+
+
+def main() -> None:
+    """One line for each way to ask for it."""
+    for info, window in ((128, 1), (128, 7), (342, 7), (2030, 1)):
+        for turnaround_ms in (20.0, 50.0):
+            use = backfill(info, window, turnaround_ms=turnaround_ms)
+            print(
+                f"backfill_line_use info={info} window={window} turnaround_ms={turnaround_ms:.0f} rows={use.rows}"
+                f" octets={use.octets} seconds={use.seconds:.1f} use={use.ratio:.3f}"
+            )
+
+
+if __name__ == "__main__":
+    main()
