@@ -35,6 +35,7 @@ def main() -> int:
     for outcome in outcomes:
         whole.verdict.add(outcome.verdict)
         whole.happened += outcome.happened
+        whole.alarms += outcome.alarms
         whole.starts += outcome.starts
     print(f"seed {args.seed}, {args.meters} meters on {args.lines} lines, {args.days:g} days")
     print(table(whole))

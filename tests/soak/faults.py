@@ -26,6 +26,8 @@ class FaultKind(Enum):
     CLOCK_SET = "meter's clock set"
     PERIOD = "capture period changed"
     UPGRADED = "firmware upgraded"
+    EVENT = "event at a meter"
+    BILL_CLOSED = "bill closed by hand"
     REPLACED = "meter replaced"
 
 
@@ -36,9 +38,9 @@ class Fault:
     Attributes:
         kind: what.
         at_s: when it begins, elapsed seconds.
-        for_s: how long it lasts; 0 for what happens at once.
+        for_s: how long it lasts; 0 for what happens at once; of a replaced meter, until the box is told.
         meter: whose it is, by number on the line; -1: of the line or the box.
-        amount: bit error rate, seconds of delay, seconds that a clock is set by, or a capture period.
+        amount: bit error rate, seconds of delay, seconds that a clock is set by, a capture period, an event's code ..
     """
 
     kind: FaultKind
@@ -88,8 +90,12 @@ HABITS = (
     _Habit(FaultKind.METER_OFF, 12, MINUTE_S, 3 * DAY_S, of_meter=True),
     _Habit(FaultKind.CLOCK_SET, 3, of_meter=True, amount=_either_way(2.0, 3 * HOUR_S)),
     _Habit(FaultKind.PERIOD, 0.5, of_meter=True, amount=lambda rng: rng.choice((900.0, 1800.0, 3600.0))),
-    _Habit(FaultKind.UPGRADED, 0.5, of_meter=True),
-    _Habit(FaultKind.REPLACED, 0.1, of_meter=True),
+    _Habit(FaultKind.UPGRADED, 0.5, of_meter=True, amount=lambda rng: rng.randrange(3)),
+    _Habit(FaultKind.REPLACED, 0.1, HOUR_S, 2 * DAY_S, of_meter=True),
+    _Habit(
+        FaultKind.EVENT, 60, of_meter=True, amount=lambda rng: rng.choice((1, 2, 7, 8, 51, 52, 67, 68, 201, 203, 251))
+    ),
+    _Habit(FaultKind.BILL_CLOSED, 1, of_meter=True),
 )
 """Far more than a line sees in the field, so that they meet one another."""
 

@@ -9,11 +9,18 @@ from pathlib import Path
 
 from dcu.sim import read_ledger
 from tests.soak.faults import DAY_S, HOUR_S
-from tests.soak.holdings import Known, holdings
-from tests.soak.judge import HOLD_S, Judge, Stretch, Truth, Verdict, joined
-from tests.soak.world import START_S, Life, Scenario, World
+from tests.soak.holdings import holdings
+from tests.soak.judge import HOLD_S, KINDS, RingJudge, Verdict, judge_log
+from tests.soak.truth import Stretch, Truth, joined
+from tests.soak.world import Life, Scenario, World
 
-BLOCK_LOAD, DAILY_LOAD = "1.0.99.1.0.255", "1.0.99.2.0.255"
+BLOCK_LOAD, DAILY_LOAD, BILLING = "1.0.99.1.0.255", "1.0.99.2.0.255", "1.0.98.1.0.255"
+EVENT_LOGS = tuple(f"0.0.99.98.{number}.255" for number in range(7))
+NON_ROLLOVER = EVENT_LOGS[5]
+RINGS = (BLOCK_LOAD, DAILY_LOAD)
+PROFILES = {BLOCK_LOAD: 0, DAILY_LOAD: 70, BILLING: 12, **dict.fromkeys(EVENT_LOGS, 0), NON_ROLLOVER: 10}
+"""Rows that the buffers hold (dcu.sim); 0: as the meter is made."""
+
 SETTLED_S = 2 * HOUR_S
 """What was captured so shortly before the end may still be on its way."""
 
@@ -26,6 +33,7 @@ class Outcome:
     verdict: Verdict = field(default_factory=Verdict)
     happened: Counter[str] = field(default_factory=Counter)
     starts: int = 0
+    alarms: Counter[str] = field(default_factory=Counter)
     rows: int = 0
     octets: int = 0
     seconds: float = 0.0
@@ -41,43 +49,62 @@ def run_line(scenario: Scenario) -> Outcome:
         outcome = Outcome(scenario, starts=world.starts, octets=world.line.octets)
         outcome.happened.update({kind.value: count for kind, count in world.happened.items()})
         known = holdings(directory / "dcu.db")
+        outcome.alarms = known.alarms
         for truth, until_s in truths(world):
-            held = known.get((truth.serial, truth.profile), Known())
+            of_it = known.of(truth.serial, truth.profile)
+            ring = truth.profile in RINGS
             outcome.rows += len(truth.rows)
-            outcome.verdict.add(Judge(truth, held, until_s).verdict_of_all())
+            judged = RingJudge(truth, of_it, until_s).judge() if ring else judge_log(truth, of_it, until_s)
+            outcome.verdict.add(judged)
     outcome.seconds = time.monotonic() - began
     return outcome
 
 
 def truths(world: World) -> Iterator[tuple[Truth, float]]:
-    """Each ring of each meter that ever was, and the moment of its clock up to which it has to be settled."""
+    """Each profile of each meter that ever was, and the moment of its clock up to which it has to be settled."""
     end_s = world.scenario.days * DAY_S
     for life in world.lives:
-        ledger = read_ledger(world.directory / "meters" / f"{life.serial}.jsonl")
-        out_of_reach = [*world.cut_off, *life.mute, *life.off]
-        for profile in (BLOCK_LOAD, DAILY_LOAD):
-            rows = {
-                entry["captured_at"]: tuple(entry["values"])
-                for entry in ledger
-                if entry["kind"] == "row" and entry["profile"] == profile
-            }
-            entries = 70 if profile == DAILY_LOAD else 35 * 86_400 // life.period_s
-            stretches = list(_stretches(life, end_s, profile == DAILY_LOAD))
-            truth = Truth(life.serial, profile, rows, entries, stretches, life.off, joined(out_of_reach, HOLD_S))
-            yield truth, min(life.removed_s, end_s) - SETTLED_S + stretches[-1].ahead_s
+        rows: dict[str, list[tuple[int, tuple]]] = {}
+        for entry in read_ledger(world.ledger_of(life)):
+            if entry["kind"] == "row":
+                rows.setdefault(entry["profile"], []).append((entry["captured_at"], tuple(entry["values"])))
+        there = (0.0, life.installed_s)
+        unreachable = joined([*world.cut_off, *life.mute, *life.off, there], HOLD_S)
+        for profile, entries in PROFILES.items():
+            stretches = list(_stretches(life, end_s, profile))
+            size = entries or (35 * 86_400 // life.period_s if profile == BLOCK_LOAD else life.event_entries)
+            yield (
+                Truth(
+                    life.serial,
+                    profile,
+                    rows.get(profile, []),
+                    size,
+                    stretches,
+                    [(first, min(last, end_s)) for first, last in life.off],
+                    life.cleared.get(profile, ()),
+                    unreachable,
+                    life.removed_s,
+                    rolls=profile != NON_ROLLOVER,
+                ),
+                stretches[-1].clock(min(life.removed_s, end_s - SETTLED_S)),
+            )
 
 
-def _stretches(life: Life, end_s: float, daily: bool) -> Iterator[Stretch]:
+def _stretches(life: Life, end_s: float, profile: str) -> Iterator[Stretch]:
     """The life of a meter's clock and capture period, from its made-up history on."""
-    from_s, ahead_s, period_s = life.installed_s - 3 * DAY_S, 0.0, 86_400 if daily else life.period_s
-    changes = [(at_s, ahead, None) for at_s, ahead in life.clock]
-    changes += [] if daily else [(at_s, None, period) for at_s, period in life.periods]
-    for at_s, ahead, period in sorted(changes, key=lambda change: change[0]):
-        yield Stretch(from_s, at_s, START_S + ahead_s, period_s)
+    history_s = 0.0 if life.installed_s else 3 * DAY_S
+    (from_s, clock_s), *settings = life.clock
+    from_s, clock_s = from_s - history_s, clock_s - history_s * life.rate
+    period_s = {BLOCK_LOAD: life.period_s, DAILY_LOAD: 86_400}.get(profile, 0)
+    changes = [(at_s, clock, None) for at_s, clock in settings]
+    changes += [(at_s, None, period) for at_s, period in life.periods if profile == BLOCK_LOAD]
+    for at_s, clock, period in sorted(changes, key=lambda change: change[0]):
+        stretch = Stretch(from_s, at_s, clock_s, life.rate, period_s)
+        yield stretch
         from_s = at_s
-        ahead_s = ahead_s if ahead is None else ahead
+        clock_s = stretch.clock(at_s) if clock is None else clock
         period_s = period_s if period is None else period
-    yield Stretch(from_s, min(life.removed_s, end_s), START_S + ahead_s, period_s)
+    yield Stretch(from_s, min(life.removed_s, end_s), clock_s, life.rate, period_s)
 
 
 def table(outcome: Outcome) -> str:
@@ -85,8 +112,11 @@ def table(outcome: Outcome) -> str:
     verdict = outcome.verdict
     lines = [f"{'intervals':<28}{sum(verdict.intervals.values()):>10}"]
     lines += [f"  {name:<26}{count:>10}" for name, count in verdict.intervals.most_common()]
-    for kind in ("unexplained", "wrong reason", "wrong value", "invented", "twice", "ledger and records differ"):
+    lines += [f"{'rows of bills and logs':<28}{sum(verdict.rows.values()):>10}"]
+    lines += [f"  {name:<26}{count:>10}" for name, count in verdict.rows.most_common()]
+    for kind in KINDS:
         lines.append(f"{kind:<28}{verdict.kinds[kind]:>10}")
     lines.append(f"{'starts of the box':<28}{outcome.starts:>10}")
     lines += [f"  {name:<26}{count:>10}" for name, count in sorted(outcome.happened.items())]
+    lines += ["alarms", *(f"  {name:<26}{count:>10}" for name, count in sorted(outcome.alarms.items()))]
     return "\n".join(lines)

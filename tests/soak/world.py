@@ -7,11 +7,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from dcu.config import PollConfig
+from dcu.config.meter_models import shipped
 from dcu.meter import Meter, MeterSecrets
-from dcu.models import MODELS
-from dcu.sim import MeterConfig, MeterKeys, Noise, VirtualMeter
+from dcu.sim import MeterConfig, MeterKeys, Noise, VirtualMeter, read_ledger
 from tests.soak.box import Box
-from tests.soak.faults import DAY_S, HOUR_S, Fault, FaultKind, draw
+from tests.soak.faults import DAY_S, Fault, FaultKind, draw
+from tests.soak.truth import INDIA_S
 from tests.soak.virtual_clock import PowerCut, VirtualClock, VirtualTime
 from tests.soak.virtual_line import VirtualLine
 
@@ -55,25 +56,36 @@ class Scenario:
 
 @dataclass(slots=True)
 class Life:
-    """What truly happened to one meter, in elapsed seconds.
+    """What truly happened to one meter; times are elapsed seconds.
 
     Attributes:
         serial: its own.
+        period_s: capture period of its block load at the beginning.
+        rate: its clock's seconds a true second.
+        event_entries: rows of its event logs.
         installed_s, removed_s: when it hung on the line.
         off: spans without supply.
-        clock: (when, ahead of the truth by so much from then on), ascending.
+        clock: (when, what its clock showed then), at each setting, ascending.
         periods: (when, capture period from then on), ascending.
+        cleared: when each profile was emptied.
         mute: spans in which it could not be spoken to though it was there.
     """
 
     serial: str
     period_s: int
+    rate: float
+    event_entries: int
     installed_s: float = 0.0
     removed_s: float = float("inf")
     off: list[tuple[float, float]] = field(default_factory=list)
     clock: list[tuple[float, float]] = field(default_factory=list)
     periods: list[tuple[float, int]] = field(default_factory=list)
+    cleared: dict[str, list[float]] = field(default_factory=dict)
     mute: list[tuple[float, float]] = field(default_factory=list)
+
+
+class Restart(BaseException):
+    """Somebody ends the box in order and starts it again."""
 
 
 class _Switch:
@@ -110,7 +122,7 @@ class World:
         self._rng = random.Random(f"world/{scenario.seed}/{scenario.line}")
         configs = [self._config(number) for number in range(scenario.meters)]
         self.meters = [VirtualMeter(config, now=self.time.now, ledger=directory / "meters") for config in configs]
-        self.lives = [Life(config.serial, config.capture_period_s) for config in configs]
+        self.lives = [self._life(meter) for meter in self.meters]
         self._present = list(self.lives)
         self._configured = [self._known(config) for config in configs]
         self.line = VirtualLine(self.time, self.meters, baud=scenario.baud, noise=Noise(), seed=scenario.seed)
@@ -142,10 +154,25 @@ class World:
             max_info=rng.choice((128, 128, 512, 1024, 2030)),
             window=rng.choice((1, 1, 3, 7)),
             turnaround_ms=rng.uniform(10, 120),
+            clock_drift_ppm=rng.uniform(-40, 40),
+            repeats=rng.random() < 0.3,
+            newest_first=rng.random() < 0.2,
+            null_compressed=rng.random() < 0.2,
+            compact=rng.random() < 0.1,
+            event_entries=rng.choice((20, 50, 100)),
         )
 
+    def _life(self, meter: VirtualMeter) -> Life:
+        config, now_s = meter.config, self.time.elapsed_s
+        life = Life(
+            config.serial, config.capture_period_s, 1 + config.clock_drift_ppm / 1e6, config.event_entries, now_s
+        )
+        life.clock.append((now_s, meter.clock.now()))
+        return life
+
     def _known(self, config: MeterConfig) -> Meter:
-        return Meter(config.serial, "north", MODELS["is15959-1ph"], config.address, "JH-RNC", SECRETS, sim=True)
+        model = shipped()["is15959-1ph"]
+        return Meter(config.serial, "north", model, config.address, "JH-RNC", SECRETS, sim=True)
 
     # ---- the run ----
 
@@ -161,6 +188,9 @@ class World:
                 self.box.run(end_s)
             except PowerCut:
                 self._rest()
+                continue
+            except Restart:
+                self.box.stop()
                 continue
             break
         self.box.stop()
@@ -186,9 +216,10 @@ class World:
 
     def _beginning(self, fault: Fault) -> Callable[[], None]:
         def begin() -> None:
+            if fault.kind in _NEEDS_SUPPLY and self._is_off(fault.meter):
+                return
             self.happened[fault.kind] += 1
-            if fault.kind in _BEGIN:
-                _BEGIN[fault.kind](self, fault)
+            _BEGIN[fault.kind](self, fault)
 
         return begin
 
@@ -270,6 +301,88 @@ class World:
         self._later(fault, lambda: wrong(0.0))
         wrong(fault.amount)
 
+    # ---- what happens to a meter ----
+
+    def _is_off(self, number: int) -> bool:
+        off = self._present[number].off
+        return bool(off) and off[-1][1] > self.time.elapsed_s
+
+    def _meter_off(self, fault: Fault) -> None:
+        meter, life = self.meters[fault.meter], self._present[fault.meter]
+
+        def off() -> None:
+            life.off.append((self.time.elapsed_s, float("inf")))
+            meter.power_off()
+
+        def on() -> None:
+            life.off[-1] = (life.off[-1][0], self.time.elapsed_s)
+            meter.power_on()
+
+        self._hold(fault, off, on)
+
+    def _clock_set(self, fault: Fault) -> None:
+        """Somebody sets it wrong, or right again."""
+        meter, life = self.meters[fault.meter], self._present[fault.meter]
+        if life.periods and life.periods[-1][0] > self.time.elapsed_s:
+            return  # a change of period is under way
+        ahead_s = meter.clock.now() - self.time.now()
+        meter.set_clock(0.0 if abs(ahead_s) > 60.0 else fault.amount)
+        life.clock.append((self.time.elapsed_s, meter.clock.now()))
+
+    def _period(self, fault: Fault) -> None:
+        meter, life = self.meters[fault.meter], self._present[fault.meter]
+        old_s, new_s = (life.periods[-1][1] if life.periods else life.period_s), int(fault.amount)
+        if old_s == new_s or (life.periods and life.periods[-1][0] > self.time.elapsed_s):
+            return
+        meter.set_period(new_s)
+        now_s = meter.clock.now()
+        boundary_s = now_s + old_s - (now_s + INDIA_S) % old_s
+        life.periods.append((self.time.elapsed_s + (boundary_s - now_s) / life.rate, new_s))
+
+    def _upgrade(self, fault: Fault) -> None:
+        meter, life = self.meters[fault.meter], self._present[fault.meter]
+        order = ("standard", "vendor", "amended")[int(fault.amount)]
+        meter.upgrade(f"SIM {self.happened[fault.kind] + 1}.0", order)
+        [*_, entry] = [each for each in read_ledger(self.ledger_of(life)) if each["kind"] == "upgrade"]
+        for profile in entry["cleared"]:
+            life.cleared.setdefault(profile, []).append(self.time.elapsed_s)
+
+    def _replace(self, fault: Fault) -> None:
+        """Another meter takes its place; the box is told when somebody has corrected its configuration."""
+        number, meter = fault.meter, self.meters[fault.meter]
+        generation = sum(life.serial.startswith(meter.config.serial[:-1]) for life in self.lives)
+        self._present[number].removed_s = self.time.elapsed_s
+        meter.replace(f"{meter.config.serial[:-1]}{generation}")
+        self.lives.append(self._life(meter))
+        self._present[number] = self.lives[-1]
+        config = meter.config
+
+        def told() -> None:
+            self._configured[number] = self._known(config)
+            if self.box is not None:
+                raise Restart
+
+        self._later(fault, told)
+
+    def _event(self, fault: Fault) -> None:
+        self.meters[fault.meter].happen(int(fault.amount))
+
+    def _close_bill(self, fault: Fault) -> None:
+        self.meters[fault.meter].reset_demand()
+
+    def ledger_of(self, life: Life) -> Path:
+        """Where a meter wrote what it captured."""
+        return self.directory / "meters" / f"{life.serial}.jsonl"
+
+
+_NEEDS_SUPPLY = {
+    FaultKind.CLOCK_SET,
+    FaultKind.PERIOD,
+    FaultKind.UPGRADED,
+    FaultKind.REPLACED,
+    FaultKind.EVENT,
+    FaultKind.BILL_CLOSED,
+}
 
 _BEGIN: dict[FaultKind, Callable[[World, Fault], None]] = {
     FaultKind.CABLE_CUT: World._cable,
@@ -281,6 +394,11 @@ _BEGIN: dict[FaultKind, Callable[[World, Fault], None]] = {
     FaultKind.BOX_OFF: World._box_off,
     FaultKind.BOX_CUT_IN_COMMIT: World._box_off_in_commit,
     FaultKind.BOX_CLOCK: World._box_clock,
+    FaultKind.METER_OFF: World._meter_off,
+    FaultKind.CLOCK_SET: World._clock_set,
+    FaultKind.PERIOD: World._period,
+    FaultKind.UPGRADED: World._upgrade,
+    FaultKind.REPLACED: World._replace,
+    FaultKind.EVENT: World._event,
+    FaultKind.BILL_CLOSED: World._close_bill,
 }
-
-GRACE_S = HOUR_S
