@@ -70,8 +70,8 @@ class SuiteZero:
     def open(self, title: bytes, counter: int, sealed: bytes, control: int = AUTHENTICATED_ENCRYPTED) -> bytes:
         """Plaintext of `sealed`, its tag verified where it has one: encryption alone proves nothing.
 
-        Deciphered and sealed again, and the tags compared: GCM is its own inverse, and a third of the time that
-        OpenSSL's own check of a short tag takes through `cryptography` (bench/client_cpu.py).
+        Deciphered and sealed again, and the tags compared: counter mode is its own inverse, and `cryptography` needs
+        three times as long for OpenSSL's own check of a short tag, most of it to make objects.
 
         Raises:
             ReplyForged: shorter than its tag, or another tag.

@@ -57,9 +57,6 @@ def from_dedicated(plaintext, counter, **options):
     return from_meter(plaintext, counter, **options)
 
 
-# ---- requests ----
-
-
 @pytest.mark.parametrize(
     ("protection", "octets"),
     [
