@@ -31,8 +31,9 @@ READER = {
     "dedicated_key": Field(f.flag, _NOT_SAID),
     "encrypted_only_replies": Field(f.flag, _NOT_SAID),
     "protected_release": Field(f.flag, _NOT_SAID),
+    "counter_restarts": Field(f.flag, _NOT_SAID),
 }
-"""Keys that change the client that reads the meter; the last four the other ciphered clients too."""
+"""Keys that change the client that reads the meter; the last five the other ciphered clients too."""
 
 MODEL = {
     "server_sap": Field(f.whole(1, 16383), _NOT_SAID),
@@ -51,7 +52,7 @@ KEYS = READER | MODEL
 """All keys of `[[meter]]` that change its model."""
 
 _RENAMED = {"max_info": "max_info_bytes", "max_pdu": "max_pdu_bytes"}
-_EVERY_CLIENT = ("general", "dedicated_key", "encrypted_only_replies", "protected_release")
+_EVERY_CLIENT = ("general", "dedicated_key", "encrypted_only_replies", "protected_release", "counter_restarts")
 
 
 def overridden(sheet: Sheet, where: Where, model: MeterModel, said: Mapping[str, Any]) -> MeterModel:
