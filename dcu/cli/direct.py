@@ -90,7 +90,7 @@ class Wire:
         """Deadlines of it."""
         first_s = self.reply_s or 3.0
         if self.host:
-            return LineTiming(first_octet_s=first_s, reply_s=2.0 * first_s)
+            return LineTiming.over_tcp(first_octet_s=first_s)
         return LineTiming.at_baud(self.baud, first_octet_s=first_s)
 
     def open(self) -> ByteLink:

@@ -18,6 +18,7 @@ from dcu.cli.technician import ask, is_running
 from dcu.cli.work import config_option
 from dcu.config import BusConfig, Config, load
 from dcu.config.load import BAUDS
+from dcu.config.model import BusKind
 from dcu.drivers.scan import PHYSICAL
 from dcu.drivers.tcp_link import TcpLink
 from dcu.errors import DcuError, LinkLost, OperatorFault
@@ -62,13 +63,12 @@ def scan(bus: str | None, config_file: Path, *, as_json: bool, **options: Any) -
     config = load(config_file, with_keys=False) if bus else None
     line = _bus(config, bus) if config and bus else None
     show = _quiet if as_json else _shown
-    if (wire and wire.wrapper) or options["hosts"] or (line and not line.port):
-        answer = _scan_hosts(_endpoints(options, wire, config, line), options, show)
-    elif config and line and is_running(config):
+    if wire is None and config and line and line.port and is_running(config):
         answer = _borrowed(config_file, _request(options, line.baud) | {"bus": line.name}, show)
+    elif (wire or line) and not options["hosts"] and not _is_wrapper(wire, line):
+        answer = _swept(_wires(wire, config, line), options, show)
     else:
-        wire = wire or Wire(port=line.port if line else "", baud=line.baud if line else 0)
-        answer = _opened(wire, options, show)
+        answer = _scan_hosts(_endpoints(options, wire, config, line), options, show)
     name, baud = (line.name, line.baud) if line else (bus or "line", wire.baud if wire and wire.port else 0)
     answer |= _to_paste(answer["found"], config, name, baud, options["area"])
     say(answer, as_json=as_json, text=_text)
@@ -134,8 +134,34 @@ def _borrowed(config_file: Path, request: dict[str, Any], show: Progress) -> Ans
             return {"found": answer["found"], "notes": answer["notes"]}
 
 
+def _is_wrapper(wire: Wire | None, line: BusConfig | None) -> bool:
+    return wire.wrapper if wire else line is not None and line.kind is BusKind.WRAPPER
+
+
+def _wires(wire: Wire | None, config: Config | None, line: BusConfig | None) -> list[Wire]:
+    """Lines to be opened here: the one that is named, the bus's port, or its TCP endpoints with HDLC behind them."""
+    if wire:
+        return [wire]
+    if line is None or config is None:
+        return []
+    if line.port:
+        return [Wire(port=line.port, baud=line.baud)]
+    hosts = dict.fromkeys((meter.host, meter.port) for meter in config.meters_on(line.name))
+    return [Wire(host=host, tcp_port=port) for host, port in hosts]
+
+
+def _swept(wires: list[Wire], options: Mapping[str, Any], show: Progress) -> Answer:
+    """Lines that are opened here, one after the other."""
+    answer: Answer = {"found": [], "notes": []}
+    for wire in wires:
+        part = _opened(wire, options, show)
+        place = {"host": wire.host, "port": wire.tcp_port} if wire.host else {}
+        answer["found"] += [{**each, **place} for each in part["found"]]
+        answer["notes"] += [note for note in part["notes"] if note not in answer["notes"]]
+    return answer
+
+
 def _opened(wire: Wire, options: Mapping[str, Any], show: Progress) -> Answer:
-    """On a line that is opened here."""
     baud = wire.baud if wire.port else 0
     survey = survey_of(_request(options, baud), baud, zone_of(options), time.monotonic)
     link = wire.open()

@@ -36,7 +36,7 @@ def _meter(found: Mapping[str, Any], bus: str, area: str, baud: int) -> str:
     lines.append(f"model = {json.dumps(found['model'])}")
     if found.get("host"):
         lines += [f"host = {json.dumps(found['host'])}", f"port = {found['port']}"]
-    else:
+    if found["baud"] or not found.get("host") or found["address"]:
         lines.append(f"address = {found['address']}")
         lines += ["address_octets = 1"] if found["address"] == 0 else []
     lines.append(f"area = {json.dumps(area)}" + ("" if area != AREA else "  # of the signed policy"))

@@ -233,8 +233,10 @@ def _meter(
     if bus and bus.kind.is_tcp and not values["host"]:
         sheet.wrong(("meter", n, "host"), "is missing", f"a meter on a {bus.kind.value} bus names its host")
     hdlc = bus.kind is not BusKind.WRAPPER if bus else not values["host"]
-    if hdlc and values["address"] < 16:
-        sheet.wrong(("meter", n, "address"), f"{values['address']} is reserved", "physical HDLC addresses: 16 to 16383")
+    alone = model.address_octets == 1 and values["address"] == 0
+    if hdlc and values["address"] < 16 and not alone:
+        cure = "physical HDLC addresses: 16 to 16383; or 0 with address_octets = 1: the logical device alone"
+        sheet.wrong(("meter", n, "address"), f"{values['address']} is reserved", cure)
     found = MeterSecrets() if secrets is None else _keys(sheet, n, values["secrets"], model, secrets)
     return Meter(**{**values, "model": model, "secrets": found})
 

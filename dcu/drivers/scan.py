@@ -192,6 +192,7 @@ class Sweep:
         self._addresses = tuple(addresses)
         self._all_bauds = all_bauds
         self._found: set[int] = set()
+        self._spoken: int | None = None  # number of the speed at which somebody answered first
         self._at = 0
 
     @property
@@ -201,9 +202,9 @@ class Sweep:
 
     @property
     def total(self) -> int:
-        """Knocks at most."""
-        found_early = self._found and not self._all_bauds
-        return len(self._addresses) * (1 if found_early else len(self._bauds))
+        """Knocks at most: all of a speed at which somebody was found, and no speed behind it."""
+        speeds = len(self._bauds) if self._spoken is None or self._all_bauds else self._spoken + 1
+        return len(self._addresses) * speeds
 
     def next(self) -> tuple[int, int] | None:
         """(baud, address), or None at the end; the same one until it was told of."""
@@ -218,4 +219,6 @@ class Sweep:
         """How the last one went."""
         if found:
             self._found.add(address)
+            if self._spoken is None:
+                self._spoken = self._at // len(self._addresses)
         self._at += 1
