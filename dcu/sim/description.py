@@ -57,6 +57,7 @@ control_mode = 4               # relay: 2 and 4 close on remote reconnect; 1, 3,
 # clock_drift_ppm = 20         # what its clock gains in a million seconds
 # firmware = "SIM 1.0"
 # event_entries = 50           # rows of each event log
+# ring_days = 35               # of the block load
 # columns = "standard"         # of profiles; "vendor": in another order, "amended": more of them
 # scaler_profiles = "right"    # or "missing", "wrong-order"
 # deviation = "unspecified"    # of its times, or "right", "wrong-sign"

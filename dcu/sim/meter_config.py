@@ -58,6 +58,7 @@ class MeterConfig:
         repeats: set back, it captures the same moments again; else none is captured twice.
         solar_w: peak of the cells on the roof, which are its export.
         event_entries: rows of each event log.
+        ring_days: of the block load at its first capture period.
     """
 
     serial: str
@@ -102,6 +103,7 @@ class MeterConfig:
     repeats: bool = False
     solar_w: float = 0.0
     event_entries: int = 50
+    ring_days: int = 35
 
     @property
     def form(self) -> Form:
@@ -141,6 +143,7 @@ class MeterConfig:
             "clock_drift_ppm: -100000 to 100000": abs(self.clock_drift_ppm) <= 100_000,
             "solar_w: not negative": self.solar_w >= 0,
             "event_entries: 1 to 1000": 1 <= self.event_entries <= 1_000,
+            "ring_days: 1 to 1000": 1 <= self.ring_days <= 1_000,
             "port: 0 to 65535": self.port is None or 0 <= self.port <= 0xFFFF,
             "hdlc_port: 0 to 65535": self.hdlc_port is None or 0 <= self.hdlc_port <= 0xFFFF,
             "mode_e_baud: 300, 600, 1200, 2400, 4800, 9600 or 19200": self.mode_e_baud in {0, *BAUDS},
