@@ -41,13 +41,15 @@ def inserting() -> list[Figure]:
 
 
 def polling() -> list[Figure]:
-    """Line time of a visit that brings one new row, over the least octets of its exchanges."""
-    octets, seconds, wire_s = poll_line_time.visit()
-    ratio = round(seconds / wire_s, 2)
-    return [
-        Figure("one visit, one new row: octets on the line", octets, "octets", "stated", True, COMMAND),
-        Figure("one visit, one new row: time over wire time", ratio, "wall/wire", "stated", True, COMMAND),
-    ]
+    """Line time of a poll every 15 minutes against a session of stock gurux, and its octets against the least."""
+    figures = []
+    for each in poll_line_time.compare():
+        name = f"line time of a poll, {each.name}"
+        ratio, over = round(each.ratio, 2), round(each.over_least, 3)
+        target = f">= {each.least_ratio:g}"
+        figures.append(Figure(name, ratio, "naive/ours", target, each.ratio >= each.least_ratio, COMMAND))
+        figures.append(Figure(f"{name}: octets", over, "ours/least", "<= 1.15", each.over_least <= 1.15, COMMAND))
+    return figures
 
 
 def backfilling() -> list[Figure]:

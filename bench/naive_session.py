@@ -1,0 +1,80 @@
+"""A poll as the examples of gurux_dlms write it: one request an attribute, everything asked anew, one session a poll."""
+
+import contextlib
+import io
+
+from gurux_dlms import GXByteBuffer, GXDLMSClient, GXReplyData
+from gurux_dlms.enums import Authentication, Conformance, InterfaceType, Security
+from gurux_dlms.objects import GXDLMSClock, GXDLMSProfileGeneric, GXDLMSRegister
+from gurux_dlms.secure import GXDLMSSecureClient
+
+from bench.counted_line import CountedLine, Used
+from dcu import obis
+from dcu.drivers.security import client_title
+from dcu.obis import LogicalName
+from dcu.sim import MeterConfig, MeterKeys
+
+READER = 32
+ROWS = 48
+
+
+class _Session:
+    """The usual loop around the stock client: a request, and what is needed until its answer is whole."""
+
+    def __init__(self, client: GXDLMSSecureClient, line: CountedLine) -> None:
+        self.client = client
+        self._line = line
+
+    def ask(self, requests) -> GXReplyData:
+        reply = GXReplyData()
+        for request in [requests] if isinstance(requests, bytes | bytearray) else requests:
+            reply.clear()
+            self._one(request, reply)
+            while reply.isMoreData():
+                self._one(self.client.receiverReady(reply), reply)
+        return reply
+
+    def _one(self, request, reply: GXReplyData) -> None:
+        buffer = GXByteBuffer()
+        for answer in self._line.exchange(bytes(request)):
+            buffer.set(bytearray(answer))
+        if not self.client.getData(buffer, reply):
+            raise AssertionError("an answer that is not whole")
+        if reply.error:
+            raise AssertionError(f"gurux: error {reply.error}")
+
+    def read(self, target, attribute: int) -> None:
+        """One attribute."""
+        self.client.updateValue(target, attribute, self.ask(self.client.read(target, attribute)).value)
+
+
+def naive_poll(config: MeterConfig, keys: MeterKeys, registers: tuple[LogicalName, ...]) -> Used:
+    """What such a session uses: SNRM, AARQ, value and scaler of each register, clock, capture objects, 48 rows, DISC."""
+    line = CountedLine(config)
+    server = GXDLMSClient.getServerAddress(1, config.address)
+    client = GXDLMSSecureClient(True, READER, server, Authentication.LOW, keys.lls, InterfaceType.HDLC)
+    client.ciphering.security = Security.AUTHENTICATION_ENCRYPTION
+    client.ciphering.systemTitle = client_title("NAIVE")
+    client.ciphering.blockCipherKey = keys.guek
+    client.ciphering.authenticationKey = keys.gak
+    client.ciphering.invocationCounter = 1
+    client.proposedConformance &= ~Conformance.GENERAL_PROTECTION
+    client.maxReceivePDUSize = 1024
+    session = _Session(client, line)
+    with contextlib.redirect_stdout(io.StringIO()):  # gurux prints at each APDU that it deciphers
+        client.parseUAResponse(session.ask(client.snrmRequest()).data)
+        client.parseAareResponse(session.ask(client.aarqRequest()).data)
+        session.read(GXDLMSClock("0.0.1.0.0.255"), 2)
+        for name in registers:
+            register = GXDLMSRegister(str(name))
+            session.read(register, 3)
+            session.read(register, 2)
+        profile = GXDLMSProfileGeneric(str(obis.BLOCK_LOAD))
+        session.read(profile, 3)
+        held = len(line.meter.rows(str(obis.BLOCK_LOAD)))
+        rows = session.ask(client.readRowsByEntry(profile, held - ROWS + 1, ROWS))
+        client.updateValue(profile, 2, rows.value)
+        if len(profile.buffer) != ROWS:
+            raise AssertionError(f"{len(profile.buffer)} rows where {ROWS} were asked for")
+        session.ask(client.disconnectRequest())
+    return line.used
