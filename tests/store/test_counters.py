@@ -1,6 +1,9 @@
 """Invocation counters: never one twice."""
 
+import sqlite3
+from contextlib import closing
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -14,6 +17,7 @@ from dcu.store import Counters
 from dcu.store.invocation import LINE_SINCE_S, UNTRUSTED_SKIP
 
 LIMIT = 2**32
+DECISION = Path(__file__).parents[2] / "docs" / "decisions" / "0004-invocation-counters.md"
 
 
 def test_reservations_follow_each_other(store):
@@ -92,3 +96,18 @@ def test_where_counters_stand_and_what_a_lost_store_may_have_used(path):
         skips = [counters.standing("GXT1", 32).beyond - (line + 64) for _ in range(50)]
         assert len(set(skips)) > 40
         assert all(0 <= skip < UNTRUSTED_SKIP for skip in skips)
+
+
+def test_a_person_may_say_that_a_published_counter_is_true(path):
+    # The statement of docs/decisions/0004-invocation-counters.md, with the field process stopped.
+    text = DECISION.read_text()
+    statement = text[text.index("UPDATE invocation") :]
+    statement = statement[: statement.index("`")].replace("SERIAL", "GXT1").replace("COUNTER", "1700000000")
+    with running(path) as it:
+        Counters(it.store).reserve("GXT1", 32, 0, 10)
+        Counters(it.store).reserve("GXT1", 48, 0, 10)
+    with closing(sqlite3.connect(path)) as raw, raw:
+        assert raw.execute(statement).rowcount == 1
+    with running(path) as it:
+        assert Counters(it.store).standing("GXT1", 32).next == 1_700_000_001
+        assert Counters(it.store).standing("GXT1", 48).next == 10
