@@ -1,4 +1,4 @@
-"""A poll as the examples of gurux_dlms write it: one request an attribute, everything asked anew, one session a poll."""
+"""A poll as the examples of gurux_dlms write it: one request an attribute, all of it asked anew, a session a poll."""
 
 import contextlib
 import io
@@ -49,7 +49,7 @@ class _Session:
 
 
 def naive_poll(config: MeterConfig, keys: MeterKeys, registers: tuple[LogicalName, ...]) -> Used:
-    """What such a session uses: SNRM, AARQ, value and scaler of each register, clock, capture objects, 48 rows, DISC."""
+    """What it uses: SNRM, AARQ, clock, value and scaler of each register, capture objects, 48 rows, DISC."""
     line = CountedLine(config)
     server = GXDLMSClient.getServerAddress(1, config.address)
     client = GXDLMSSecureClient(True, READER, server, Authentication.LOW, keys.lls, InterfaceType.HDLC)

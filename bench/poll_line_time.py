@@ -1,7 +1,7 @@
 """Line time of a poll every 15 minutes: twelve registers, the clock and one new row of the block load, ciphered.
 
-Virtual meter and line in virtual time: 9600 baud, ten bits an octet, 50 ms from the end of a request to the start of its
-answer. Ours is the bus worker with its keep-alives; against it stand a session of stock gurux as its examples write it
+Virtual meter and line in virtual time: 9600 baud, ten bits an octet, 50 ms from the end of a request to the start of
+its answer. Ours is the bus worker with its keep-alives; against it stand a session of stock gurux as its examples write it
 (`naive_session`) and the least octets that the standard needs for the same values (`least_octets`).
 """
 
