@@ -102,6 +102,9 @@ class OpenAssociation:
         """Read them all, in lists where the meter has them; each holds its value or its refusal then."""
         if not asked:
             return
+        if self._identified and len(asked) == 1:
+            self._ask_one(asked[0])
+            return
         if not self._identified and asked[0].ref != _SERIAL:
             asked = [AskedValue(_SERIAL, self._place), *asked]
         for part in self._parts(asked):

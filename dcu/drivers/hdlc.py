@@ -5,8 +5,7 @@ link can compare them octet for octet: on a shared line another meter's late rep
 """
 
 import binascii
-from dataclasses import dataclass
-from typing import Final
+from typing import Final, NamedTuple
 
 from dcu.errors import FrameDamaged
 
@@ -26,6 +25,7 @@ _SEGMENT: Final = 0x08
 _LONGEST: Final = 0x7FF  # the length field has 11 bits
 SHORTEST: Final = 7  # format, two one-octet addresses, control, FCS
 _BUFFER_LIMIT: Final = 4 * _LONGEST  # the rest of one frame, and what a read of a port or socket brings at once
+_RESIDUE: Final = 0x1D0F
 _REVERSED: Final = bytes(int(f"{octet:08b}"[::-1], 2) for octet in range(256))
 
 
@@ -37,6 +37,11 @@ def fcs16(octets: bytes) -> bytes:
     """
     mirrored = binascii.crc_hqx(octets.translate(_REVERSED), 0xFFFF) ^ 0xFFFF
     return mirrored.to_bytes(2, "big").translate(_REVERSED)
+
+
+def _checks(octets: bytes) -> bool:
+    """Whether these end with their frame check sequence: what the CRC leaves of both together is a constant."""
+    return binascii.crc_hqx(octets.translate(_REVERSED), 0xFFFF) == _RESIDUE
 
 
 def client_address(sap: int) -> bytes:
@@ -63,8 +68,7 @@ def server_address(logical: int, physical: int, octets: int = 0) -> bytes:
     return bytes([logical >> 6 & 0xFE, logical << 1 & 0xFE, physical >> 6 & 0xFE, (physical << 1 & 0xFE) | 1])
 
 
-@dataclass(frozen=True, slots=True)
-class Frame:
+class Frame(NamedTuple):
     """One frame between its flags.
 
     Attributes:
@@ -137,7 +141,7 @@ def decode(octets: bytes) -> Frame:
         raise FrameDamaged(f"{len(octets)} octets are no HDLC frame")
     if ((octets[0] & 0x07) << 8 | octets[1]) != len(octets):
         raise FrameDamaged("the frame's length field is not its length")
-    if fcs16(octets[:-2]) != octets[-2:]:
+    if not _checks(octets):
         raise FrameDamaged("bad FCS")
     destination = _address(octets, 2)
     source = _address(octets, 2 + len(destination))
@@ -147,21 +151,22 @@ def decode(octets: bytes) -> Frame:
         raise FrameDamaged("the frame ends inside its header")
     information = b""
     if head_end + 2 < len(octets):
-        if fcs16(octets[:head_end]) != octets[head_end : head_end + 2] or head_end + 4 > len(octets):
+        if not _checks(octets[: head_end + 2]) or head_end + 4 > len(octets):
             raise FrameDamaged("bad HCS")
-        information = bytes(octets[head_end + 2 : -2])
+        information = octets[head_end + 2 : -2]
     segmented = bool(octets[0] & _SEGMENT)
     return Frame(destination, source, octets[control_at], information, segmented)
 
 
 def _address(octets: bytes, at: int) -> bytes:
     """The address that begins at `at`: its last octet has the lowest bit set."""
-    for length in (1, 2, 4):
-        end = at + length
-        if end > len(octets) - 2:
-            break
-        if octets[end - 1] & 0x01 and not any(octet & 0x01 for octet in octets[at : end - 1]):
-            return bytes(octets[at:end])
+    ends = len(octets) - 2
+    if at < ends and octets[at] & 0x01:
+        return octets[at : at + 1]
+    if at + 1 < ends and octets[at + 1] & 0x01:
+        return octets[at : at + 2]
+    if at + 3 < ends and octets[at + 3] & 0x01 and not octets[at + 2] & 0x01:
+        return octets[at : at + 4]
     raise FrameDamaged("an address that does not end")
 
 
@@ -189,7 +194,8 @@ class FrameReader:
     def feed(self, chunk: bytes) -> None:
         """Append what came; beyond the limit the oldest octets are dropped."""
         self._octets += chunk
-        self._drop(max(0, len(self._octets) - _BUFFER_LIMIT))
+        if len(self._octets) > _BUFFER_LIMIT:
+            self._drop(len(self._octets) - _BUFFER_LIMIT)
 
     def __len__(self) -> int:
         return len(self._octets)
@@ -203,7 +209,8 @@ class FrameReader:
         octets = self._octets
         while True:
             start = octets.find(FLAG)
-            self._drop(start if start >= 0 else len(octets))
+            if start:
+                self._drop(start if start > 0 else len(octets))
             need = self._needed()
             if need > 0 and len(octets) >= need:
                 frame = self._whole(need)
