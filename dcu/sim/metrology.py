@@ -28,7 +28,6 @@ from dcu.sim.xdlms import Reference, Refused, Result
 
 log = logging.getLogger(__name__)
 
-_RING_DAYS: Final = 35
 _RING_LIMIT: Final = 100_000
 _DAILY_ENTRIES: Final = 70
 _DAY_S: Final = 86_400
@@ -81,7 +80,7 @@ class Metrology:
         config = self.config
         self.kind = arranged(KINDS[config.kind], self._order)
         demand_s = min(config.capture_period_s, _LONGEST_DEMAND_S)
-        entries = min(_RING_DAYS * _DAY_S // config.capture_period_s, _RING_LIMIT)
+        entries = min(config.ring_days * _DAY_S // config.capture_period_s, _RING_LIMIT)
         self.block = self._ring(BLOCK_LOAD, config.capture_period_s, entries, self._block_row)
         self.daily = self._ring(DAILY_LOAD, _DAY_S, _DAILY_ENTRIES, self._daily_row)
         self.billing = Billing(self.kind, self.clock, self._measurement, demand_s)
@@ -140,8 +139,10 @@ class Metrology:
         self._advance(at)
 
     def _advance(self, at: float) -> None:
+        while (midnight := self.daily.due) <= at:  # a daily row holds demands as they were then
+            self.block.advance(midnight)
+            self.daily.advance(midnight)
         self.block.advance(at)
-        self.daily.advance(at)
 
     def _ring(self, profile: str, period_s: int, entries: int, measure: Callable[[int, int], tuple[int, ...]]) -> Ring:
         def captured(row: Row, start: int) -> None:

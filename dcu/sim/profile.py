@@ -103,6 +103,11 @@ class Ring(Log):
         """Capture period in force."""
         return self._period_s
 
+    @property
+    def due(self) -> int:
+        """When the next row is to be captured."""
+        return self._grid(self.reached, self._period_s) + self._period_s
+
     def restore(self, row: Row) -> int:
         """Put back a row that was captured in an earlier life; when its interval began."""
         self._turn_period(row[0] - 1)

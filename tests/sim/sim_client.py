@@ -3,7 +3,7 @@
 import struct
 
 from dcu.sim import MeterConfig, MeterKeys, VirtualMeter, security
-from dcu.sim.axdr import Datum, decode, encode, octets
+from dcu.sim.axdr import Datum, array, decode, encode, i8, octets, structure, u16, u32
 from dcu.sim.hdlc import Frame, parse
 from dcu.sim.objects import logical_name
 
@@ -207,3 +207,32 @@ def frame(control, information=b"", *, destination=b"\x02\x23", client=32, segme
 
 def frames(answers):
     return [parse(answer[1:-1]) for answer in answers]
+
+
+CLOCK_COLUMN = structure(u16(8), octets(logical_name("0.0.1.0.0")), i8(2), u16(0))
+
+
+def between(virtual, start, end, columns=()):
+    """Selective access by range of the clock."""
+    low, high = (octets(virtual.clock.octets(at)) for at in (start, end))
+    return 1, structure(CLOCK_COLUMN, low, high, array(list(columns)))
+
+
+def entries(first, last, left=1, right=0):
+    """Selective access by entry."""
+    return 2, structure(u32(first), u32(last), u16(left), u16(right))
+
+
+def refs(capture_objects):
+    """(class, logical name without F, attribute) of each capture object."""
+    return [(c, ".".join(map(str, name[:5])), attribute) for c, name, attribute, _ in plain(capture_objects)]
+
+
+def seconds(virtual, face):
+    """Seconds since 1970 of 12 octets on that meter's face; 0 of none."""
+    return virtual.clock.moment(face) or 0
+
+
+def raw(virtual, row):
+    """A row as the meter keeps it: times in seconds."""
+    return tuple(seconds(virtual, value) if isinstance(value, bytes) else value for value in row)
