@@ -58,6 +58,11 @@ class LineTiming:
         window_s = max(LONGEST_WINDOW_S, DEFAULT_INFO * octet_s) + _LONGEST_WINDOW * _FRAME_OCTETS * octet_s
         return cls(first_octet_s, gap_s, first_octet_s + window_s + gap_s, tries, octet_s)
 
+    @classmethod
+    def over_tcp(cls, *, first_octet_s: float = 3.0, tries: int = 3) -> Self:
+        """Timing of a connection: a network may pause inside an answer, and TCP loses nothing of it."""
+        return cls(first_octet_s, min(2.0, first_octet_s), 2.0 * first_octet_s, tries)
+
     def hdlc_offer(self, max_info_bytes: int, window: int) -> HdlcOffer:
         """What may be offered on this line, where a meter's model allows so much.
 
@@ -73,7 +78,7 @@ class DataLink(Protocol):
     """Carries whole APDUs to one meter and back."""
 
     def open(self) -> None:
-        """Connect. Raises MeterSilent, LinkLost, BusFault."""
+        """Connect. Raises MeterSilent, EchoHeard, AddressClash, LinkLost, BusFault."""
         ...
 
     def exchange(self, apdu: bytes, *, once: bool) -> bytes:
@@ -85,6 +90,7 @@ class DataLink(Protocol):
 
         Raises:
             MeterSilent: no try of a read was answered.
+            AddressClash: every try of a read was answered, and every answer garbled.
             LineFault: `once`, and the answer was lost or garbled: nobody knows whether the meter acted.
             LinkLost: the meter ended the link, or a loss before left it in an unknown state.
             BusFault: the port is gone.

@@ -153,11 +153,7 @@ class HdlcLink:
         if refused:
             return LinkLost("the meter refuses the data link", place=self._place)
         if garbled == tries:
-            return AddressClash(
-                f"{tries} garbled answers to {tries} SNRM: two meters at one address, or much noise",
-                place=self._place,
-                cure="take one of the meters off the line, or check cable and termination",
-            )
+            return self._clash(f"{tries} garbled answers to {tries} SNRM")
         if echoed:
             return EchoHeard(
                 f"{tries} SNRM came back from our own adapter, and nothing else",
@@ -165,6 +161,10 @@ class HdlcLink:
                 cure="check the meter's address and wires; the echo itself is harmless",
             )
         return MeterSilent(f"no answer to {tries} SNRM", place=self._place)
+
+    def _clash(self, what: str) -> AddressClash:
+        cure = "take one of the meters off the line, or check cable and termination"
+        return AddressClash(f"{what}: two meters at one address, or much noise", place=self._place, cure=cure)
 
     def keep_alive(self) -> bool:
         """As `DataLink.keep_alive`: RR, and the RR that answers it."""
@@ -227,7 +227,7 @@ class HdlcLink:
 
     def _carry(self, carriage: _Carriage) -> None:
         """Poll until the answer is whole; a poll that brings nothing new is one of few."""
-        tries, polls = self._tries(carriage), _POLLS
+        tries, polls, garbled = self._tries(carriage), _POLLS, 0
         while not carriage.complete:
             if carriage.answer and not carriage.once:
                 self._give_way()
@@ -240,13 +240,14 @@ class HdlcLink:
             del carriage.pieces[:taken]
             self._sent = (self._sent + taken) % 8
             if taken > 0 or self._received != before:
-                tries = self._tries(carriage)
+                tries, garbled = self._tries(carriage), 0
             elif not outgoing and self._acknowledged == self._sent:
                 polls -= 1  # all taken, and the meter works on it
             else:
                 tries -= 1
+                garbled += self._poller.garbled
             if tries <= 0 or polls <= 0:
-                raise self._loss(carriage)
+                raise self._loss(carriage, garbled=garbled == self._timing.tries > 1)
             if self._busy:
                 self._poller.pause(_BUSY_PAUSE_S)
 
@@ -315,7 +316,9 @@ class HdlcLink:
     def _tries(self, carriage: _Carriage) -> int:
         return 1 if carriage.once else self._timing.tries
 
-    def _loss(self, carriage: _Carriage) -> DcuError:
+    def _loss(self, carriage: _Carriage, *, garbled: bool = False) -> DcuError:
+        if garbled and not carriage.once:
+            return self._clash(f"{self._timing.tries} garbled answers to a read")
         if not carriage.once:
             return MeterSilent(f"{self._timing.tries} tries brought no answer", place=self._place)
         fault: type[LineFault] = FrameDamaged if self._poller.garbled else ReplyLate

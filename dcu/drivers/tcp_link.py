@@ -8,6 +8,7 @@ from contextlib import suppress
 from dcu.errors import LinkLost
 
 _CHUNK = 4096
+_FLUSHED = 256
 
 
 class TcpLink:
@@ -55,7 +56,7 @@ class TcpLink:
         """Forget whatever came unasked. Raises LinkLost."""
         try:
             self._socket.settimeout(0)
-            while True:
+            for _ in range(_FLUSHED):  # a peer that never stops is not waited for
                 if not self._socket.recv(_CHUNK):
                     raise LinkLost("the meter closed the connection", place=self._place)
         except BlockingIOError:

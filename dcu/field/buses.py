@@ -116,7 +116,7 @@ class BusBuilder:
 def _timing(bus: BusConfig) -> LineTiming:
     if bus.kind is BusKind.RS485:
         return LineTiming.at_baud(bus.baud, first_octet_s=bus.reply_s)
-    return LineTiming(first_octet_s=bus.reply_s, reply_s=2.0 * bus.reply_s)
+    return LineTiming.over_tcp(first_octet_s=bus.reply_s)
 
 
 def _link_factory(bus: BusConfig) -> LinkFactory:
