@@ -9,6 +9,7 @@ from datetime import UTC, datetime, timedelta
 from zoneinfo import ZoneInfo
 
 from dcu import obis
+from dcu.config.meter_models import shipped
 from dcu.drivers.association import Caller
 from dcu.drivers.counters import CounterBook
 from dcu.drivers.data_link import LineTiming
@@ -16,7 +17,6 @@ from dcu.drivers.hdlc import client_address, server_address
 from dcu.drivers.hdlc_link import HdlcLink
 from dcu.drivers.security import client_title
 from dcu.meter import Meter, MeterSecrets, Purpose
-from dcu.models import MODELS
 from dcu.ports import CounterStanding
 from dcu.sim import MeterConfig, MeterKeys, VirtualMeter
 from tests.soak.virtual_clock import VirtualClock, VirtualTime
@@ -82,7 +82,7 @@ def backfill(info: int, window: int, *, turnaround_ms: float, max_pdu: int = 200
     )
     line, clock = VirtualLine(time, [virtual], baud=BAUD, turnaround_ms=turnaround_ms), VirtualClock(time)
     port, timing = line.open(clock), LineTiming.at_baud(BAUD)
-    model = replace(MODELS["is15959-1ph"], max_info_bytes=info, window=window, max_pdu_bytes=max_pdu)
+    model = replace(shipped()["is15959-1ph"], max_info_bytes=info, window=window, max_pdu_bytes=max_pdu)
     secrets = MeterSecrets(KEYS.guek, KEYS.gak, KEYS.lls, KEYS.hls)
     meter = Meter(SERIAL, "bench", model, 17, "X", secrets, sim=True)
 

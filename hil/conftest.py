@@ -8,6 +8,7 @@ from zoneinfo import ZoneInfo
 import pytest
 
 from dcu.clock import SystemClock
+from dcu.config.meter_models import shipped
 from dcu.drivers.bus import BusWorker, Framing
 from dcu.drivers.data_link import LineTiming
 from dcu.drivers.security import client_title
@@ -15,7 +16,6 @@ from dcu.drivers.serial_link import SerialLink
 from dcu.errors import BusFault
 from dcu.mailbox import Stop
 from dcu.meter import Meter, MeterSecrets
-from dcu.models import MODELS
 from dcu.ports import CounterStanding
 from dcu.sim import MeterConfig, MeterKeys, VirtualMeter
 from hil.loop import Adapters, PtyLoop
@@ -111,7 +111,7 @@ class NearBus:
         self.meter = Meter(
             serial=SERIAL,
             bus="loop",
-            model=MODELS["is15959-1ph"],
+            model=shipped()["is15959-1ph"],
             address=17,
             area="HIL",
             secrets=MeterSecrets(KEYS.guek, KEYS.gak, KEYS.lls, KEYS.hls),

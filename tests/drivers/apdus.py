@@ -3,11 +3,11 @@
 import struct
 from dataclasses import replace
 
+from dcu.config.meter_models import shipped
 from dcu.drivers.association import Caller
 from dcu.drivers.counters import CounterBook
 from dcu.drivers.security import client_title
 from dcu.meter import AssociationSpec, Mechanism, Meter, Protection, Purpose
-from dcu.models import MODELS
 from dcu.obis import LogicalName
 from dcu.sim import MeterConfig, VirtualMeter
 
@@ -65,7 +65,7 @@ class Table:
         self.virtual = VirtualMeter(config, now=lambda: NOW)
         options.setdefault("invocation_counter", PUBLISHED[sap] if protection is not Protection.NONE else None)
         spec = AssociationSpec(sap, mechanism, protection, **options)
-        model = MODELS["is15959-1ph"]
+        model = shipped()["is15959-1ph"]
         model = replace(model, associations={**model.associations, self.purpose: spec})
         self.meter = Meter(SERIAL, "north", model, 17, "JH-RNC", SECRETS)
         self.client_sap = sap

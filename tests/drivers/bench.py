@@ -5,6 +5,7 @@ from dataclasses import replace
 from zoneinfo import ZoneInfo
 
 from dcu.command import Warrant
+from dcu.config.meter_models import shipped
 from dcu.drivers import hdlc
 from dcu.drivers.association import Caller
 from dcu.drivers.counters import CounterBook
@@ -13,7 +14,6 @@ from dcu.drivers.hdlc_link import HdlcLink
 from dcu.drivers.security import client_title
 from dcu.errors import CounterExhausted, WarrantRequired
 from dcu.meter import Meter, MeterSecrets, Purpose
-from dcu.models import MODELS
 from dcu.ports import CounterStanding
 from dcu.sim import MeterConfig, MeterKeys, VirtualMeter
 
@@ -82,7 +82,7 @@ class Bench:
         self.give_way = lambda: None
         self.book = CounterBook(self.vault)
         name = "is15959-1ph" if mechanism == "secret" else "is15959-1ph-gmac"
-        self.meter = Meter(SERIAL, "north", MODELS[name], address, "JH-RNC", SECRETS)
+        self.meter = Meter(SERIAL, "north", shipped()[name], address, "JH-RNC", SECRETS)
         self.timing = LineTiming()
 
     def _hear(self, octets):

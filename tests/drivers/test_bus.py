@@ -10,6 +10,7 @@ from itertools import pairwise
 import pytest
 
 from dcu import obis
+from dcu.config.meter_models import shipped
 from dcu.drivers.bus import BusWorker, Framing
 from dcu.drivers.data_link import LineTiming
 from dcu.drivers.security import client_title
@@ -18,7 +19,6 @@ from dcu.drivers.tcp_link import TcpLink
 from dcu.errors import BusFault, DcuError, LinkLost, MeterSilent, OperatorFault, StoreFault
 from dcu.mailbox import Mailbox, Stop
 from dcu.meter import AttributeRef, ClassId, Meter, MethodRef, Purpose
-from dcu.models import MODELS
 from dcu.reading import ClockState
 from dcu.sim import MeterConfig, running_line
 
@@ -103,7 +103,7 @@ def running(link_factory, framing=Framing.HDLC, plan=None, timing=QUICK, **how):
 
 def meters():
     return {
-        serial: Meter(serial, "north", MODELS["is15959-1ph"], 17 + n, "JH-RNC", SECRETS)
+        serial: Meter(serial, "north", shipped()["is15959-1ph"], 17 + n, "JH-RNC", SECRETS)
         for n, serial in enumerate(SERIALS)
     }
 

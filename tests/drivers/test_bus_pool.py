@@ -7,6 +7,7 @@ from dataclasses import replace
 import pytest
 
 from dcu import obis
+from dcu.config.meter_models import shipped
 from dcu.drivers.bus import Framing
 from dcu.drivers.data_link import LineTiming
 from dcu.drivers.dispatch import Dispatch
@@ -16,7 +17,6 @@ from dcu.drivers.tcp_link import TcpLink
 from dcu.errors import LinkLost, MeterSilent, OperatorFault, StoreFault
 from dcu.mailbox import Stop
 from dcu.meter import AttributeRef, ClassId, Meter, Purpose
-from dcu.models import MODELS
 from dcu.sim import MeterConfig, running_line
 
 from .bench import KEYS, SECRETS, ZONE, Vault
@@ -24,7 +24,7 @@ from .test_bus import DISCONNECT, OUTPUT, Job, RealClock, TestWarrant
 from .virtual_bus import NoPlan, Work
 
 CLOCK = AttributeRef(ClassId.CLOCK, obis.CLOCK, 2)
-MODEL = MODELS["is15959-1ph"]
+MODEL = shipped()["is15959-1ph"]
 
 
 def at(name, host="", port=0):

@@ -3,13 +3,13 @@
 from dataclasses import replace
 from datetime import UTC, datetime
 
+from dcu.config.meter_models import shipped
 from dcu.drivers import hdlc
 from dcu.drivers.bus import BusWorker, Framing
 from dcu.drivers.data_link import LineTiming
 from dcu.drivers.security import client_title
 from dcu.mailbox import Mailbox, Stop
 from dcu.meter import Meter
-from dcu.models import MODELS
 from dcu.reading import ClockState
 from dcu.sim import MeterConfig, VirtualMeter
 
@@ -88,7 +88,7 @@ class VirtualBus:
     def __init__(self, serials=("A1",), *, plan=None, settings=None, **model):
         self.time = FakeTime()
         keep = {"keep_open": True, "inactivity_s": 120} | model
-        keyed = replace(MODELS["is15959-1ph"], **keep)
+        keyed = replace(shipped()["is15959-1ph"], **keep)
         self.meters = {
             serial: Meter(serial, "north", keyed, 17 + n, "JH-RNC", SECRETS) for n, serial in enumerate(serials)
         }

@@ -8,12 +8,12 @@ import pytest
 
 from dcu import obis
 from dcu.config import BusConfig
+from dcu.config.meter_models import shipped
 from dcu.config.model import BusKind
 from dcu.field.announce import Announcer
 from dcu.field.buses import BusBuilder
 from dcu.mailbox import Stop
 from dcu.meter import Meter, MeterSecrets, Purpose
-from dcu.models import MODELS
 from dcu.record import Stream
 from dcu.sim import MeterConfig, MeterKeys, running_line
 from dcu.store import Counters
@@ -53,7 +53,7 @@ def test_alarmed_once_past_the_half(store, clock, scene, used, told):
     threads = [threading.Thread(target=unit.run) for unit in room.units]
     with running_line([MeterConfig(SERIAL, keys=KEYS, port=0)]) as line:
         secrets = MeterSecrets(KEYS.guek, KEYS.gak, KEYS.lls, KEYS.hls)
-        meter = Meter(SERIAL, "mesh", MODELS["is15959-1ph"], 0, "JH", secrets, "127.0.0.1", line.tcp[SERIAL])
+        meter = Meter(SERIAL, "mesh", shipped()["is15959-1ph"], 0, "JH", secrets, "127.0.0.1", line.tcp[SERIAL])
         errand = TwoReads(meter)
         for thread in threads:
             thread.start()

@@ -7,11 +7,11 @@ import pytest
 
 from dcu import obis
 from dcu.clock import SystemClock
+from dcu.config.meter_models import shipped
 from dcu.errors import CaptureMismatch, LinkLost, MeterBusy, StoreFull
 from dcu.field.announce import Announcer
 from dcu.field.plan import BusPlan
 from dcu.meter import Meter, MeterSecrets
-from dcu.models import MODELS
 from dcu.reading import Row, date_time, meter_time
 from dcu.record import Stream
 from dcu.schedule import Schedule, Task, TaskKind
@@ -21,7 +21,7 @@ OTHER = "GXT00000002"
 
 
 def meter_named(serial):
-    return Meter(serial, "pole", MODELS["is15959-1ph"], 17, "JH-RNC", MeterSecrets())
+    return Meter(serial, "pole", shipped()["is15959-1ph"], 17, "JH-RNC", MeterSecrets())
 
 
 class Association:

@@ -4,12 +4,12 @@ from types import SimpleNamespace
 
 import pytest
 
+from dcu.config.meter_models import shipped
 from dcu.errors import OperatorFault
 from dcu.field.announce import Announcer
 from dcu.field.plan import BusPlan
 from dcu.field.status import Status
 from dcu.meter import Meter, MeterSecrets
-from dcu.models import MODELS
 from dcu.wire import encode_frame
 from tests.field.conftest import IST
 
@@ -23,7 +23,7 @@ class Bus:
 
 def a_thousand(store, clock, scene):
     meters = [
-        Meter(f"GXT{n:08}", "mesh", MODELS["is15959-1ph"], 17, "JH-RNC", MeterSecrets(), host=f"10.0.{n // 250}.{n}")
+        Meter(f"GXT{n:08}", "mesh", shipped()["is15959-1ph"], 17, "JH-RNC", MeterSecrets(), host=f"10.0.{n // 250}.{n}")
         for n in range(1000)
     ]
     config = SimpleNamespace(dcu=SimpleNamespace(id="JH-RNC-0042", timezone=IST))

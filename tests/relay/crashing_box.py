@@ -18,9 +18,9 @@ from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
 from dcu.clock import SystemClock
 from dcu.command import OPEN
+from dcu.config.meter_models import shipped
 from dcu.mailbox import Stop
 from dcu.meter import Meter
-from dcu.models import MODELS
 from dcu.relay.desk import RelayDesk
 from dcu.relay.key import FileSigner
 from dcu.relay.trust import TrustStore
@@ -92,7 +92,7 @@ def main(directory, where):
         store=Steps(store, where),
         clock=clock,
         trust=TrustStore.load(directory / "trust.json"),
-        meters={METER: Meter(METER, "north", MODELS["is15959-1ph"], 17, RANCHI, sim=True)},
+        meters={METER: Meter(METER, "north", shipped()["is15959-1ph"], 17, RANCHI, sim=True)},
         buses={"north": bus},
         signer=FileSigner(load_pem_private_key((directory / "box.pem").read_bytes(), None)),
         stop=stop,

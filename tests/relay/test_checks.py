@@ -5,8 +5,8 @@ from dataclasses import replace
 import pytest
 
 from dcu.command import CommandRefused, ControlState, Operation, OutputState, Refusal, RelaySequence, Why
+from dcu.config.meter_models import shipped
 from dcu.meter import Meter
-from dcu.models import MODELS
 from dcu.reading import ClockState
 from dcu.relay.canonical import canonical
 from dcu.relay.case import Case, Evidence
@@ -18,7 +18,7 @@ from tests.relay.world import DCU, DHANBAD, FAR_METER, ISS, JID, METER, NOW, RAN
 POLICY = Policy(
     ISS, DCU, 1, NOW, NOW, NOW + 9999, {RANCHI: Area(True, NOW)}, {METER: RANCHI}, frozenset()
 )  # fmt: skip
-BUS_METER = Meter(METER, "north", MODELS["is15959-1ph"], 17, RANCHI, sim=True)
+BUS_METER = Meter(METER, "north", shipped()["is15959-1ph"], 17, RANCHI, sim=True)
 STAGES = (When.ACCEPTED, When.DUE)
 
 

@@ -7,6 +7,7 @@ from datetime import timedelta, timezone
 import pytest
 
 from dcu.clock import SystemClock
+from dcu.config.meter_models import shipped
 from dcu.drivers.bus import BusWorker, Framing
 from dcu.drivers.data_link import LineTiming
 from dcu.drivers.security import client_title
@@ -14,7 +15,6 @@ from dcu.drivers.serial_link import SerialLink
 from dcu.headend.receipts import verify_receipt
 from dcu.mailbox import Stop
 from dcu.meter import Meter, MeterSecrets
-from dcu.models import MODELS
 from dcu.record import Stream
 from dcu.relay.desk import RelayDesk
 from dcu.relay.envelope import COMMAND, POLICY, seal
@@ -52,7 +52,7 @@ class Pole:
             on_append=lambda *_: self.news.set(),
         )
         secrets = MeterSecrets(KEYS["guek"], KEYS["gak"], KEYS["lls"], KEYS["hls"])
-        meter = Meter(METER, "north", MODELS["is15959-1ph"], 17, RANCHI, secrets, sim=True)
+        meter = Meter(METER, "north", shipped()["is15959-1ph"], 17, RANCHI, secrets, sim=True)
         self.bus = BusWorker(
             "north",
             lambda _: SerialLink(line.port, BAUD),

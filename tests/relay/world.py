@@ -10,11 +10,11 @@ import cbor2
 from cryptography.hazmat.primitives.asymmetric import ec
 
 from dcu.command import OPEN, RelaySequence
+from dcu.config.meter_models import shipped
 from dcu.errors import AttributeDenied, DcuError, LinkLost, MeterSilent, WrongMeter
 from dcu.headend.receipts import verify_receipt
 from dcu.mailbox import Stop
 from dcu.meter import Meter, Purpose
-from dcu.models import MODELS
 from dcu.reading import ClockState
 from dcu.record import Stream
 from dcu.relay import executor
@@ -282,7 +282,7 @@ class World:
     def __init__(self):
         self.clock = HandClock()
         self.wall = {serial: FakeMeter(serial) for serial in (METER, FAR_METER)}
-        model = MODELS["is15959-1ph"]
+        model = shipped()["is15959-1ph"]
         self.meters = {
             METER: Meter(METER, "north", model, 17, RANCHI, sim=True),
             FAR_METER: Meter(FAR_METER, "north", model, 18, DHANBAD, sim=True),
