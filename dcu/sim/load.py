@@ -8,6 +8,7 @@ Times are seconds since 1970-01-01T00:00:00Z; power W; energy J.
 import math
 import random
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Final
 
 DAY_S: Final = 86_400
@@ -95,6 +96,7 @@ class HouseLoad:
         self._phase = rng.uniform(0, 3_600)
         self._peaks = (rng.uniform(300, 700), rng.uniform(600, 1_400))
         self._days: list[tuple[tuple[_Event, ...], float]] = []  # events of a day, energy of all days before it
+        self._used = 0.0
         self._origin = self._integral(COMMISSIONED)
 
     def power(self, t: float) -> float:
@@ -124,25 +126,33 @@ class HouseLoad:
         if day < 0:
             return (), 0.0, local
         while len(self._days) <= day:
-            before = 0.0
-            if self._days:
-                events, energy = self._days[-1]
-                before = energy + sum(event.integral(DAY_S) for event in events)
-            self._days.append((self._events(len(self._days)), before))
+            for events in _hundred_days(self._seed, self._peaks, len(self._days) // _HUNDRED):
+                self._days.append((events, self._used))
+                self._used += sum(event.integral(DAY_S) for event in events)
         events, before = self._days[int(day)]
         return events, before, local
 
-    def _events(self, day: int) -> tuple[_Event, ...]:
-        rng = random.Random(f"house/{self._seed}/{day}")  # noqa: S311
-        morning, evening = self._peaks
-        return (
-            _Bump(rng.uniform(6.8, 8.2) * 3_600, 5_400, morning * rng.uniform(0.6, 1.3)),
-            _Bump(rng.uniform(18.5, 20.0) * 3_600, 9_000, evening * rng.uniform(0.7, 1.3)),
-            *(
-                _Kettle(rng.uniform(6, 22) * 3_600, rng.uniform(120, 420), rng.uniform(900, 1_800))
-                for _ in range(rng.randint(1, 4))
-            ),
-        )
+
+_HUNDRED: Final = 100
+
+
+@lru_cache(maxsize=128)
+def _hundred_days(seed: int, peaks: tuple[float, float], hundred: int) -> tuple[tuple[_Event, ...], ...]:
+    """What happens in a house on each of a hundred days; kept, since many meters of a test stand in the same house."""
+    return tuple(_events(seed, peaks, hundred * _HUNDRED + day) for day in range(_HUNDRED))
+
+
+def _events(seed: int, peaks: tuple[float, float], day: int) -> tuple[_Event, ...]:
+    rng = random.Random(f"house/{seed}/{day}")  # noqa: S311
+    morning, evening = peaks
+    return (
+        _Bump(rng.uniform(6.8, 8.2) * 3_600, 5_400, morning * rng.uniform(0.6, 1.3)),
+        _Bump(rng.uniform(18.5, 20.0) * 3_600, 9_000, evening * rng.uniform(0.7, 1.3)),
+        *(
+            _Kettle(rng.uniform(6, 22) * 3_600, rng.uniform(120, 420), rng.uniform(900, 1_800))
+            for _ in range(rng.randint(1, 4))
+        ),
+    )
 
 
 class Mains:
