@@ -2,12 +2,14 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from datetime import tzinfo
 from pathlib import Path
 from typing import Any, Final, ParamSpec, TypeVar
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import click
 
+from dcu.clock import SystemClock
 from dcu.config import overrides
 from dcu.config.fields import Sheet
 from dcu.config.keys import read_secrets
@@ -15,10 +17,12 @@ from dcu.config.load import BAUDS
 from dcu.config.meter_models import load_models, shipped
 from dcu.config.model_tables import MECHANISMS, PROTECTIONS
 from dcu.drivers.data_link import LineTiming
+from dcu.drivers.lending import Framing
 from dcu.drivers.serial_link import SerialLink
 from dcu.drivers.tcp_link import TcpLink
 from dcu.errors import OperatorFault
-from dcu.meter import Meter, MeterModel, MeterSecrets, Purpose
+from dcu.field.direct import DirectLine
+from dcu.meter import Meter, MeterModel, MeterSecrets, Purpose, Quirk
 from dcu.obis import LogicalName
 from dcu.ports import ByteLink
 
@@ -46,6 +50,7 @@ _METER = (
     click.option("--auth", type=click.Choice(list(MECHANISMS)), help="Authentication mechanism."),
     click.option("--protection", type=click.Choice(list(PROTECTIONS)), help="Of every APDU."),
     click.option("--counter", help="Where the meter publishes the client's counter, or none."),
+    click.option("--mode-e", is_flag=True, help="Optical head: sign on at 300 baud first."),
     click.option("--server-sap", type=click.IntRange(1, 16383), help="Logical device."),
     click.option("--timezone", default="Asia/Kolkata", show_default=True, help="Of the meter's clock."),
 )
@@ -76,6 +81,7 @@ class Wire:
         host, tcp_port: of a TCP endpoint.
         wrapper: DLMS wrapper, else HDLC.
         reply_s: until an answer begins; None: the line's own.
+        connect_s: until a TCP connection is there.
     """
 
     port: str = ""
@@ -84,6 +90,7 @@ class Wire:
     tcp_port: int = WRAPPER_PORT
     wrapper: bool = False
     reply_s: float | None = None
+    connect_s: float = CONNECT_WITHIN_S
 
     @property
     def timing(self) -> LineTiming:
@@ -93,10 +100,21 @@ class Wire:
             return LineTiming.over_tcp(first_octet_s=first_s)
         return LineTiming.at_baud(self.baud, first_octet_s=first_s)
 
+    @property
+    def framing(self) -> Framing:
+        """Kind of it."""
+        if self.port:
+            return Framing.HDLC
+        return Framing.WRAPPER if self.wrapper else Framing.HDLC_TCP
+
+    def line(self, zone: tzinfo) -> DirectLine:
+        """The line, open, for associations. Raises as `open`."""
+        return DirectLine(self.open, self.framing, timing=self.timing, zone=zone, clock=SystemClock())
+
     def open(self) -> ByteLink:
         """Raises BusFault (also where the field process holds the port) or LinkLost."""
         if self.host:
-            return TcpLink(self.host, self.tcp_port, CONNECT_WITHIN_S)
+            return TcpLink(self.host, self.tcp_port, self.connect_s)
         return SerialLink(self.port, self.baud)
 
 
@@ -172,6 +190,7 @@ def _model(options: Mapping[str, Any], secrets: MeterSecrets) -> MeterModel:
         "counter": _counter(options, base),
         "server_sap": options["server_sap"],
         "address_octets": 1 if options["address"] == 0 else None,
+        "quirks": [*(q.value for q in base.quirks), Quirk.MODE_E.value] if options["mode_e"] else None,
     }
     sheet = Sheet(Path("options"), "")
     model = overrides.overridden(sheet, (), base, said)

@@ -10,7 +10,6 @@ from dcu.cli.direct import Wire, line_options, meter_of, meter_options, wire_of,
 from dcu.cli.technician import ask
 from dcu.cli.work import config_option
 from dcu.clock import SystemClock
-from dcu.field.direct import DirectLine
 from dcu.field.readout import Question
 from dcu.meter import Purpose
 
@@ -47,13 +46,12 @@ def _read_directly(wire: Wire, options: dict[str, Any], what: str) -> list[dict[
     zone = zone_of(options)
     meter = meter_of(options, wire)
     question = Question(meter, what, zone, SystemClock().now)
-    link = wire.open()
+    line = wire.line(zone)
     try:
-        line = DirectLine(link, wrapper=wire.wrapper, timing=wire.timing, zone=zone)
         with line.associate(meter, Purpose.READ) as association:
             return question.ask(association)
     finally:
-        link.close()
+        line.close()
 
 
 def _readout_text(answer: list[dict[str, Any]]) -> str:

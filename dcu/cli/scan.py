@@ -2,7 +2,6 @@
 
 import ipaddress
 import sys
-import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from pathlib import Path
@@ -16,12 +15,12 @@ from dcu.cli.direct import CONNECT_WITHIN_S, Wire, endpoint, line_options, wire_
 from dcu.cli.stanza import stanza
 from dcu.cli.technician import ask, is_running
 from dcu.cli.work import config_option
+from dcu.clock import SystemClock
 from dcu.config import BusConfig, Config, load
 from dcu.config.load import BAUDS
 from dcu.config.model import BusKind
 from dcu.drivers.scan import PHYSICAL
-from dcu.drivers.tcp_link import TcpLink
-from dcu.errors import DcuError, LinkLost, OperatorFault
+from dcu.errors import LinkLost, OperatorFault
 from dcu.field.direct import DirectLine
 from dcu.field.scan_errand import survey_of
 from dcu.field.survey import Found, ask_who
@@ -163,7 +162,7 @@ def _swept(wires: list[Wire], options: Mapping[str, Any], show: Progress) -> Ans
 
 def _opened(wire: Wire, options: Mapping[str, Any], show: Progress) -> Answer:
     baud = wire.baud if wire.port else 0
-    survey = survey_of(_request(options, baud), baud, zone_of(options), time.monotonic)
+    survey = survey_of(_request(options, baud), baud, zone_of(options), SystemClock())
     link = wire.open()
     try:
         while survey.step(link):
@@ -214,19 +213,15 @@ def _scan_hosts(endpoints: list[tuple[str, int]], options: Mapping[str, Any], sh
 def _host(host: str, port: int, options: Mapping[str, Any], zone: ZoneInfo, *, named: bool) -> Iterator[Found]:
     wait_s = options["reply_s"] or min(CONNECT_WITHIN_S, max(1.0, 5 * options["answer_ms"] / 1000))
     where: Found = {"address": 0, "baud": 0, "serials": [], "host": host, "port": port}
+    wire = Wire(host=host, tcp_port=port, wrapper=True, reply_s=wait_s, connect_s=wait_s)
     try:
-        link = TcpLink(host, port, wait_s)
+        link = wire.open()
     except LinkLost as fault:
         if named:
             yield where | {"condition": "no connection", "note": fault.cause}
         return
-    timing = Wire(host=host, reply_s=wait_s).timing
-    try:
-        line = DirectLine(link, wrapper=True, timing=timing, zone=zone)
-        yield where | ask_who(line, 0, options["server_sap"])
-    finally:
-        with suppress(DcuError):
-            link.close()
+    line = DirectLine(lambda: link, wire.framing, timing=wire.timing, zone=zone, clock=SystemClock())
+    yield where | ask_who(line, 0, options["server_sap"])
 
 
 # ---- what is said ---------------------------------------------------------------------------------------------------

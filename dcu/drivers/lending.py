@@ -44,20 +44,6 @@ class Framing(Enum):
 
 
 @runtime_checkable
-class Tunable(Protocol):
-    """A line whose speed can be changed."""
-
-    @property
-    def baud(self) -> int:
-        """The speed that it was opened with."""
-        ...
-
-    def set_speed(self, baud: int) -> None:
-        """Another speed from now on. Raises BusFault."""
-        ...
-
-
-@runtime_checkable
 class Interruptible(Protocol):
     """A link whose wait another thread can end."""
 
@@ -140,7 +126,7 @@ class LentLine:
         try:
             yield self.link
         finally:
-            if isinstance(self.link, Tunable):
+            if isinstance(self.link, SpeedLink):
                 self.link.set_speed(self.link.baud)
 
     @property

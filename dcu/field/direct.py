@@ -5,21 +5,17 @@ meter says itself above which one it accepts.
 """
 
 import secrets
-import time
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from datetime import tzinfo
 from typing import Final
 
-from dcu.drivers.association import Caller
 from dcu.drivers.counters import CounterBook
-from dcu.drivers.data_link import DataLink, LineTiming
-from dcu.drivers.hdlc import client_address, server_address
-from dcu.drivers.hdlc_link import HdlcLink
-from dcu.drivers.wrapper import WrapperLink
+from dcu.drivers.data_link import LineTiming
+from dcu.drivers.lending import Framing, LentLine
 from dcu.errors import CounterExhausted
 from dcu.meter import Meter, Purpose
-from dcu.ports import Association, ByteLink, CounterStanding
+from dcu.ports import Association, ByteLink, Clock, CounterStanding
 
 _TITLE_OWN: Final = 5  # octets behind the three of the maker
 
@@ -47,40 +43,44 @@ class DirectLine:
     """Satisfies `ports.Line` for one thread.
 
     Args:
-        link: the line; whoever opened it closes it.
-        wrapper: the TCP wrapper, else HDLC.
+        connect: opens the line; called once for a shared one, else for each association.
+        framing: kind of the line.
         timing: of the line.
         zone: of the meters' clocks.
+        clock: time.
         give_way: called before each exchange.
-        monotonic: seconds that never go back.
+
+    Raises:
+        BusFault: it cannot be opened.
     """
 
     def __init__(
         self,
-        link: ByteLink,
+        connect: Callable[[], ByteLink],
+        framing: Framing,
         *,
-        wrapper: bool,
         timing: LineTiming,
         zone: tzinfo,
+        clock: Clock,
         give_way: Callable[[], None] = lambda: None,
-        monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._link = link
-        self._wrapper = wrapper
-        self._timing = timing
-        self._monotonic = monotonic
-        title = b"DCU" + secrets.token_bytes(_TITLE_OWN)
-        self._caller = Caller(self._data_link, CounterBook(Unremembered()), title, zone, monotonic, give_way)
+        self._lent = LentLine(
+            "direct",
+            lambda _meter: connect(),
+            framing,
+            CounterBook(Unremembered()),
+            clock,
+            zone,
+            system_title=b"DCU" + secrets.token_bytes(_TITLE_OWN),
+            timing=timing,
+            give_way=give_way,
+        )
+        self._lent.open()
 
     def associate(self, meter: Meter, purpose: Purpose) -> AbstractContextManager[Association]:
         """As `ports.Line.associate`; a meter whose serial is empty is taken as it is."""
-        return self._caller.associate(meter, purpose)
+        return self._lent.associate(meter, purpose)
 
-    def _data_link(self, meter: Meter, client_sap: int) -> DataLink:
-        model, place = meter.model, meter.serial or f"address {meter.address}"
-        if self._wrapper:
-            return WrapperLink(self._link, client_sap, model.server_sap, self._timing, self._monotonic, place)
-        server = server_address(model.server_sap, meter.address, model.address_octets)
-        offer = self._timing.hdlc_offer(model.max_info_bytes, model.window)
-        client = client_address(client_sap)
-        return HdlcLink(self._link, client, server, offer, self._timing, self._monotonic, place)
+    def close(self) -> None:
+        """End what is open, and the line."""
+        self._lent.close()

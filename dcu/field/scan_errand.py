@@ -17,7 +17,7 @@ from dcu.drivers.scan import PHYSICAL, Sweep
 from dcu.errors import BusFault, DcuError, OperatorFault
 from dcu.field.survey import Survey
 from dcu.meter import Meter, MeterSecrets
-from dcu.ports import Bus, ByteLink, Line
+from dcu.ports import Bus, ByteLink, Clock, Line
 
 SLICE_S: Final = 2.0
 LENT_WITHIN_S: Final = 60.0
@@ -51,9 +51,9 @@ class ScanErrand:
         """As many addresses as the slice has time for, at least one."""
         if not isinstance(line, SurveyLine):
             raise OperatorFault("this bus lends no line", place=self.meter.bus)
-        until = self._survey.monotonic() + SLICE_S
+        until = self._survey.clock.monotonic_s() + SLICE_S
         with line.survey() as link:
-            while self._survey.step(link, line.give_way) and self._survey.monotonic() < until:
+            while self._survey.step(link, line.give_way) and self._survey.clock.monotonic_s() < until:
                 pass
         self._done.set()
 
@@ -78,13 +78,13 @@ class Scans:
     Args:
         config: of the box.
         buses: by name.
-        monotonic: seconds that never go back.
+        clock: time.
     """
 
-    def __init__(self, config: Config, buses: Mapping[str, Bus], monotonic: Callable[[], float]) -> None:
+    def __init__(self, config: Config, buses: Mapping[str, Bus], clock: Clock) -> None:
         self._config = config
         self._buses = buses
-        self._monotonic = monotonic
+        self._clock = clock
         self._scans: dict[str, tuple[Survey, Bus]] = {}
         self._lock = threading.Lock()
 
@@ -100,7 +100,7 @@ class Scans:
             raise OperatorFault(f"no bus {name!r}", place="field", cure=f"known here: {', '.join(known)}")
         if not known[name].port:
             raise OperatorFault("its meters share no line", place=name, cure="name the endpoint with --tcp")
-        survey = survey_of(request, known[name].baud, self._config.dcu.timezone, self._monotonic)
+        survey = survey_of(request, known[name].baud, self._config.dcu.timezone, self._clock)
         key = secrets.token_hex(4)
         with self._lock:
             while len(self._scans) >= SCANS_AT_MOST:
@@ -124,14 +124,14 @@ class Scans:
         return {"over": over, "progress": progress, "found": survey.found, "notes": survey.notes}
 
 
-def survey_of(request: Mapping[str, Any], baud: int, zone: tzinfo, monotonic: Callable[[], float]) -> Survey:
+def survey_of(request: Mapping[str, Any], baud: int, zone: tzinfo, clock: Clock) -> Survey:
     """The survey that a request describes, checked.
 
     Args:
         request: `addresses` and `bauds` lists, `all_bauds`, `server_sap`, `answer_ms`.
         baud: the line's own speed, 0 where it has none.
         zone: of the meters' clocks.
-        monotonic: seconds that never go back.
+        clock: time.
 
     Raises:
         OperatorFault: no addresses, or one that no meter can have.
@@ -148,7 +148,7 @@ def survey_of(request: Mapping[str, Any], baud: int, zone: tzinfo, monotonic: Ca
     if not isinstance(answer_ms, int) or not 20 <= answer_ms <= 10_000:
         raise OperatorFault("no such time", cure="20 to 10000 ms")
     sweep = Sweep([baud, *others], addresses, all_bauds=bool(request.get("all_bauds")))
-    return Survey(sweep, zone, server_sap, answer_ms / 1000, monotonic=monotonic)
+    return Survey(sweep, zone, clock, server_sap, answer_ms / 1000)
 
 
 def _is_address(value: object) -> bool:

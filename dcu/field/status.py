@@ -85,7 +85,7 @@ class Status:
     def asks(self) -> Mapping[str, Callable[[Mapping[str, Any]], Any]]:
         """What `field.sock` answers."""
         asks = {"status": self._status, "conditions": self._conditions, "meters": self._profiles, "read": self._read}
-        return asks | Scans(self._config, self.buses, self._clock.monotonic_s).asks()
+        return asks | Scans(self._config, self.buses, self._clock).asks()
 
     def _status(self, request: Mapping[str, Any]) -> dict[str, Any]:
         cursors, counts = self._store.transact(lambda tx: (tx.cursors(), tx.counts()))

@@ -4,7 +4,6 @@ Who lends the line decides how many steps it lends it for: a command of its own 
 a few seconds' worth between its polls.
 """
 
-import time
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from datetime import tzinfo
@@ -12,13 +11,14 @@ from typing import Any, Final
 
 from dcu.config.meter_models import shipped
 from dcu.drivers.data_link import LineTiming
-from dcu.drivers.lending import Tunable
+from dcu.drivers.lending import Framing
+from dcu.drivers.mode_e import SpeedLink
 from dcu.drivers.scan import Door, Knocked, Knocker, Sweep
 from dcu.errors import BusFault, DcuError, Preempted
 from dcu.field.direct import DirectLine
 from dcu.field.identity import Identity, identity
 from dcu.meter import Meter, MeterSecrets, Purpose
-from dcu.ports import ByteLink
+from dcu.ports import ByteLink, Clock
 
 _KNOCKS: Final = 3
 """At a door behind which something garbled was heard."""
@@ -45,16 +45,16 @@ class Survey:
         answer_s: until an answer to a knock begins.
         found: addresses where somebody is.
         notes: what was noticed of the line itself.
-        monotonic: seconds that never go back.
+        clock: time.
     """
 
     sweep: Sweep
     zone: tzinfo
+    clock: Clock
     server_sap: int = 1
     answer_s: float = 0.3
     found: list[Found] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
-    monotonic: Callable[[], float] = time.monotonic
 
     def step(self, link: ByteLink, give_way: Callable[[], None] = lambda: None) -> bool:
         """One address; False when all were tried. Stopped in its middle by `give_way`, it is begun again.
@@ -68,7 +68,7 @@ class Survey:
             return False
         baud, address = place
         give_way()
-        if baud and isinstance(link, Tunable):
+        if baud and isinstance(link, SpeedLink):
             link.set_speed(baud)
         octet_s = 10 / baud if baud else 0.0
         door = Door(address, self.server_sap, octet_s, self.answer_s)
@@ -84,7 +84,7 @@ class Survey:
         return {"done": self.sweep.done, "total": self.sweep.total, "baud": baud, "address": address}
 
     def _look(self, link: ByteLink, door: Door, baud: int, give_way: Callable[[], None]) -> Found | None:
-        knocker = Knocker(link, self.monotonic)
+        knocker = Knocker(link, self.clock.monotonic_s)
         knocked = self._knock(knocker, door, give_way)
         at: Found = {"address": door.address, "baud": baud, "serials": []}
         if knocked.accepted > 1:
@@ -115,7 +115,7 @@ class Survey:
         first_s = max(1.0, _PATIENCE * self.answer_s)
         timing = LineTiming.at_baud(baud, first_octet_s=first_s) if baud else LineTiming(first_octet_s=first_s)
         line = DirectLine(
-            link, wrapper=False, timing=timing, zone=self.zone, give_way=give_way, monotonic=self.monotonic
+            lambda: link, Framing.HDLC, timing=timing, zone=self.zone, clock=self.clock, give_way=give_way
         )
         found = ask_who(line, door.address, self.server_sap)
         if found["condition"] != "nameless":

@@ -278,7 +278,7 @@ def whole(scans, request):
 
 def test_a_scan_borrows_the_line_and_gives_it_back_at_its_speed(line):
     with running_bus(line.port) as bus:
-        scans = Scans(Box(line.port), {"pole": bus, "tcp": bus}, RealClock().monotonic_s)
+        scans = Scans(Box(line.port), {"pole": bus, "tcp": bus}, RealClock())
         answer = whole(scans, REQUEST)
         assert {each["serials"][0] for each in answer["found"]} == {"GXT1", "GXT2"}
         job = Job("GXT1", 17)
@@ -292,7 +292,7 @@ def test_a_scan_borrows_the_line_and_gives_it_back_at_its_speed(line):
 def test_a_relay_errand_goes_before_the_next_knock(line):
     """Posted while a scan has the line: it runs before the scan's slice is over, and the scan loses no address."""
     with running_bus(line.port) as bus:
-        scans = Scans(Box(line.port), {"pole": bus, "tcp": bus}, RealClock().monotonic_s)
+        scans = Scans(Box(line.port), {"pole": bus, "tcp": bus}, RealClock())
         job, order = Job("GXT2", 20), []
         key = scans.begin(REQUEST | {"addresses": [*range(30, 40), 17], "all_bauds": False})["scan"]
         survey = scans._scans[key][0]
@@ -339,7 +339,7 @@ def test_polling_goes_on_between_two_slices(line, monkeypatch):
     monkeypatch.setattr("dcu.field.scan_errand.SLICE_S", 0.05)
     plan = EagerPlan()
     with running_bus(line.port, plan) as bus:
-        scans = Scans(Box(line.port), {"pole": bus, "tcp": bus}, RealClock().monotonic_s)
+        scans = Scans(Box(line.port), {"pole": bus, "tcp": bus}, RealClock())
         key = scans.begin(REQUEST | {"addresses": list(range(40, 46)), "bauds": []})["scan"]
         visits = []
         while not scans.go_on({"scan": key})["over"]:
@@ -351,7 +351,7 @@ def test_polling_goes_on_between_two_slices(line, monkeypatch):
 
 def test_a_bus_without_a_line_of_its_own_lends_none(line):
     with running_bus(line.port) as bus:
-        scans = Scans(Box(line.port), {"pole": bus, "tcp": bus}, RealClock().monotonic_s)
+        scans = Scans(Box(line.port), {"pole": bus, "tcp": bus}, RealClock())
         with pytest.raises(OperatorFault, match="share no line"):
             scans.begin(REQUEST | {"bus": "tcp"})
         with pytest.raises(OperatorFault, match="known here: pole, tcp"):
@@ -360,7 +360,7 @@ def test_a_bus_without_a_line_of_its_own_lends_none(line):
 
 def test_scans_that_were_left_make_room(line):
     with running_bus(line.port) as bus:
-        scans = Scans(Box(line.port), {"pole": bus}, RealClock().monotonic_s)
+        scans = Scans(Box(line.port), {"pole": bus}, RealClock())
         keys = [scans.begin(REQUEST)["scan"] for _ in range(SCANS_AT_MOST + 1)]
         with pytest.raises(OperatorFault, match="is over"):
             scans.go_on({"scan": keys[0]})
@@ -369,7 +369,7 @@ def test_scans_that_were_left_make_room(line):
 def test_a_pulled_adapter_ends_the_scan_with_its_reason(tmp_path, monkeypatch):
     monkeypatch.setattr("dcu.field.scan_errand.SLICE_S", 0.05)
     with running_line([METERS[1]], baud=BAUD, link=tmp_path / "tty") as pulled, running_bus(pulled.port) as bus:
-        scans = Scans(Box(pulled.port), {"pole": bus}, RealClock().monotonic_s)
+        scans = Scans(Box(pulled.port), {"pole": bus}, RealClock())
         key = scans.begin(REQUEST | {"addresses": list(range(40, 200))})["scan"]
         scans.go_on({"scan": key})
         pulled.unplug()
@@ -384,4 +384,4 @@ def test_a_pulled_adapter_ends_the_scan_with_its_reason(tmp_path, monkeypatch):
 )  # fmt: skip
 def test_requests_are_checked(wrong):
     with pytest.raises(OperatorFault):
-        survey_of(REQUEST | wrong, BAUD, ZONE, RealClock().monotonic_s)
+        survey_of(REQUEST | wrong, BAUD, ZONE, RealClock())
