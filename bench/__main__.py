@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from bench import backfill_line_use, durable_insert, line_pacing, poll_line_time
+from bench import backfill_line_use, client_cpu, durable_insert, line_pacing, poll_line_time
 
 HERE = Path(__file__).parent
 
@@ -64,8 +64,16 @@ def backfilling() -> list[Figure]:
     return figures
 
 
+def computing() -> list[Figure]:
+    """CPU time of stock gurux over ours, for the same answers of a meter."""
+    return [
+        Figure(f"client CPU, {what}", round(ratio, 1), "gurux/ours", f">= {least}", ratio >= least, COMMAND)
+        for what, ratio, least in client_cpu.figures()
+    ]
+
+
 COMMAND = "make bench"
-BENCHES: tuple[Callable[[], list[Figure]], ...] = (pacing, inserting, polling, backfilling)
+BENCHES: tuple[Callable[[], list[Figure]], ...] = (pacing, inserting, polling, backfilling, computing)
 
 
 def main() -> int:

@@ -102,9 +102,6 @@ class OpenAssociation:
         """Read them all, in lists where the meter has them; each holds its value or its refusal then."""
         if not asked:
             return
-        if self._identified and len(asked) == 1:
-            self._ask_one(asked[0])
-            return
         if not self._identified and asked[0].ref != _SERIAL:
             asked = [AskedValue(_SERIAL, self._place), *asked]
         for part in self._parts(asked):
@@ -172,7 +169,10 @@ class OpenAssociation:
     def get(self, ref: AttributeRef) -> Data:
         """One attribute. Raises as `ports.Association`."""
         asked = AskedValue(ref, self._place)
-        self._ask((asked,))
+        if self._identified:
+            self._ask_one(asked)
+        else:
+            self._ask((asked,))
         if isinstance(asked.value, Exception):
             raise asked.value
         return asked.value

@@ -52,7 +52,10 @@ def target(ref: AttributeRef, selector: bytes = b"") -> bytes:
 
 def normal(invoke: int, ref: AttributeRef, selector: bytes = b"") -> bytes:
     """GET of one attribute, under invoke-id `invoke` (1..15)."""
-    return bytes((_GET, NORMAL, _PRIORITY | invoke)) + target(ref, selector)
+    head = bytes((_GET, NORMAL, _PRIORITY | invoke, ref.class_id >> 8, ref.class_id & 0xFF))
+    if selector:
+        return head + ref.logical_name.octets + bytes((ref.attribute, 1)) + selector
+    return head + ref.logical_name.octets + bytes((ref.attribute, 0))
 
 
 def with_list(invoke: int, items: Sequence[Selected]) -> bytes:

@@ -186,11 +186,11 @@ def action_result(request: bytes, response: bytes, what: str) -> Data:
 
 def _head(request: bytes, response: bytes, service: int) -> int:
     """Kind of a response whose service and invoke-id are the request's."""
-    if is_exception(response):
-        raise exception(response)
     if len(response) < 3 or response[0] != service:
+        if is_exception(response):
+            raise exception(response)
         raise ReplyMalformed(f"another service answered: {response[:3].hex() or 'nothing'}")
-    if response[2] & 0x0F != request[2] & 0x0F:
+    if (response[2] ^ request[2]) & 0x0F:
         raise ReplyMalformed(f"invoke-id {response[2] & 0x0F} answers {request[2] & 0x0F}")
     return response[1]
 
