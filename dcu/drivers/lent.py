@@ -37,9 +37,10 @@ class Session(Protocol):
 class LentAssociation:
     """Satisfies `ports.Association`.
 
+    One object stands for one association from visit to visit: whoever compares sees whether it is still the same one.
+
     Args:
         session: open.
-        reopen: of a session that was parked: opens another in its place when the first exchange shows that it is gone.
         monotonic: seconds that never go back.
 
     Attributes:
@@ -48,12 +49,16 @@ class LentAssociation:
         heard_s: when its last exchange ended.
     """
 
-    def __init__(self, session: Session, reopen: Callable[[], Session] | None, monotonic: Callable[[], float]) -> None:
+    def __init__(self, session: Session, monotonic: Callable[[], float]) -> None:
         self.session = session
         self.is_open = True
-        self._reopen = reopen
+        self._reopen: Callable[[], Session] | None = None
         self._monotonic = monotonic
         self.heard_s = monotonic()
+
+    def resume(self, reopen: Callable[[], Session]) -> None:
+        """It was parked: `reopen` opens another session in its place when the first exchange shows that it is gone."""
+        self._reopen = reopen
 
     @property
     def serial(self) -> str:

@@ -48,7 +48,7 @@ class Parked:
 
     Attributes:
         meter, purpose: whose, and what for.
-        session: open.
+        lent: open.
         limit_s: the meter ends it after so long without an exchange; infinity: never.
         heard_s: when the last exchange ended, monotonic.
         beats: RRs since the last visit.
@@ -56,7 +56,7 @@ class Parked:
 
     meter: Meter
     purpose: Purpose
-    session: Session
+    lent: LentAssociation
     limit_s: float
     heard_s: float
     beats: int = 0
@@ -117,19 +117,23 @@ class Parking:
 
         An exit by Preempted is clean: whoever interrupted has the line at once, and the visit is taken up again.
         """
-        resumed = self._take(meter, purpose)
-        session = resumed.session if resumed else self._opens(meter, purpose)
-        lent = LentAssociation(session, (lambda: self._opens(meter, purpose)) if resumed else None, self._monotonic)
+        lent = self._take(meter, purpose)
+        if lent is None:
+            lent = LentAssociation(self._opens(meter, purpose), self._monotonic)
+        else:
+            lent.resume(lambda: self._opens(meter, purpose))
+        session = lent.session
         first: BaseException | None = None
         try:
-            yield lent if resumed or self._keeps(meter, purpose) else session.association
+            yield lent if self._keeps(meter, purpose) else session.association
         except BaseException as fault:
             first = fault
             raise
         finally:
             in_order = (first is None or isinstance(first, Preempted)) and lent.is_open
             if in_order and self._keeps(meter, purpose):
-                self._park(meter, purpose, lent)
+                another = lent.session is not session
+                self._park(meter, purpose, LentAssociation(lent.session, self._monotonic) if another else lent)
             else:
                 lent.session.end(first)
 
@@ -137,7 +141,7 @@ class Parking:
         """A session that may switch is never left open."""
         return meter.model.keep_open and purpose is Purpose.READ
 
-    def _take(self, meter: Meter, purpose: Purpose) -> Parked | None:
+    def _take(self, meter: Meter, purpose: Purpose) -> LentAssociation | None:
         """The parked one, if it is of this meter and purpose and should still be open; whatever else is ended."""
         with self._lock:
             parked = self._parked.pop(self._place(meter), None)
@@ -147,13 +151,13 @@ class Parking:
         if parked is None:
             return None
         if (parked.meter.serial, parked.purpose) == (meter.serial, purpose) and not parked.is_gone(now_s):
-            return parked
+            return parked.lent
         self._end(parked, now_s)
         return None
 
     def _end(self, parked: Parked, now_s: float) -> None:
         lapsed = LinkLost("the inactivity time-out has passed", place=parked.meter.serial)
-        parked.session.end(lapsed if parked.is_gone(now_s) else None)
+        parked.lent.session.end(lapsed if parked.is_gone(now_s) else None)
 
     def _park(self, meter: Meter, purpose: Purpose, lent: LentAssociation) -> None:
         """Keep it where it is likely to be used again before the meter ends it, else end it."""
@@ -164,7 +168,7 @@ class Parking:
             with self._lock:
                 place = self._place(meter)
                 if place in self._parked or len(self._parked) < self._at_most:
-                    self._parked[place] = Parked(meter, purpose, lent.session, limit_s, lent.heard_s)
+                    self._parked[place] = Parked(meter, purpose, lent, limit_s, lent.heard_s)
                     return
         lent.session.end(None)
 
@@ -208,7 +212,7 @@ class Parking:
             BusFault: the port is gone.
         """
         now_s = self._monotonic()
-        if parked.is_gone(now_s) or parked.beats >= self._beats or not parked.session.keep_alive():
+        if parked.is_gone(now_s) or parked.beats >= self._beats or not parked.lent.session.keep_alive():
             self._end(parked, now_s)
             return
         parked.heard_s, parked.beats = self._monotonic(), parked.beats + 1
@@ -228,5 +232,5 @@ class Parking:
                 if not self._parked:
                     return
                 _, parked = self._parked.popitem()
-            parked.session.end(LinkLost("the process ends", place=parked.meter.serial))
+            parked.lent.session.end(LinkLost("the process ends", place=parked.meter.serial))
         self.forget()

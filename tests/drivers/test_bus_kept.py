@@ -284,3 +284,19 @@ def test_a_model_may_be_left_by_disc_alone(release, frames):
     opened = 3  # SNRM, AARQ, the request
     assert len(bus.frames) == opened + frames
     assert bus.do(reading(bus)).faults == [], "the meter is free again"
+
+
+def test_one_object_stands_for_one_association():
+    bus = VirtualBus()
+    lent = []
+
+    def look(association):
+        lent.append(association)
+        return association.get(CLOCK)
+
+    for n in range(4):
+        if n == 2:
+            bus.virtual["A1"].power_cycle()
+        assert bus.do(Work(bus.meters["A1"], Purpose.READ, look)).faults == []
+    assert lent[0] is lent[1]
+    assert lent[3] is not lent[1], "another association was opened in the third visit"
