@@ -38,12 +38,13 @@ Progress = Callable[[Mapping[str, Any]], None]
 @click.argument("bus", required=False)
 @config_option
 @line_options
-@click.option("--addresses", default=ADDRESSES, show_default=True, help="0 is the logical device alone.")
+@click.option("--addresses", help=f"As 17, or 16-127; without it {ADDRESSES}, where 0 is the logical device alone.")
 @click.option(
     "--bauds", help="Speeds to try, as 9600,4800; without it usual ones, if nobody answers at the line's own."
 )
 @click.option("--all-bauds", is_flag=True, help="Try the other speeds though somebody was found.")
 @click.option("--hosts", multiple=True, metavar="HOST[:PORT]|NET", help="TCP endpoints, or a network as 10.1.2.0/28.")
+@click.option("--mode-e", is_flag=True, help="An optical head: sign on at 300 baud.")
 @click.option("--server-sap", type=click.IntRange(1, 16383), default=1, show_default=True, help="Logical device.")
 @click.option("--answer-ms", type=click.IntRange(20, 10000), default=300, show_default=True, help="Wait for an answer.")
 @click.option("--area", default="", help="Area of the signed policy, for the configuration.")
@@ -91,11 +92,12 @@ def _names(config: Config) -> str:
 
 def _request(options: Mapping[str, Any], baud: int) -> dict[str, Any]:
     return {
-        "addresses": addresses(options["addresses"]),
+        "addresses": addresses(options["addresses"] or ("0" if options["mode_e"] else ADDRESSES)),
         "bauds": _bauds(options["bauds"], baud),
         "all_bauds": options["all_bauds"],
         "server_sap": options["server_sap"],
         "answer_ms": options["answer_ms"],
+        "mode_e": options["mode_e"],
     }
 
 

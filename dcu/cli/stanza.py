@@ -39,6 +39,8 @@ def _meter(found: Mapping[str, Any], bus: str, area: str, baud: int) -> str:
     if found["baud"] or not found.get("host") or found["address"]:
         lines.append(f"address = {found['address']}")
         lines += ["address_octets = 1"] if found["address"] == 0 else []
+    if found.get("mode_e"):
+        lines.append('quirks = ["mode-e"]')
     lines.append(f"area = {json.dumps(area)}" + ("" if area != AREA else "  # of the signed policy"))
     lines.append(f"secrets = {json.dumps(serial)}  # its table in secrets.toml")
     return "\n".join(lines) + "\n"

@@ -93,7 +93,7 @@ class Scans:
         return {"scan": self.begin, "scan-more": self.go_on}
 
     def begin(self, request: Mapping[str, Any]) -> dict[str, Any]:
-        """`{bus, addresses, bauds, all_bauds, server_sap, answer_ms}`; its id. Raises OperatorFault."""
+        """`{bus, addresses, bauds, all_bauds, server_sap, answer_ms, mode_e}`; its id. Raises OperatorFault."""
         name = str(request.get("bus"))
         known = {bus.name: bus for bus in self._config.buses if bus.name in self._buses}
         if name not in known:
@@ -128,7 +128,7 @@ def survey_of(request: Mapping[str, Any], baud: int, zone: tzinfo, clock: Clock)
     """The survey that a request describes, checked.
 
     Args:
-        request: `addresses` and `bauds` lists, `all_bauds`, `server_sap`, `answer_ms`.
+        request: `addresses` and `bauds` lists, `all_bauds`, `server_sap`, `answer_ms`, `mode_e`.
         baud: the line's own speed, 0 where it has none.
         zone: of the meters' clocks.
         clock: time.
@@ -141,14 +141,14 @@ def survey_of(request: Mapping[str, Any], baud: int, zone: tzinfo, clock: Clock)
         raise OperatorFault("no addresses to try", cure="0, or 16 to 16383")
     if not isinstance(bauds, list) or not all(isinstance(each, int) and each > 0 for each in bauds):
         raise OperatorFault("no such speeds", cure="whole numbers, as 9600")
-    others = [each for each in bauds if each != baud][:BAUDS_MOST] if baud else []
+    others = [each for each in bauds if each != baud][:BAUDS_MOST] if baud and not request.get("mode_e") else []
     server_sap, answer_ms = request.get("server_sap", 1), request.get("answer_ms", 300)
     if not isinstance(server_sap, int) or not 1 <= server_sap <= PHYSICAL[-1]:
         raise OperatorFault("no such logical device", cure="1 to 16383")
     if not isinstance(answer_ms, int) or not 20 <= answer_ms <= 10_000:
         raise OperatorFault("no such time", cure="20 to 10000 ms")
     sweep = Sweep([baud, *others], addresses, all_bauds=bool(request.get("all_bauds")))
-    return Survey(sweep, zone, clock, server_sap, answer_ms / 1000)
+    return Survey(sweep, zone, clock, server_sap, answer_ms / 1000, mode_e=bool(request.get("mode_e")))
 
 
 def _is_address(value: object) -> bool:

@@ -14,10 +14,10 @@ from dcu.drivers.data_link import LineTiming
 from dcu.drivers.lending import Framing
 from dcu.drivers.mode_e import SpeedLink
 from dcu.drivers.scan import Door, Knocked, Knocker, Sweep
-from dcu.errors import BusFault, DcuError, Preempted
+from dcu.errors import BusFault, DcuError, EchoHeard, MeterSilent, Preempted
 from dcu.field.direct import DirectLine
 from dcu.field.identity import Identity, identity
-from dcu.meter import Meter, MeterSecrets, Purpose
+from dcu.meter import Meter, MeterSecrets, Purpose, Quirk
 from dcu.ports import ByteLink, Clock
 
 _KNOCKS: Final = 3
@@ -27,8 +27,8 @@ _PATIENCE: Final = 5
 """How many times as long as a knock an answer of the application may take."""
 
 Found = dict[str, Any]
-"""Plain data of one address: `address`, `baud`, `condition` (meter, nameless, refuses, two meters, garbled), `serials`,
-and of a meter `make`, `model`, `why`, `said`; `note` for people."""
+"""Plain data of one address: `address`, `baud`, `serials`, `condition` (meter, nameless, silent, refuses, two meters,
+garbled), and of a meter `make`, `model`, `why`, `said`; `note` for people."""
 
 TWO: Final = "two meters at one address: take one off the line, or give it another address"
 ECHO: Final = "the adapter hears itself: harmless here, yet switch its echo off where it can be"
@@ -43,6 +43,7 @@ class Survey:
         zone: of the meters' clocks.
         server_sap: logical device.
         answer_s: until an answer to a knock begins.
+        mode_e: an optical head, with the one meter that it hangs on: sign on first, and do not knock.
         found: addresses where somebody is.
         notes: what was noticed of the line itself.
         clock: time.
@@ -53,6 +54,7 @@ class Survey:
     clock: Clock
     server_sap: int = 1
     answer_s: float = 0.3
+    mode_e: bool = False
     found: list[Found] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
 
@@ -69,10 +71,10 @@ class Survey:
         baud, address = place
         give_way()
         if baud and isinstance(link, SpeedLink):
-            link.set_speed(baud)
+            link.set_speed(link.baud if self.mode_e else baud)
         octet_s = 10 / baud if baud else 0.0
         door = Door(address, self.server_sap, octet_s, self.answer_s)
-        found = self._look(link, door, baud, give_way)
+        found = (self._sign_on if self.mode_e else self._look)(link, door, baud, give_way)
         if found is not None:
             self.found.append(found)
         self.sweep.tell(address, found=found is not None)
@@ -111,14 +113,14 @@ class Survey:
                 break
         return knocked
 
+    def _sign_on(self, link: ByteLink, door: Door, baud: int, give_way: Callable[[], None]) -> Found | None:
+        found = ask_who(self._line(link, baud, give_way), door.address, self.server_sap, mode_e=True)
+        at: Found = {"address": door.address, "baud": baud, "serials": [], "mode_e": True}
+        return None if found["condition"] == "silent" else at | found
+
     def _who(self, link: ByteLink, knocker: Knocker, door: Door, baud: int, give_way: Callable[[], None]) -> Found:
-        first_s = max(1.0, _PATIENCE * self.answer_s)
-        timing = LineTiming.at_baud(baud, first_octet_s=first_s) if baud else LineTiming(first_octet_s=first_s)
-        line = DirectLine(
-            lambda: link, Framing.HDLC, timing=timing, zone=self.zone, clock=self.clock, give_way=give_way
-        )
-        found = ask_who(line, door.address, self.server_sap)
-        if found["condition"] != "nameless":
+        found = ask_who(self._line(link, baud, give_way), door.address, self.server_sap)
+        if found["condition"] not in {"nameless", "silent"}:
             return found
         serials = knocker.serials(door)
         if len(serials) > 1:
@@ -127,21 +129,33 @@ class Survey:
             return {"condition": "garbled", "note": f"takes the link, and its answers are garbled: {TWO}"}
         return found
 
+    def _line(self, link: ByteLink, baud: int, give_way: Callable[[], None]) -> DirectLine:
+        first_s = max(1.0, _PATIENCE * self.answer_s)
+        timing = LineTiming.at_baud(baud, first_octet_s=first_s) if baud else LineTiming.over_tcp(first_octet_s=first_s)
+        return DirectLine(
+            lambda: link, Framing.HDLC, timing=timing, zone=self.zone, clock=self.clock, give_way=give_way
+        )
 
-def ask_who(line: DirectLine, address: int, server_sap: int) -> Found:
-    """Identity of one meter through the public client.
+
+def ask_who(line: DirectLine, address: int, server_sap: int, *, mode_e: bool = False) -> Found:
+    """Identity of one meter through the public client; `silent` where nobody answered at all.
 
     Raises:
-        Preempted, BusFault: as `step`.
+        Preempted, BusFault: as `Survey.step`.
     """
-    model = shipped()["dlms-generic"]
-    octets = 1 if address == 0 else 0
-    meter = Meter("", "scan", replace(model, server_sap=server_sap, address_octets=octets), address, "", MeterSecrets())
+    model = replace(
+        shipped()["dlms-generic"],
+        server_sap=server_sap,
+        address_octets=1 if address == 0 else 0,
+        quirks=frozenset({Quirk.MODE_E} if mode_e else ()),
+    )
     try:
-        with line.associate(meter, Purpose.IDENTIFY) as association:
+        with line.associate(Meter("", "scan", model, address, "", MeterSecrets()), Purpose.IDENTIFY) as association:
             who = identity(association)
     except (Preempted, BusFault):
         raise
+    except (MeterSilent, EchoHeard) as fault:
+        return {"condition": "silent", "note": f"says nothing: {fault.cause}"}
     except DcuError as fault:
         return {"condition": "nameless", "note": f"answers, but does not say who it is: {fault.cause}"}
     return described(who)

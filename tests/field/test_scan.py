@@ -28,7 +28,9 @@ from dcu.meter import AttributeRef, Meter, Purpose
 from dcu.sim import MeterConfig, running_line
 from tests.config.test_config import EXAMPLE
 from tests.drivers.bench import KEYS, SECRETS, ZONE, Vault
+from tests.drivers.line import ScriptedLine
 from tests.drivers.test_bus import NoPlan, RealClock
+from tests.drivers.test_scan import meters as scripted
 
 BAUD = 38400
 METERS = [
@@ -141,6 +143,43 @@ def test_what_cannot_be_scanned(words, code, text):
 
 def test_addresses():
     assert addresses("0, 16-18,17") == [0, 16, 17, 18]
+
+
+class LineClock:
+    """The time of a scripted line."""
+
+    def __init__(self, time):
+        self.monotonic_s = time
+
+
+@pytest.mark.parametrize(
+    ("places", "condition", "serials"),
+    [
+        ([("A1", 17, 0.02), ("B2", 17, 0.02)], "garbled", []),
+        ([("A1", 17, 0.02), ("B22", 17, 0.09)], "two meters", ["A1", "B22"]),
+        ([("A1", 17, 0.02), ("B2", 18, 0.02)], "meter", ["A1"]),
+    ],
+)
+def test_two_meters_on_a_wire_that_keeps_what_both_say(places, condition, serials):
+    """UA of both at once is octet for octet the same, no garble: only what they say of themselves tells them apart."""
+    line = ScriptedLine(scripted(*places))
+    survey = survey_of({"addresses": [17], "answer_ms": 200}, BAUD, ZONE, LineClock(line.time))
+    while survey.step(line):
+        pass
+    [found] = survey.found
+    assert (found["condition"], found["serials"]) == (condition, serials)
+
+
+def test_the_meter_behind_an_optical_head(tmp_path):
+    meter = MeterConfig("OPT1", 0, KEYS, address_octets=1, mode_e_baud=9600)
+    with running_line([meter], turnaround_ms=2.0) as optical:
+        answer = scan("--port", optical.port, "--mode-e", "--answer-ms", 60)
+        [found] = answer["found"]
+        assert (found["serials"], found["address"]) == (["OPT1"], 0)
+        assert tomllib.loads(answer["config"])["meter"][0]["quirks"] == ["mode-e"]
+        direct = ["--port", optical.port, "--mode-e", "--client", 16, "--auth", "none"]
+        result = dcu("read", *direct, "1:0.0.96.1.0/2", "--json")
+        assert json.loads(result.stdout)[0]["raw"] == "OPT1", result.output
 
 
 # ---- what is pasted ----
