@@ -16,7 +16,7 @@ from dcu.errors import ConfigFault
 from dcu.meter import Mechanism, Meter, MeterModel, MeterSecrets
 
 TOP = ("version", "dcu", "uplink", "trust", "poll", "bus", "meter")
-WORKERS = 32
+WORKERS = 64
 """Of a TCP bus: enough for 1,000 meters at 15 minutes where a round trip takes two seconds."""
 
 BAUDS = (1200, 2400, 4800, 9600, 19200, 38400, 57600, 115200)
@@ -114,6 +114,7 @@ _POLL = {
     "balance_s": Field(f.whole(10, 86400), 900),
     "health_s": Field(f.whole(10, 86400), 300),
     "history_days": Field(f.whole(0, 3650), 35),
+    "clock_limit_s": Field(f.whole(1, 86400), 60),
 }
 
 _METER = {

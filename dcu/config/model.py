@@ -72,13 +72,15 @@ class TrustConfig:
 class PollConfig:
     """Cadences in seconds; rings are polled by their own capture periods.
 
-    `history_days` is how far back the first visit to a meter reaches into its profiles.
+    `history_days` is how far back the first visit to a meter reaches into its profiles; `clock_limit_s` is how far a
+    meter's clock may be from the box's before that is told.
     """
 
     snapshot_s: int
     balance_s: int
     health_s: int
     history_days: int
+    clock_limit_s: int = 60
 
 
 @dataclass(frozen=True, slots=True)

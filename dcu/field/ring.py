@@ -1,17 +1,28 @@
-"""Reading a profile ring by its gap ledger: what is missing is asked by range, and what never comes is explained."""
+"""Reading a profile ring by its gap ledger: what is missing is asked by range, and what never comes is explained.
 
+A due visit asks for the newest interval with whatever else is missing near it, in the visit's one poll; the rest is a
+backlog for spare time, unless the meter is about to overwrite it. Rows prove only what lies between them, since an
+answer may be cut short; that nothing came is looked into: at the oldest row that the meter has, and at its capture
+period, before anything is called absent.
+"""
+
+from collections.abc import Sequence
 from datetime import timedelta
-from typing import Final, Protocol
+from typing import Final
 
-from dcu import gaps
-from dcu.config import PollConfig
-from dcu.meter import ProfileSpec
-from dcu.obis import LogicalName
-from dcu.ports import Association, Clock, ProfileState, Store, Transaction
-from dcu.reading import Layout, MeterTime, ProfileReading, from_epoch
-
-BITE_ROWS: Final = 24
-"""Rows asked in one range: about a second of line time at 9600 baud."""
+from dcu import backfill, gaps
+from dcu.causes import explained
+from dcu.event import AlarmKind
+from dcu.field.book import MeterBook
+from dcu.field.oldest import Oldest
+from dcu.field.parts import Answer, Ask, Place, ProfilePart, Writing
+from dcu.field.ring_range import below, ceil, newest_of, window, with_neighbours
+from dcu.field.statics import check_ring, note_described
+from dcu.gaps import Absence, Span
+from dcu.meter import AttributeRef, ByRange, ClassId, ProfileSpec
+from dcu.ports import Described, ProfileState, RowsWanted, Transaction
+from dcu.reading import MeterTime, Row, from_epoch
+from dcu.schedule import Task
 
 VISIT_S: Final = 8.0
 """After this long at one meter the others have their turn, and the rest of a backlog waits."""
@@ -19,161 +30,297 @@ VISIT_S: Final = 8.0
 CAPTURE_GRACE_S: Final = 0.7
 """A meter needs a moment after the end of an interval before its row can be read."""
 
+LATE_S: Final = (5.0, 30.0, 120.0)
+"""When a row that is late is asked for again; after that with the next one."""
+
 LOOK_AT_LEAST_EVERY_S: Final = 3600.0
 """Also where the capture period is a day: a clock that was set is noticed."""
 
-
-CLOCK_SET_S: Final = 5
-"""A meter's clock that falls behind ours by more than this between two visits was set back."""
-
-
-class Scene(Protocol):
-    """What a ring is read with."""
-
-    @property
-    def store(self) -> Store:
-        """Where rows go."""
-        ...
-
-    @property
-    def clock(self) -> Clock:
-        """The box's."""
-        ...
-
-    @property
-    def looks(self) -> dict[tuple[str, LogicalName], tuple[int, float]]:
-        """Each meter's clock when its ring was last read: (that clock, monotonic seconds)."""
-        ...
-
-    @property
-    def poll(self) -> PollConfig:
-        """How far back the first visit reaches."""
-        ...
+CAPTURE_PERIOD: Final = 4
+_MANY: Final = 1_000_000
+_LONGEST_STRIDE: Final = 64
 
 
-def read_ring(association: Association, spec: ProfileSpec, layout: Layout, now: MeterTime, scene: Scene) -> float:
-    """Bring what is missing up to `now` by the meter's clock, newest first, then the backlog from its oldest end.
+class RingPart(ProfilePart):
+    """What is due of one ring, and of its backlog what there is time for.
 
-    Returns:
-        When to come again, monotonic seconds: at once where a backlog remains.
+    Args:
+        task, spec, book, place: as all parts.
+        spare: the visit is for the backlog.
     """
-    began_s = scene.clock.monotonic_s()
-    state = _known(association, spec.logical_name, layout, now, scene)
-    state = _look_at_clock(association.serial, spec.logical_name, state, now, scene)
-    newest_first = True
-    barren: set[bool] = set()
-    while wanted := gaps.next_range(
-        gaps.missing(state, now.epoch_s), state.period_s, BITE_ROWS, newest_first=newest_first
-    ):
-        before = state
-        state = _bite(association, spec.logical_name, layout, state, wanted, now, scene)
-        if state == before:
-            barren.add(newest_first)  # not captured yet, or nothing explains it: asked again next time
-        if len(barren) == 2:
-            break
-        newest_first = False in barren
-        if scene.clock.monotonic_s() - began_s > VISIT_S:
-            return scene.clock.monotonic_s()
-    return began_s + _until_next(state, now)
 
+    def __init__(self, task: Task, spec: ProfileSpec, book: MeterBook, place: Place, *, spare: bool) -> None:
+        super().__init__(task, spec, book, place)
+        self._spare = spare
+        self._asked: Span | None = None  # the range that is asked, on the grid
+        self._reach: Span | None = None  # the same, with the held rows at its ends
+        self._window: Span = (0, 0)  # the same, as the meter is asked
+        self._oldest: Oldest | None = None
+        self._holes: tuple[Span, ...] = ()  # not captured, as far as one period goes; noted when that is confirmed
+        self._confirming = False
+        self._confirmed = False
+        self._now_s: int | None = None
+        self._floor_s: int | None = None  # the oldest row that the meter has, where that was looked up
+        self._stride = 1  # after ranges of which nothing came, longer ones: they cost no more
+        self.remains: bool | None = None
+        self.again_s: float | None = None
 
-def _until_next(state: ProfileState, now: MeterTime) -> float:
-    """Seconds from `now` to the next row's moment, by the meter's clock."""
-    if state.period_s <= 0:
-        return LOOK_AT_LEAST_EVERY_S
-    to_boundary = state.period_s - (now.epoch_s - state.since_s) % state.period_s
-    return min(to_boundary + CAPTURE_GRACE_S, LOOK_AT_LEAST_EVERY_S)
+    # ---- asking ----
 
+    def ask(self, now_s: int | None) -> Ask | None:
+        """As `Part`."""
+        if now_s is None or self._settled:
+            return None
+        self._now_s = now_s
+        if self._confirming:
+            return Ask(refs=(AttributeRef(ClassId.PROFILE_GENERIC, self._name, CAPTURE_PERIOD),))
+        described, state = self._book.described.get(self._name), self._book.states.get(self._name)
+        if described is not None:
+            return self._ask_oldest(described)
+        if state is None or state.stale or state.layout is None:
+            return None
+        if self._oldest is not None:
+            return self._oldest.ask()
+        return self._ask_range(state, now_s)
 
-def _known(
-    association: Association, profile: LogicalName, layout: Layout, now: MeterTime, scene: Scene
-) -> ProfileState:
-    """The ledger's state, after the first visit to this profile has said from when on intervals are expected."""
-    serial = association.serial
-    state = scene.store.transact(lambda tx: tx.profile(serial, profile))
-    period_s = association.capture_period_s(profile)  # at each visit: rows captured at another one would not be asked
-    if state is not None and (state.layout, state.period_s) == (layout, period_s):
-        return state
-    since_s = state.since_s if state else _since(association, profile, layout, period_s, now, scene)
+    def _ask_oldest(self, described: Described) -> Ask | None:
+        """At the first contact: from when on are intervals expected?"""
+        if self._oldest is None:
+            self._oldest = Oldest(
+                self._name,
+                described.layout,
+                newest_first=described.newest_first,
+                in_use=described.entries_in_use,
+            )
+        return None if self._oldest.over else self._oldest.ask()
 
-    def describe(tx: Transaction) -> ProfileState | None:
-        tx.describe(serial, profile, layout, period_s, since_s)
-        return tx.profile(serial, profile)
+    def _ask_range(self, state: ProfileState, now_s: int) -> Ask | None:
+        self._asked = self._next(state, now_s)
+        if self._asked is None or state.layout is None:
+            self._settled = True
+            return None
+        self._reach = with_neighbours(state.held, self._asked, state.period_s)
+        since_s, until_s = self._window = window(self._reach, self._asked, state.period_s)
+        selection = ByRange(from_epoch(since_s), from_epoch(until_s))
+        return Ask(rows=RowsWanted(self._name, state.layout, selection, state.period_s))
 
-    return scene.store.transact(describe) or ProfileState(period_s, since_s, (), (), layout)
+    def _next(self, state: ProfileState, now_s: int) -> Span | None:
+        """The next range, and what is left after it."""
+        monotonic_s = self._place.clock.monotonic_s()
+        missing = gaps.missing(state, now_s)
+        open_ = backfill.less(missing, self._book.asked_in_vain(self._name, monotonic_s), state.period_s)
+        rows = self._stride * backfill.bite_rows(len(state.layout or ()), self._place.octets_per_s)
+        newest = newest_of(state, now_s)
+        if not self._spare and self._asked is None and open_ and open_[-1][1] == newest:
+            return gaps.next_range(open_, state.period_s, rows, newest_first=True)
+        bite = backfill.next_bite(open_, state.period_s, rows, now_s=now_s, entries=state.entries)
+        self.remains = bite is not None
+        in_time = monotonic_s - self._began_s < VISIT_S
+        return bite.span if bite is not None and in_time and (self._spare or bite.urgent) else None
 
+    # ---- taking ----
 
-def _look_at_clock(
-    serial: str, profile: LogicalName, state: ProfileState, now: MeterTime, scene: Scene
-) -> ProfileState:
-    """Where the meter's clock was set back, what it passes for the second time is no longer absent: it captures it now.
+    def take(self, answer: Answer, now: MeterTime | None, writing: Writing) -> None:
+        """As `Part`."""
+        if now is None:
+            return
+        if self._confirming:
+            self._take_period(answer, writing)
+        elif self._oldest is not None:
+            self._oldest.take(answer)
+            if self._oldest.over and self._name not in self._book.described:
+                found, self._oldest = self._oldest.found, None
+                self._floor_s = found.captured_at.epoch_s if found else None
+                self._prove(self._floor_s, now, writing)
+        else:
+            self._take_rows(answer.taken(), now, writing)
 
-    That the box was away meanwhile is seen only by absences that lie before the meter.
-    """
-    uptime_s = scene.clock.monotonic_s()
-    before_s, at_s = scene.looks.get((serial, profile), (now.epoch_s, uptime_s))
-    scene.looks[serial, profile] = (now.epoch_s, uptime_s)
-    passed_from_s = now.epoch_s - int(uptime_s - at_s)
-    after_s = passed_from_s if passed_from_s < before_s - CLOCK_SET_S else now.epoch_s
-    if not any(last > after_s for _, last, _ in state.absent):
-        return state
+    def begin(self, now: MeterTime, writing: Writing) -> None:
+        """Between two polls: note a ring that was described, once it is known from when on intervals are expected.
 
-    def forget(tx: Transaction) -> ProfileState | None:
-        tx.forget_absent(serial, profile, after_s)
-        return tx.profile(serial, profile)
+        Raises:
+            ReplyMalformed: it has no capture period: no interval can be expected.
+            CaptureMismatch: the clock is not its first column.
+        """
+        described = self._book.described.get(self._name)
+        if described is None:
+            return
+        check_ring(described, str(self._name))
+        if self._oldest is None:
+            self._ask_oldest(described)
+        if self._oldest is None or not self._oldest.over:
+            return
+        since_s = self._since(described, self._oldest.found, now)
+        self._oldest = None
+        del self._book.described[self._name]
 
-    return scene.store.transact(forget) or state
+        self._write(writing, lambda tx: note_described(tx, self._book.serial, self._name, described, since_s))
 
+    def _since(self, described: Described, oldest: Row | None, now: MeterTime) -> int:
+        """The oldest interval that is expected: what the ring still holds, within the history that is wanted."""
+        period_s = described.period_s
+        horizon_s = int((now.at - timedelta(days=self._place.poll.history_days)).timestamp())
+        if oldest is None:
+            midnight = now.at.replace(hour=0, minute=0, second=0, microsecond=0)
+            phase = gaps.phase_of([], period_s, int(midnight.timestamp()))
+            return ceil(now.epoch_s + 1, phase, period_s)
+        oldest_s = oldest.captured_at.epoch_s
+        within_s = ceil(horizon_s, oldest_s, period_s)
+        return within_s if oldest_s > now.epoch_s else max(oldest_s, within_s)  # a clock that was ahead says nothing
 
-def _since(
-    association: Association, profile: LogicalName, layout: Layout, period_s: int, now: MeterTime, scene: Scene
-) -> int:
-    """The oldest interval that is expected: what the ring still holds, within the history that is wanted."""
-    oldest = association.oldest_row(profile, layout)
-    midnight = now.at.replace(hour=0, minute=0, second=0, microsecond=0)
-    horizon_s = int((now.at - timedelta(days=scene.poll.history_days)).timestamp())
-    if oldest is None:
-        phase = gaps.phase_of([], period_s, int(midnight.timestamp())) if period_s > 0 else 0
-        return _ceil(now.epoch_s + 1, phase, period_s)
-    oldest_s = oldest.captured_at.epoch_s
-    within_s = _ceil(horizon_s, oldest_s, period_s)
-    return within_s if oldest_s > now.epoch_s else max(oldest_s, within_s)  # a clock that was ahead says nothing
+    def _take_rows(self, came: list[Row], now: MeterTime, writing: Writing) -> None:
+        """Store what was asked for and came; what lies between rows and did not come was not captured."""
+        state, asked, reach = self._book.states.get(self._name), self._asked, self._reach
+        if state is None or state.layout is None or asked is None or reach is None:
+            return
+        rows = [row for row in came if self._window[0] <= row.captured_at.epoch_s <= self._window[1]]
+        if asked[0] > now.epoch_s:  # the clock is not where it was thought to be
+            self.again_s = self._place.clock.monotonic_s() + asked[0] - now.epoch_s + CAPTURE_GRACE_S
+            self._settled = True
+        times = [row.captured_at.epoch_s for row in rows if row.captured_at.epoch_s <= now.epoch_s + 1]
+        if rows:
+            self._stride = 1
+            reading = self._reading(state.layout, rows)
+            self._write(writing, lambda tx: tx.admit(reading))
+        found = gaps.absences(reach, times, phase=state.since_s, period=state.period_s) if times else ()
+        self._holes = tuple((first, last) for first, last, _ in found)
+        if not self._settled:
+            self._look_further(state, asked, times, now, writing)
 
+    def surprised(self) -> None:
+        """The clock was set: what is due is another range than was asked."""
+        self._asked, self._settled = None, False
 
-def _ceil(at_s: int, phase: int, period_s: int) -> int:
-    return at_s + (phase - at_s) % period_s if period_s > 0 else at_s
+    def _look_further(
+        self, state: ProfileState, asked: Span, times: Sequence[int], now: MeterTime, writing: Writing
+    ) -> None:
+        """What did not come: late, not captured, overwritten, or in vain."""
+        newest = newest_of(state, now.epoch_s)
+        filled = {gaps.slot(at, state.since_s, state.period_s) for at in times}
+        if not self._spare and asked[1] == newest and newest not in filled:
+            self._wait_for(newest)
+            self._in_vain((newest, newest), state)
+        if self._holes or (None in filled and not self._confirmed):  # rows off the grid: it may be another one
+            self._confirm(writing)
+        elif not times and asked != (newest, newest):
+            self._stride = min(4 * self._stride, _LONGEST_STRIDE)
+            if self._floor_s is not None:
+                self._prove(self._floor_s, now, writing)
+                return
+            in_use = None if state.newest_first else state.entries or _MANY
+            self._oldest = Oldest(self._name, state.layout or (), newest_first=state.newest_first, in_use=in_use)
+        elif not filled.intersection(gaps.expected(*asked, state.period_s)) and asked != (newest, newest):
+            self._in_vain(asked, state)
 
+    def _wait_for(self, newest: int) -> None:
+        """The newest interval has ended and its row is not there: soon again, then with the next one."""
+        instant, tries = self._book.late.get(self._name, (newest, 0))
+        tries = tries if instant == newest else 0
+        self._book.late[self._name] = (newest, tries + 1)
+        if tries < len(LATE_S):
+            self.again_s = self._place.clock.monotonic_s() + LATE_S[tries]
 
-def _bite(
-    association: Association,
-    profile: LogicalName,
-    layout: Layout,
-    state: ProfileState,
-    wanted: gaps.Span,
-    now: MeterTime,
-    scene: Scene,
-) -> ProfileState:
-    """Ask one range; store what came and note what never will, in one transaction.
+    def _in_vain(self, span: Span, state: ProfileState) -> None:
+        """Not asked again before another row can have come."""
+        monotonic_s = self._place.clock.monotonic_s()
+        until_s = self.again_s or monotonic_s + self._until_next(state)
+        self._book.vain.setdefault(self._name, []).append((span, until_s - 0.2))
 
-    Rows prove only what lies between them, since an answer may be cut short; that nothing came proves the whole range.
-    Rows of a time that the meter's clock has not reached (it was ahead once) prove nothing.
-    """
-    serial = association.serial
-    rows = association.rows(profile, layout, from_epoch(wanted[0]), from_epoch(wanted[1]))
-    reading = ProfileReading(serial, profile, layout, tuple(rows), scene.clock.now(), scene.clock.state())
-    newest = floor = None
-    if not rows:
-        oldest = association.oldest_row(profile, layout)
-        floor = oldest.captured_at.epoch_s if oldest and oldest.captured_at.epoch_s <= now.epoch_s else None
+    # ---- what never comes ----
+
+    def _prove(self, floor: int | None, now: MeterTime, writing: Writing) -> None:
+        """Nothing came of a range: what lies below the oldest row is gone, what lies between rows was not captured."""
+        state, asked = self._book.states.get(self._name), self._asked
+        if state is None or asked is None:
+            return
+        if floor is not None and floor > now.epoch_s:
+            floor = None  # of a time that the clock has not reached: it was ahead once
         newest = max((min(last, now.epoch_s) for first, last in state.held if first <= now.epoch_s), default=None)
+        lost = () if floor is None else below(gaps.missing(state, now.epoch_s), floor, state.period_s)
+        if lost:
+            self._note_lost(lost, state.period_s, writing)
+        found = gaps.absences(asked, (), phase=state.since_s, period=state.period_s, oldest=floor, newest=newest)
+        off = Absence.METER_OFF.value
+        self._holes = tuple((first, last) for first, last, reason in found if reason == off)
+        if self._holes:
+            self._confirm(writing)
+        if not lost and not self._holes:
+            self._in_vain(asked, state)
 
-    def admit(tx: Transaction) -> ProfileState | None:
-        tx.admit(reading)
-        times = [row.captured_at.epoch_s for row in rows]
-        for first_s, last_s, reason in gaps.absences(
-            wanted, times, phase=state.since_s, period=state.period_s, oldest=floor, newest=newest
-        ):
-            tx.note_absent(serial, profile, first_s, last_s, reason)
-        return tx.profile(serial, profile)
+    def _note_lost(self, lost: Sequence[Span], period_s: int, writing: Writing) -> None:
+        serial, name, count = self._book.serial, self._name, sum(len(gaps.expected(*span, period_s)) for span in lost)
 
-    return scene.store.transact(admit) or state
+        def note(tx: Transaction) -> None:
+            for first_s, last_s in lost:
+                tx.note_absent(serial, name, first_s, last_s, Absence.OVERWRITTEN.value)
+
+        self._write(writing, note)
+        writing.alarm(
+            AlarmKind.ROWS_LOST,
+            f"{name}: {count} intervals were overwritten before they were read",
+            profile=str(name),
+            intervals=count,
+            first=lost[0][0],
+            last=lost[-1][1],
+        )
+
+    def _confirm(self, writing: Writing) -> None:
+        """Before a hole is called one: is the capture period still what it was?"""
+        if self._confirmed:
+            self._note_holes(writing)
+        else:
+            self._confirming = True
+
+    def _take_period(self, answer: Answer, writing: Writing) -> None:
+        state = self._book.states.get(self._name)
+        self._confirming, self._confirmed = False, True
+        if state is None or answer.count() == state.period_s:
+            self._note_holes(writing)
+            return
+        self._holes, self._asked = (), None
+        serial = self._book.serial
+        self._write(writing, lambda tx: tx.note_stale(serial))
+        writing.add(self._book.reload)
+
+    def _note_holes(self, writing: Writing) -> None:
+        state, kept = self._book.states.get(self._name), self._book.kept
+        if state is None:
+            return
+        never, holes = self._of_another_period(state)
+        absent = (*never, *explained(holes, kept.happenings if kept else (), state.since_s, state.period_s))
+        serial, name, self._holes = self._book.serial, self._name, ()
+
+        def note(tx: Transaction) -> None:
+            for first_s, last_s, reason in absent:
+                tx.note_absent(serial, name, first_s, last_s, reason)
+
+        self._write(writing, note)
+
+    def _of_another_period(self, state: ProfileState) -> tuple[list[gaps.Absent], list[Span]]:
+        """Of the holes, what was no interval yet: the period was found changed, and the old grid does not have it."""
+        changed = self._book.changed.get(self._name)
+        if changed is None:
+            return [], list(self._holes)
+        instants = [at for span in self._holes for at in gaps.expected(*span, state.period_s)]
+        never = {
+            at for at in instants if at <= changed.until_s and not gaps.on_grid(at, changed.phase, changed.period_s)
+        }
+        holes = gaps.spans((at for at in instants if at not in never), state.period_s)
+        reason = Absence.OTHER_PERIOD.value
+        return [(*span, reason) for span in gaps.spans(never, state.period_s)], list(holes)
+
+    # ---- when again ----
+
+    def _until_next(self, state: ProfileState) -> float:
+        """Seconds to the next row's moment, by the meter's clock."""
+        now_s = self._book.face_s(self._place.clock.monotonic_s())
+        if state.period_s <= 0 or now_s is None:
+            return LOOK_AT_LEAST_EVERY_S
+        to_boundary = state.period_s - (now_s - state.since_s) % state.period_s
+        return min(to_boundary + CAPTURE_GRACE_S, LOOK_AT_LEAST_EVERY_S)
+
+    def next_s(self) -> float:
+        """As `Part`."""
+        state = self._book.states.get(self._name)
+        now_s = self._place.clock.monotonic_s()
+        return now_s + (LOOK_AT_LEAST_EVERY_S if state is None else self._until_next(state))

@@ -7,16 +7,14 @@ they too are let in exactly once. The grid's phase is not stated by any meter: i
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
-
-import cbor2
 
 from dcu import gaps
 from dcu.causes import Happening, explained
 from dcu.gaps import DAY_S, Absence, Absent, Span
 from dcu.obis import LogicalName
 from dcu.ports import ProfileState
-from dcu.reading import Column, Layout, ProfileReading, Row
+from dcu.reading import Layout, ProfileReading, Row
+from dcu.store.columns import decode_columns, encode_columns
 from dcu.store.database import Database
 from dcu.store.marks import UNKNOWN, Let, Marks
 
@@ -53,8 +51,11 @@ class Ledger:
         if line.phase_s is not None:
             since += (line.phase_s - since) % line.period_s
         layout = None if line.columns is None else decode_columns(line.columns)
+        held = self._held(line)
+        if not held and not line.period_s and (newest_s := self._marks.newest(line.number)) is not None:
+            held = ((newest_s, newest_s),)
         extent = (line.entries, bool(line.newest_first), bool(line.stale))
-        return ProfileState(line.period_s, since, self._held(line), absent, layout, *extent)
+        return ProfileState(line.period_s, since, held, absent, layout, *extent)
 
     def describe(
         self,
@@ -181,6 +182,12 @@ class Ledger:
         """See `ports.Transaction.note_stale`."""
         self._database.write("UPDATE profile SET stale = 1 WHERE meter = ?", (serial,))
 
+    def forget_presents(self, serial: str) -> None:
+        """No row of a profile without a period is held any more: a nameplate is read again."""
+        self._database.write(
+            "DELETE FROM held WHERE profile IN (SELECT id FROM profile WHERE meter = ? AND period_s = 0)", (serial,)
+        )
+
     def profiles(self, serial: str) -> list[LogicalName]:
         """Those of a meter that have a period."""
         found = self._database.rows("SELECT ln FROM profile WHERE meter = ? AND period_s > 0", (serial,))
@@ -306,17 +313,6 @@ class Ledger:
             "INSERT INTO absent (profile, first_s, last_s, reason) VALUES (?, ?, ?, ?)",
             ((line.number, *span) for span in set(after) - set(before)),
         )
-
-
-def encode_columns(layout: Layout) -> bytes:
-    """CBOR of a layout with the class ids that the head-end's form leaves out: [[class, ln, attr, scaler, unit]..]."""
-    return cbor2.dumps([[c.class_id, c.logical_name.octets, c.attribute, c.scaler, c.unit] for c in layout])
-
-
-def decode_columns(columns: bytes) -> Layout:
-    """The inverse of `encode_columns`."""
-    rows: list[list[Any]] = cbor2.loads(columns)
-    return tuple(Column(number, LogicalName(ln), attr, scaler, unit) for number, ln, attr, scaler, unit in rows)
 
 
 def _instants(parts: Iterable[Span], period: int) -> tuple[int, ...]:

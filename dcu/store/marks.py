@@ -44,16 +44,17 @@ class Marks:
                     found[at].append(known)
         return dict(found)
 
+    def newest(self, profile: int) -> int | None:
+        """Time of the newest row that has a mark."""
+        found = self._database.first("SELECT max(at_s) FROM mark WHERE profile = ?", (profile,))
+        return None if found is None else found[0]
+
     def add(self, profile: int, marks: Mapping[int, Sequence[bytes]]) -> None:
         """Note the digests of each time, those that are there stay."""
         self._database.write_all(
             "INSERT OR IGNORE INTO mark (profile, at_s, n, digest) VALUES (?, ?, ?, ?)",
             ((profile, at, n, known) for at, all_known in marks.items() for n, known in enumerate(all_known)),
         )
-
-    def forget(self, profile: int) -> None:
-        """All of a profile."""
-        self._database.write("DELETE FROM mark WHERE profile = ?", (profile,))
 
     def held(self, profile: int, rows: Sequence[Row], *, by_time: bool) -> tuple[bool, ...]:
         """Of each row, whether it was let in: by its time alone, or by its time and values."""

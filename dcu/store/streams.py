@@ -21,7 +21,7 @@ from dcu.store.schema import table
 
 log = logging.getLogger(__name__)
 
-LOOK_BACK: Final = 20_000
+LOOK_BACK: Final = 50_000
 """Records that are searched for what was told of an interval, after a meter's clock was set back."""
 
 STEP: Final = 128
@@ -78,12 +78,12 @@ class Streams:
         given = dict(self._database.rows("SELECT name, seq FROM sqlite_sequence"))
         return {stream: (delivered.get(stream.value, 0), given.get(table(stream), 0)) for stream in Stream}
 
-    def told(self, stream: Stream, words: bytes, since_s: int) -> Iterator[bytes]:
-        """Bodies stored since `since_s` that contain `words`, newest first, of the newest `LOOK_BACK` records."""
+    def told(self, stream: Stream, words: bytes) -> Iterator[bytes]:
+        """Bodies that contain `words`, oldest first, of the newest `LOOK_BACK` records."""
         found = self._database.rows(
-            f"SELECT body FROM (SELECT id, at_s, body FROM {table(stream)} ORDER BY id DESC LIMIT ?) "
-            "WHERE at_s >= ? AND instr(body, ?) > 0",
-            (LOOK_BACK, since_s, words),
+            f"SELECT body FROM (SELECT id, body FROM {table(stream)} ORDER BY id DESC LIMIT ?) "
+            "WHERE instr(body, ?) > 0 ORDER BY id",
+            (LOOK_BACK, words),
         )
         return (body for (body,) in found)
 

@@ -9,7 +9,7 @@ import cbor2
 from dcu import gaps
 from dcu.causes import Happening
 from dcu.command import RelaySequence, StoredCommand
-from dcu.gaps import DAY_S, Absence
+from dcu.gaps import Absence
 from dcu.obis import LogicalName
 from dcu.ports import BatchSlice, Clock, CounterStanding, MeterState, ProfileState
 from dcu.reading import Layout, ProfileReading
@@ -23,9 +23,6 @@ from dcu.store.marks import Let, digest
 from dcu.store.meters import Meters
 from dcu.store.streams import Streams
 
-_SEARCH_S: Final = 2 * DAY_S
-"""How much longer ago than a clock was set back by the record of an interval may have been stored."""
-
 MAX_RECORD_BYTES: Final = 65_536
 """A reading larger than this becomes several records, so that every record fits a frame of the socket."""
 
@@ -37,7 +34,6 @@ class SqliteTransaction:
         self._streams = Streams(database, clock)
         self._ledger = Ledger(database)
         self._meters = Meters(database)
-        self._clock = clock
         self._commands = Commands(database)
         self._journal = Journal(database)
         self._invocation = Invocation(database, clock)
@@ -119,14 +115,13 @@ class SqliteTransaction:
         """See `ports.Transaction`."""
         times = self._ledger.later(serial, profile, after_s)
         if times:
-            self._ledger.reopen(serial, profile, after_s, self._told(serial, profile, times, after_s))
+            self._ledger.reopen(serial, profile, after_s, self._told(serial, profile, times))
         return len(times)
 
-    def _told(self, serial: str, profile: LogicalName, times: Sequence[int], after_s: int) -> dict[int, list[bytes]]:
+    def _told(self, serial: str, profile: LogicalName, times: Sequence[int]) -> dict[int, list[bytes]]:
         """Digests of the rows that were let in at `times`, by their time, out of the records that carry them."""
         wanted, found = set(times), dict[int, list[bytes]]()
-        stored_since_s = int(self._clock.now().timestamp()) - (max(times) - after_s) - _SEARCH_S
-        for body in self._streams.told(Stream.PROFILE, serial.encode(), stored_since_s):
+        for body in self._streams.told(Stream.PROFILE, serial.encode()):
             record = cbor2.loads(body)
             if (record["meter"], record["profile"]) == (serial, str(profile)):
                 for at, *values in record["rows"]:
@@ -143,6 +138,7 @@ class SqliteTransaction:
         """See `ports.Transaction`."""
         if self._meters.note_firmware(serial, firmware, at_s):
             self._ledger.note_stale(serial)
+            self._ledger.forget_presents(serial)
 
     def note_described(self, serial: str, at_s: int) -> None:
         """See `ports.Transaction`."""

@@ -1,108 +1,219 @@
-"""A ring whose meter's clock jumps, whose capture period changes, whose answers are cut: nothing is given up."""
+"""A ring whose meter's clock is set, whose capture period changes, whose answers are cut: nothing is given up."""
 
-from datetime import timedelta
+from datetime import UTC, datetime
+from zoneinfo import ZoneInfo
 
 import pytest
 
 from dcu import gaps
-from tests.field.test_ring import DAY_S, SERIAL, held, state, visit
+from dcu.field.visit import VisitScene
+from dcu.meter import ByRange
+from dcu.reading import ClockState
+from dcu.record import Stream
+from tests.field.conftest import DAY_S, Buffer, Field, FieldMeter
 
 QUARTER = 900
 
 
-@pytest.fixture
-def now_s(clock):
-    return int(clock.now().timestamp()) // QUARTER * QUARTER
-
-
-def times(store):
-    return sorted(at for at, *_ in held(store))
-
-
-def pass_by(meter, scene, clock, now_s, intervals):
-    """The meter captures interval after interval, and is visited after each."""
+def pass_by(box, meter, now_s, intervals, clock):
+    """The meter captures interval after interval by its own clock, and is visited after each."""
     for at in range(now_s, now_s + intervals * QUARTER, QUARTER):
-        clock.advance(at + 5 - int(clock.now().timestamp()))
+        clock.advance(max(0, at + 5 - meter.now_s()))
         meter.capture(at, at)
-        visit(meter, scene)
+        box.visit()
 
 
-def test_a_clock_that_was_ahead_and_is_set_right_costs_no_interval(meter, scene, store, clock, now_s):
-    meter.capture(now_s - DAY_S, now_s)
-    visit(meter, scene)
-    ahead = now_s + 30 * DAY_S
-    meter.capture(ahead, ahead)
-    clock.advance(30 * DAY_S)
-    visit(meter, scene)
-    assert state(store).absent, "by the meter's own clock it was off for a month"
-    clock.wall -= timedelta(days=30)
-    pass_by(meter, scene, clock, now_s + QUARTER, 8)
-    assert set(range(now_s - DAY_S, now_s + 9 * QUARTER, QUARTER)) <= set(times(store))
-    assert all(last <= now_s for _, last, _ in state(store).absent)
-
-
-def test_what_a_clock_set_back_by_minutes_passes_twice_is_asked_again(meter, scene, store, clock, now_s):
-    """It was 40 minutes ahead, and after the next visit it has passed some of those quarters for the second time."""
+def test_a_clock_set_forward_explains_what_it_jumped_over(box, meter, clock, now_s):
     meter.capture(now_s - 3600, now_s)
-    visit(meter, scene)
-    clock.wall += timedelta(minutes=40)
-    visit(meter, scene)
-    meter.capture(now_s + 2700, now_s + 2700)
-    clock.advance(600)
-    visit(meter, scene)
-    assert state(store).absent == ((now_s + 900, now_s + 1800, "meter off"),)
-    clock.wall -= timedelta(minutes=40)
-    clock.advance(1200)
-    meter.capture(now_s + 900, now_s + 1800)
-    visit(meter, scene)
-    assert set(times(store)) == set(meter.rows_held)
+    box.visit()
+    clock.advance(400)
+    meter.ahead_s = 2 * 3600
+    pass_by(box, meter, now_s + 2 * 3600 + QUARTER, 2, clock)
+    assert box.state().absent == ((now_s + 900, now_s + 2 * 3600, "clock set"),)
+    kinds = [(a["kind"], a["facts"].get("set_by_s")) for a in box.records(Stream.ALARM)]
+    assert kinds[0] == ("meter-clock", pytest.approx(7200, abs=2))
 
 
-def test_after_such_a_jump_a_row_that_is_late_is_still_waited_for(meter, scene, store, clock, now_s):
-    ahead = now_s + 30 * DAY_S
+def test_a_clock_set_forward_while_the_box_was_off_is_known_by_its_last_drift(box, meter, clock, now_s):
+    meter.capture(now_s - 3600, now_s)
+    box.visit()
+    box.restart()
+    clock.advance(DAY_S)
+    meter.capture(now_s + 900, now_s + 6 * 3600)
+    meter.capture(now_s + 8 * 3600, now_s + DAY_S + 3600)
+    meter.ahead_s = 3600
+    meter.block.rows = [row for row in meter.block.rows if not now_s + 15 * 3600 < row[0] < now_s + 16 * 3600]
+    box.visit()
+    assert box.state().absent == (
+        (now_s + 6 * 3600 + 900, now_s + 8 * 3600 - 900, "meter off"),
+        (now_s + 15 * 3600 + 900, now_s + 16 * 3600 - 900, "clock set"),
+    )
+
+
+def test_without_a_trusted_clock_nothing_is_said_of_the_meters(box, meter, clock, now_s):
+    clock.trust = ClockState.UNTRUSTED
+    meter.ahead_s = 9999
+    box.visit()
+    box.restart()
+    meter.ahead_s = -9999
+    box.visit()
+    assert box.alarms() == []
+
+
+def test_drift_is_told_once_beyond_the_limit_and_again_when_it_is_another(box, meter, clock, now_s):
+    for ahead_s in (30, 61, 90, 61, 10, 61, 200):
+        meter.ahead_s = ahead_s
+        box.restart()
+        box.scene.book(box.configured).told_ahead_s = box.told if hasattr(box, "told") else None
+        box.visit()
+        box.told = box.scene.book(box.configured).told_ahead_s
+    told = [a["facts"]["ahead_s"] for a in box.records(Stream.ALARM) if "ahead_s" in a["facts"]]
+    assert told == [pytest.approx(each, abs=2) for each in (61, 61, 200)]
+    assert box.scene.book(box.configured).ahead_s == pytest.approx(200, abs=2)
+
+
+def test_a_clock_that_was_ahead_and_is_set_right_costs_no_interval(box, meter, clock, now_s):
     meter.capture(now_s - DAY_S, now_s)
-    meter.capture(ahead, ahead)
-    clock.advance(30 * DAY_S)
-    visit(meter, scene)
-    clock.wall -= timedelta(days=30)
-    clock.advance(QUARTER)
-    visit(meter, scene)  # the interval has ended, its row is not there yet
-    meter.capture(now_s + QUARTER, now_s + QUARTER)
-    visit(meter, scene)
-    assert now_s + QUARTER in times(store)
+    box.visit()
+    meter.ahead_s = 30 * DAY_S
+    meter.capture(now_s + 30 * DAY_S, now_s + 30 * DAY_S)
+    box.visit()
+    assert {reason for *_, reason in box.state().absent} == {"clock set"}
+    meter.ahead_s = 0
+    pass_by(box, meter, now_s + QUARTER, 8, clock)
+    assert set(range(now_s - DAY_S, now_s + 9 * QUARTER, QUARTER)) <= set(box.times())
+    assert all(last <= now_s for _, last, _ in box.state().absent)
 
 
-def test_a_ring_that_begins_with_rows_of_the_future_is_read(meter, scene, store, clock, now_s):
+def test_what_a_clock_set_back_passes_twice_is_kept_twice_where_the_values_differ(box, meter, clock, now_s):
+    """It was 40 minutes ahead; after it was set right it captures two quarters again, one with other values."""
+    meter.ahead_s = 2400
+    meter.capture(now_s - 3600, now_s + 1800)
+    box.visit()
+    same = dict(meter.block.rows)[now_s + 900]
+    meter.ahead_s = 0
+    box.visit()
+    assert box.state().held == ((now_s - 3600, now_s),), "they are asked again"
+    clock.advance(905)
+    meter.block.put(now_s + 900, *same)
+    box.visit()
+    clock.advance(900)
+    meter.block.put(now_s + 1800, 1, 2)
+    box.visit()
+    assert [at for at in box.times() if at > now_s] == [now_s + 900, now_s + 1800, now_s + 1800]
+    last = box.records()[-1]
+    assert (last["rows"], last["again"]) == ([[now_s + 1800, 1, 2]], [[0, 1]])
+    assert box.state().held == ((now_s - 3600, now_s + 1800),)
+    box.visit()
+    assert len(box.times()) == len(range(now_s - 3600, now_s + 1801, 900)) + 1, "and then not again"
+
+
+def test_a_meter_that_captures_no_moment_twice_gives_its_old_rows_and_none_is_stored_again(box, meter, clock, now_s):
+    meter.ahead_s = 3000
+    meter.capture(now_s - 3600, now_s + 2700)
+    box.visit()
+    meter.ahead_s = 0
+    for _ in range(4):
+        box.visit()
+        clock.advance(900)
+    box.visit()
+    assert box.times() == sorted(meter.times)
+    assert box.state().held == ((now_s - 3600, now_s + 2700),)
+    assert all("again" not in record for record in box.records())
+
+
+def test_a_ring_that_begins_with_rows_of_the_future_is_read(box, meter, clock, now_s):
     """The oldest entry was captured while the clock was ahead."""
+    meter.block.put(now_s + 400 * DAY_S, 1, 1)
     meter.capture(now_s - 3600, now_s)
-    first = now_s + 400 * DAY_S
-    meter.rows_held[first] = (1, 1)
-    meter.oldest_row = lambda _profile, _layout: meter.row(first)
-    visit(meter, scene)
+    box.visit()
     clock.advance(QUARTER)
-    visit(meter, scene)  # late again: not `overwritten`
+    box.visit()  # late: not `overwritten`
     meter.capture(now_s + QUARTER, now_s + QUARTER)
-    visit(meter, scene)
-    assert [at for at in times(store) if at < first] == list(range(now_s - 3600, now_s + QUARTER + 1, QUARTER))
+    clock.advance(10)
+    box.visit()
+    assert [at for at in box.times() if at < now_s + DAY_S][-1] == now_s + QUARTER
+    assert box.state().absent == ()
 
 
-def test_a_capture_period_that_becomes_shorter_loses_no_row(meter, scene, store, clock, now_s):
-    start = now_s // 1800 * 1800 - DAY_S
-    meter.period = 1800
-    meter.capture(start, now_s)
-    visit(meter, scene)
-    meter.period = QUARTER
-    pass_by(meter, scene, clock, now_s + QUARTER, 12)
-    assert set(meter.rows_held) == set(times(store))
-    assert len(times(store)) == len(set(times(store)))
+@pytest.mark.parametrize(("before_s", "after_s"), [(1800, 900), (900, 1800), (900, 3600), (3600, 900)])
+def test_a_capture_period_that_changes_loses_no_row_and_is_told(box, meter, clock, now_s, before_s, after_s):
+    start = (now_s - DAY_S) // 3600 * 3600
+    meter.block.period = before_s
+    meter.capture(start, now_s // before_s * before_s)
+    box.visit()
+    meter.block.period = after_s
+    for _ in range(int(DAY_S / after_s) + 8):
+        clock.advance(after_s)
+        at = meter.now_s() // after_s * after_s
+        meter.capture(at, at)
+        box.visit()
+    assert set(meter.times) == set(box.times()) and len(box.times()) == len(set(box.times()))
+    told = [a for a in box.records(Stream.ALARM) if a["kind"] == "meter-changed"]
+    assert [(a["facts"]["was_s"], a["facts"]["now_s"]) for a in told] == [(before_s, after_s)]
+    assert box.state().period_s == after_s
+    assert {reason for *_, reason in box.state().absent} <= {"other period"}
 
 
-def test_an_answer_that_ends_early_proves_nothing_of_what_it_leaves_out(meter, scene, store, clock, now_s):
+def test_other_columns_of_the_same_number_are_noticed_within_a_day(box, meter, clock, now_s):
+    meter.capture(now_s - 3600, now_s)
+    box.visit()
+    meter.block.layout = (meter.block.layout[0], *meter.block.layout[:0:-1])
+    meter.rows_of, honest = lambda want: [], meter.rows_of
+    clock.advance(DAY_S + 10)
+    box.visit()
+    meter.rows_of = honest
+    assert box.state().layout == meter.block.layout
+    assert "capture objects" in next(a["text"] for a in box.records(Stream.ALARM) if a["kind"] == "meter-changed")
+
+
+def test_another_firmware_is_noticed_before_a_row_is_stored_and_all_is_described_anew(box, meter, clock, now_s):
+    meter.capture(now_s - 3600, now_s)
+    box.visit()
+    meter.registers = dict.fromkeys(meter.registers, b"V2.0")
+    honest, meter.rows_of = meter.rows_of, lambda want: []
+    meter.block.layout = (*meter.block.layout, meter.block.layout[1])
+    meter.block.rows = [(at, (*values, 7)) for at, values in meter.block.rows]
+    meter.rows_of = lambda want: honest(want) if len(want.layout) == 4 else [object()]
+    clock.advance(900)
+    meter.block.put(now_s + 900, 1, 2, 3)
+    box.scene.book(box.configured).association = None  # opened anew
+    box.visit()
+    assert box.held()[-1] == [now_s + 900, 1, 2, 3]
+    assert next(a["text"] for a in box.records(Stream.ALARM)) == "firmware 'V1.0' became 'V2.0'"
+    assert len(meter.described) == 2
+
+
+def test_an_answer_that_ends_early_proves_nothing_of_what_it_leaves_out(box, meter, clock, now_s):
     meter.capture(now_s - DAY_S, now_s)
-    whole = meter.rows
-    meter.rows = lambda *asked: whole(*asked)[:10]  # a meter that gives ten rows an answer
-    visit(meter, scene)
-    assert times(store) == sorted(meter.rows_held)
-    assert state(store).absent == ()
-    assert gaps.missing(state(store), now_s) == ()
-    assert state(store).held[0][0] == now_s - DAY_S, SERIAL
+    whole = meter.rows_of
+    meter.rows_of = lambda want: whole(want)[:10] if isinstance(want.selection, ByRange) else whole(want)
+    box.visit()
+    clock.advance(5)
+    box.visit()
+    assert box.times() == sorted(meter.times)
+    assert box.state().absent == ()
+    assert gaps.missing(box.state(), now_s) == ()
+
+
+def test_daily_rows_of_a_zone_with_summer_time_stand_on_one_grid(store, clock, meter):
+    """Local midnights of Berlin in October: the last ones are an hour later, and one day is really missing."""
+    berlin = ZoneInfo("Europe/Berlin")
+    clock.wall = datetime(2026, 10, 20, 6, 0, tzinfo=UTC)
+    meter.zone = berlin
+    meter.buffers = {name: Buffer(period=DAY_S, entries=70) for name in meter.buffers}
+    box = Field(meter, store, clock, zone=berlin)
+
+    def midnight(day):
+        return int(datetime(2026, 10, day, tzinfo=berlin).timestamp())
+
+    for day in range(15, 32):
+        clock.wall = datetime(2026, 10, day, 6, 0, tzinfo=UTC)
+        clock.uptime_s += DAY_S
+        if day != 28:
+            meter.block.put(midnight(day), day)
+        box.visit()
+    assert box.times() == [midnight(day) for day in range(15, 32) if day != 28]
+    assert [reason for *_, reason in box.state().absent] == ["meter off"]
+    assert gaps.missing(box.state(), midnight(31)) == ()
+    assert isinstance(box.scene, VisitScene) and isinstance(meter, FieldMeter)

@@ -1,0 +1,125 @@
+"""What is remembered of a meter between visits: what the store holds of it, and where things stood."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from dcu.field.clock_watch import RESTART_SLACK_S, Look
+from dcu.gaps import Span
+from dcu.meter import Meter, ProfileKind, ProfileSpec
+from dcu.obis import LogicalName
+from dcu.ports import Clock, Described, MeterState, ProfileState, Store, Transaction
+from dcu.reading import ClockState, Value
+
+
+@dataclass(frozen=True, slots=True)
+class OldGrid:
+    """The grid of a ring before its capture period was found changed, at `until_s` by the meter's clock."""
+
+    period_s: int
+    phase: int
+    until_s: int
+
+
+@dataclass(slots=True)
+class MeterBook:
+    """One meter's. Used by one visit at a time.
+
+    Attributes:
+        meter: which.
+        kept: what the store has of it; None before anything was read.
+        states: of its profiles, as the store has them.
+        loaded: whether the two above are what the store has.
+        described: rings that the meter has described and the store does not know yet.
+        in_use: rows that a buffer held when it was last asked.
+        look: the last look at the clock.
+        ahead_s: the meter's clock minus the box's; None where that is not known.
+        told_ahead_s: of that, what was alarmed.
+        association: the last one in which the firmware was read.
+        settled: whether the meter's place is noted.
+        tails: entry of the newest row that is held, of buffers that are read by entry, oldest first.
+        newest: (time, values) of the newest row that is held of a log.
+        candidates: newest row of a bill's profile: (time, values, monotonic seconds when it was first seen so).
+        running: profiles whose newest row is the running period: it changes at each look.
+        vain: ranges that were asked and did not come: until when (monotonic) they are not asked again.
+        late: the newest interval that did not come in time, and how often it was asked.
+        changed: rings whose capture period was found changed.
+        suspect: profiles of which an answer could not be used: described anew before they are asked again.
+        failed_polls: polls of several parts that broke off, in a row.
+        apart_until_s: until then (monotonic) each part is asked by itself, since one of them may be why.
+    """
+
+    meter: Meter
+    kept: MeterState | None = None
+    states: dict[LogicalName, ProfileState | None] = field(default_factory=dict)
+    loaded: bool = False
+    described: dict[LogicalName, Described] = field(default_factory=dict)
+    in_use: dict[LogicalName, int] = field(default_factory=dict)
+    look: Look | None = None
+    ahead_s: int | None = None
+    told_ahead_s: int | None = None
+    association: Any = None
+    settled: bool = False
+    tails: dict[LogicalName, int] = field(default_factory=dict)
+    newest: dict[LogicalName, tuple[int, tuple[Value, ...]]] = field(default_factory=dict)
+    candidates: dict[LogicalName, tuple[int, tuple[Value, ...], float]] = field(default_factory=dict)
+    running: set[LogicalName] = field(default_factory=set)
+    vain: dict[LogicalName, list[tuple[Span, float]]] = field(default_factory=dict)
+    late: dict[LogicalName, tuple[int, int]] = field(default_factory=dict)
+    changed: dict[LogicalName, OldGrid] = field(default_factory=dict)
+    suspect: set[LogicalName] = field(default_factory=set)
+    failed_polls: int = 0
+    apart_until_s: float = 0.0
+
+    @property
+    def serial(self) -> str:
+        """The meter's."""
+        return self.meter.serial
+
+    @property
+    def rings(self) -> list[ProfileSpec]:
+        """Profiles of the model with a gap ledger."""
+        return [spec for spec in self.meter.model.profiles if spec.kind is ProfileKind.RING]
+
+    def load(self, store: Store, clock: Clock) -> None:
+        """Read what the store has, where that is not known."""
+        if self.loaded:
+            return
+        store.transact(self.reload)
+        self.loaded = True
+        kept = self.kept
+        if self.look is None and kept is not None and kept.ahead_s is not None and clock.state() is ClockState.TRUSTED:
+            now_s = clock.monotonic_s()
+            self.look = Look(int(clock.now().timestamp()) + kept.ahead_s, now_s, now_s, RESTART_SLACK_S)
+
+    def reload(self, tx: Transaction) -> None:
+        """The same, inside a transaction."""
+        self.kept = tx.meter(self.serial)
+        self.states = {
+            spec.logical_name: tx.profile(self.serial, spec.logical_name) for spec in self.meter.model.profiles
+        }
+
+    def reload_profile(self, tx: Transaction, profile: LogicalName) -> None:
+        """What the store has of one profile."""
+        self.states[profile] = tx.profile(self.serial, profile)
+
+    def forget(self) -> None:
+        """Nobody knows whether the last transaction was committed."""
+        self.loaded = False
+
+    def needs_describing(self, spec: ProfileSpec) -> bool:
+        """Whether the meter has to be asked what the profile is."""
+        if spec.logical_name in self.described:
+            return False
+        state = self.states.get(spec.logical_name)
+        return state is None or state.layout is None or state.stale or spec.logical_name in self.suspect
+
+    def face_s(self, monotonic_s: float) -> int | None:
+        """What the meter's clock should show; None where it was never seen."""
+        return None if self.look is None else self.look.face_at(monotonic_s)
+
+    def asked_in_vain(self, profile: LogicalName, monotonic_s: float) -> Sequence[Span]:
+        """Ranges that are not asked again yet."""
+        kept = [each for each in self.vain.get(profile, []) if each[1] > monotonic_s]
+        self.vain[profile] = kept
+        return [span for span, _ in kept]

@@ -1,0 +1,200 @@
+"""What one visit is made of: each task is a part that says what to ask, takes the answer, and says when to come again.
+
+All parts of a visit ask in one poll, and what came of it is committed in one transaction.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from datetime import tzinfo
+from typing import Protocol
+
+from dcu.config import PollConfig
+from dcu.errors import ReplyMalformed
+from dcu.event import Alarm, AlarmKind, Fact
+from dcu.field.book import MeterBook
+from dcu.meter import AttributeRef, ProfileSpec
+from dcu.ports import Clock, Polled, RowsWanted, Store, Transaction
+from dcu.reading import (
+    ClockState,
+    Data,
+    Layout,
+    MeterTime,
+    ProfileReading,
+    Row,
+)
+from dcu.record import Stream, encode_alarm
+from dcu.schedule import Task
+
+
+@dataclass(frozen=True, slots=True)
+class Ask:
+    """What a part wants of the next poll."""
+
+    refs: tuple[AttributeRef, ...] = ()
+    rows: RowsWanted | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What came of an `Ask`; a refusal stands in the place of what was refused."""
+
+    values: tuple[Data | Exception, ...] = ()
+    rows: list[Row] | Exception = field(default_factory=list)
+
+    def taken(self) -> list[Row]:
+        """The rows. Raises their refusal."""
+        if isinstance(self.rows, Exception):
+            raise self.rows
+        return self.rows
+
+    def count(self) -> int:
+        """The first value, where it has to be a number that is not negative. Raises its refusal, ReplyMalformed."""
+        value = self.values[0]
+        if isinstance(value, Exception):
+            raise value
+        if not isinstance(value, int) or isinstance(value, bool) or value < 0:
+            raise ReplyMalformed("no number where a count or a period has to be")
+        return value
+
+
+class Place(Protocol):
+    """What visits of one bus share."""
+
+    @property
+    def store(self) -> Store:
+        """Where everything goes."""
+        ...
+
+    @property
+    def clock(self) -> Clock:
+        """The box's."""
+        ...
+
+    @property
+    def zone(self) -> tzinfo:
+        """Of the meters' clocks."""
+        ...
+
+    @property
+    def poll(self) -> PollConfig:
+        """Cadences."""
+        ...
+
+    @property
+    def octets_per_s(self) -> float:
+        """What the line carries."""
+        ...
+
+
+class Writing:
+    """What is to be committed of one poll: works in their order, and the alarms among them."""
+
+    def __init__(self, serial: str, clock: Clock) -> None:
+        self._serial = serial
+        self._clock = clock
+        self._works: list[Callable[[Transaction], object]] = []
+        self.alarms: list[Alarm] = []
+
+    def add(self, work: Callable[[Transaction], object]) -> None:
+        """One more."""
+        self._works.append(work)
+
+    def alarm(self, kind: AlarmKind, text: str, **facts: Fact) -> None:
+        """Announce something together with what it came of: it is told exactly as often as that is stored."""
+        alarm = Alarm(kind, self._clock.now(), self._clock.state(), text, self._serial, facts)
+        self.alarms.append(alarm)
+        self._works.append(lambda tx: tx.append(Stream.ALARM, encode_alarm(alarm)))
+
+    def run(self, tx: Transaction) -> None:
+        """All of it."""
+        for work in self._works:
+            work(tx)
+
+    def __bool__(self) -> bool:
+        return bool(self._works)
+
+
+class Part(Protocol):
+    """One task of a visit."""
+
+    task: Task
+
+    def ask(self, now_s: int | None) -> Ask | None:
+        """What it wants next; None: nothing. `now_s` is what the meter's clock should show, None where nobody knows."""
+        ...
+
+    def take(self, answer: Answer, now: MeterTime | None, writing: Writing) -> None:
+        """What came of it. Raises a DcuError that is about this task only."""
+        ...
+
+    def next_s(self) -> float:
+        """When it is due again, monotonic."""
+        ...
+
+    @property
+    def remains(self) -> bool | None:
+        """Whether it leaves a backlog; None where it has none ever."""
+        ...
+
+    @property
+    def again_s(self) -> float | None:
+        """When to try again, monotonic, where what was due did not come; else None."""
+        ...
+
+
+class ProfilePart:
+    """What parts of one profile have in common."""
+
+    remains: bool | None = None
+    again_s: float | None = None
+
+    def __init__(self, task: Task, spec: ProfileSpec, book: MeterBook, place: Place) -> None:
+        self.task = task
+        self._spec = spec
+        self._name = spec.logical_name
+        self._book = book
+        self._place = place
+        self._began_s = place.clock.monotonic_s()
+        self._settled = False
+
+    @property
+    def _layout(self) -> Layout | None:
+        state = self._book.states.get(self._name)
+        return None if state is None or state.stale else state.layout
+
+    def _reading(self, layout: Layout, rows: Sequence[Row]) -> ProfileReading:
+        clock = self._place.clock
+        return ProfileReading(self._book.serial, self._name, layout, tuple(rows), clock.now(), clock.state())
+
+    def _write(self, writing: Writing, work: Callable[[Transaction], object]) -> None:
+        """Do it in the poll's transaction, and know afterwards what the store has of the profile then."""
+
+        def both(tx: Transaction) -> None:
+            work(tx)
+            self._book.reload_profile(tx, self._name)
+
+        writing.add(both)
+
+    def next_s(self) -> float:
+        """As `Part`."""
+        return self._place.clock.monotonic_s() + (self._spec.every_s or self._place.poll.snapshot_s)
+
+
+def trusted(clock: Clock) -> bool:
+    """Whether the box's clock may be compared with."""
+    return clock.state() is ClockState.TRUSTED
+
+
+def answers(asks: Sequence[Ask], polled: Polled, skipped: int) -> list[Answer]:
+    """What came of each ask, out of a whole poll whose first values are somebody else's."""
+    found = []
+    at, row = skipped, 0
+    for ask in asks:
+        values = polled.values[at : at + len(ask.refs)]
+        at += len(ask.refs)
+        if ask.rows is None:
+            found.append(Answer(values))
+        else:
+            found.append(Answer(values, polled.rows[row]))
+            row += 1
+    return found

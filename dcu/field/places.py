@@ -1,0 +1,32 @@
+"""Where a meter stands: noted once a start, so that a meter that was replaced is told, and told once."""
+
+from dcu.event import Alarm, AlarmKind
+from dcu.field.book import MeterBook
+from dcu.field.parts import Writing
+from dcu.meter import Meter
+from dcu.ports import Clock, Transaction
+from dcu.record import Stream, encode_alarm
+
+
+def place_of(meter: Meter) -> str:
+    """Bus, endpoint and address."""
+    endpoint = f"{meter.host}:{meter.port}/" if meter.host else ""
+    return f"{meter.bus}/{endpoint}{meter.address}"
+
+
+def note_place(book: MeterBook, clock: Clock, writing: Writing) -> None:
+    """The meter has said who it is and stands where the configuration names it."""
+    if book.settled:
+        return
+    meter, place = book.meter, place_of(book.meter)
+
+    def settle(tx: Transaction) -> None:
+        before = tx.settle(place, meter.serial, int(clock.now().timestamp()))
+        book.settled = True
+        if before is not None:
+            text = f"it stands at {place} in the place of {before}"
+            facts = {"place": place, "was": before, "now": meter.serial}
+            alarm = Alarm(AlarmKind.METER_REPLACED, clock.now(), clock.state(), text, meter.serial, facts)
+            tx.append(Stream.ALARM, encode_alarm(alarm))
+
+    writing.add(settle)

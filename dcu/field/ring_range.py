@@ -1,0 +1,43 @@
+"""Ranges of a ring: what is asked for an interval, and what lies where on its grid. Pure."""
+
+from collections.abc import Sequence
+
+from dcu import gaps
+from dcu.gaps import Span
+from dcu.ports import ProfileState
+
+
+def with_neighbours(held: Sequence[Span], asked: Span, period_s: int) -> Span:
+    """With the held rows beside a range of several intervals: what lies between rows is proven."""
+    first, last = asked
+    if first == last:
+        return asked
+    below = any(span[1] == first - period_s for span in held)
+    above = any(span[0] == last + period_s for span in held)
+    return first - below * period_s, last + above * period_s
+
+
+def newest_of(state: ProfileState, now_s: int) -> int:
+    """The newest instant of the grid that has passed."""
+    return now_s - (now_s - state.since_s) % state.period_s
+
+
+def below(missing: Sequence[Span], floor: int, period_s: int) -> tuple[Span, ...]:
+    """What of it lies below `floor`."""
+    return tuple(
+        (first, min(last, last - (last - floor) // period_s * period_s - period_s) if last >= floor else last)
+        for first, last in missing
+        if first < floor
+    )
+
+
+def ceil(at_s: int, phase: int, period_s: int) -> int:
+    """The first instant of the grid that is not before `at_s`."""
+    return at_s + (phase - at_s) % period_s
+
+
+def window(reach: Span, asked: Span, period_s: int) -> Span:
+    """What the meter is asked: from behind the row before, so that rows off the grid are seen; days with slack."""
+    slack_s = gaps.SUMMER_TIME_S if period_s % gaps.DAY_S == 0 else 0
+    first = reach[0] if reach[0] < asked[0] else asked[0] - period_s + 1 + slack_s
+    return first - slack_s, reach[1] + slack_s

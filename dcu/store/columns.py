@@ -1,0 +1,19 @@
+"""A layout as the store keeps it: with the class ids that the head-end's form leaves out."""
+
+from typing import Any
+
+import cbor2
+
+from dcu.obis import LogicalName
+from dcu.reading import Column, Layout
+
+
+def encode_columns(layout: Layout) -> bytes:
+    """CBOR of a layout with the class ids that the head-end's form leaves out: [[class, ln, attr, scaler, unit]..]."""
+    return cbor2.dumps([[c.class_id, c.logical_name.octets, c.attribute, c.scaler, c.unit] for c in layout])
+
+
+def decode_columns(columns: bytes) -> Layout:
+    """The inverse of `encode_columns`."""
+    rows: list[list[Any]] = cbor2.loads(columns)
+    return tuple(Column(number, LogicalName(ln), attr, scaler, unit) for number, ln, attr, scaler, unit in rows)
