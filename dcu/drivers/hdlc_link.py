@@ -13,9 +13,10 @@ from typing import Final
 
 from dcu.drivers import hdlc
 from dcu.drivers.data_link import DEFAULT_INFO, HdlcOffer, LineTiming
+from dcu.drivers.frame_size import Heard
 from dcu.drivers.hdlc import Frame
 from dcu.drivers.hdlc_negotiation import negotiated, proposal
-from dcu.drivers.hdlc_poll import Heard, Poller
+from dcu.drivers.hdlc_poll import Poller, Turn
 from dcu.errors import (
     AddressClash,
     DcuError,
@@ -75,6 +76,7 @@ class HdlcLink:
         place: str,
         *,
         give_way: Callable[[], None] = lambda: None,
+        ended: Callable[[HdlcOffer, Heard], None] = lambda _offer, _heard: None,
     ) -> None:
         """A link that is not open yet.
 
@@ -88,6 +90,7 @@ class HdlcLink:
             place: who is spoken to, for errors.
             give_way: called between the windows of a long answer to a read; may raise Preempted, and then only closing
                 helps the link.
+            ended: told at the end of a link that was open what had come over it.
         """
         self._poller = Poller(link, client, server, timing, monotonic)
         self._client = client
@@ -96,6 +99,7 @@ class HdlcLink:
         self._timing = timing
         self._place = place
         self._give_way = give_way
+        self._ended = ended
         self._send_info, self._send_window, self._receive_window = DEFAULT_INFO, 1, 1
         self._sent = 0  # V(S): number of the next I frame to send
         self._received = 0  # V(R): number of the next I frame expected
@@ -184,6 +188,7 @@ class HdlcLink:
         if not self._connected:
             return
         self._connected = self._usable = False
+        self._ended(self._offer, Heard(self._poller.answered, self._poller.spoilt))
         try:
             self._disconnect()
         except DcuError as fault:
@@ -197,11 +202,11 @@ class HdlcLink:
         self._poller.poll([self._frame(control, information)], self._take_unnumbered, first_octet_s=first_octet_s)
         return self._unnumbered
 
-    def _take_unnumbered(self, frame: Frame) -> Heard:
+    def _take_unnumbered(self, frame: Frame) -> Turn:
         if frame.control | hdlc.POLL_FINAL not in {hdlc.UA, hdlc.DM, hdlc.FRMR}:
-            return Heard.STRAY
+            return Turn.STRAY
         self._unnumbered = frame
-        return Heard.FINAL
+        return Turn.FINAL
 
     def _accept(self, information: bytes) -> None:
         # What the meter receives (06, 08) limits what we send, what it sends (05, 07) it keeps itself.
@@ -268,7 +273,7 @@ class HdlcLink:
             frames = [self._frame(hdlc.receive_ready_control(self._received))]
         self._poller.poll(frames, self._take_numbered, patient=self._carriage.once)
 
-    def _take_numbered(self, frame: Frame) -> Heard:
+    def _take_numbered(self, frame: Frame) -> Turn:
         """One frame of the meter.
 
         Raises:
@@ -281,15 +286,15 @@ class HdlcLink:
             raise LinkLost(f"the meter ended the data link ({name})", place=self._place)
         if frame.is_supervisory:
             self._acknowledged, self._busy = frame.received, frame.is_busy
-            return Heard.FINAL
+            return Turn.FINAL
         ahead = (frame.sent - self._received) % 8
         if not frame.is_information or ahead >= self._receive_window or frame.received != self._expected:
-            return Heard.STRAY
+            return Turn.STRAY
         self._acknowledged = frame.received  # also by one that is out of order: what went before it is asked for by RR
         if ahead == 0:
             self._append(frame)
         last = frame.control & hdlc.POLL_FINAL or self._receive_window == 1 or self._carriage.complete
-        return Heard.FINAL if last else Heard.MORE
+        return Turn.FINAL if last else Turn.MORE
 
     def _append(self, frame: Frame) -> None:
         carriage = self._carriage

@@ -17,7 +17,7 @@ _BETWEEN_FRAMES_S: Final = 1.0
 """Longest pause of a meter inside a window; only a lost final frame is waited for so long."""
 
 
-class Heard(Enum):
+class Turn(Enum):
     """What a frame of the meter is to the poll that runs."""
 
     STRAY = "not an answer to it: late, repeated, out of order"
@@ -31,6 +31,8 @@ class Poller:
     Attributes:
         echoes: frames of our own that came back: an adapter that hears itself.
         strays: whole frames that were not for this link.
+        answered: polls that the meter answered to the end.
+        spoilt: polls whose answer, or a part of it, was garbled.
     """
 
     def __init__(
@@ -45,6 +47,8 @@ class Poller:
         self._reader = FrameReader()
         self.echoes = 0
         self.strays = 0
+        self.answered = 0
+        self.spoilt = 0
 
     @property
     def garbled(self) -> bool:
@@ -54,7 +58,7 @@ class Poller:
     def poll(
         self,
         frames: Sequence[Frame],
-        take: Callable[[Frame], Heard],
+        take: Callable[[Frame], Turn],
         *,
         patient: bool = False,
         first_octet_s: float | None = None,
@@ -75,7 +79,10 @@ class Poller:
         sent_s = self._monotonic() + len(octets) * self._timing.octet_s
         first_s = self._timing.first_octet_s if first_octet_s is None else first_octet_s
         limit_s = sent_s + self._timing.reply_s
-        return self._listen(frames, take, min(sent_s + first_s, limit_s), limit_s, patient=patient)
+        whole = self._listen(frames, take, min(sent_s + first_s, limit_s), limit_s, patient=patient)
+        self.spoilt += self.garbled
+        self.answered += whole and not self.garbled
+        return whole
 
     def pause(self, seconds: float) -> None:
         """Let a busy meter work; whatever it says meanwhile was not asked for."""
@@ -84,7 +91,7 @@ class Poller:
             pass
 
     def _listen(
-        self, sent: Sequence[Frame], take: Callable[[Frame], Heard], due_s: float, limit_s: float, *, patient: bool
+        self, sent: Sequence[Frame], take: Callable[[Frame], Turn], due_s: float, limit_s: float, *, patient: bool
     ) -> bool:
         """Until the final frame, silence behind a garbled one, `due_s` without any, or `limit_s`."""
         quiet_s = due_s
@@ -103,18 +110,18 @@ class Poller:
                     return False
             if frame is not None:
                 heard = self._sort(frame, sent, take)
-                if heard is Heard.FINAL:
+                if heard is Turn.FINAL:
                     return True
-                if heard is Heard.MORE:
+                if heard is Turn.MORE:
                     due_s = now + _BETWEEN_FRAMES_S
             if len(self._reader) <= 1:  # nothing, or the flag that closed a frame: what follows may take its time
                 quiet_s = due_s
 
-    def _sort(self, frame: Frame, sent: Sequence[Frame], take: Callable[[Frame], Heard]) -> Heard:
+    def _sort(self, frame: Frame, sent: Sequence[Frame], take: Callable[[Frame], Turn]) -> Turn:
         if (frame.destination, frame.source) == (self._client, self._server):
             return take(frame)
         if frame in sent:
             self.echoes += 1
         else:
             self.strays += 1
-        return Heard.STRAY
+        return Turn.STRAY

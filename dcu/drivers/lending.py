@@ -5,11 +5,13 @@ from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import replace
 from datetime import tzinfo
 from enum import Enum
+from functools import partial
 from typing import Protocol, runtime_checkable
 
 from dcu.drivers.association import Caller
 from dcu.drivers.counters import CounterBook
 from dcu.drivers.data_link import DataLink, LineTiming
+from dcu.drivers.frame_size import FrameSizes
 from dcu.drivers.hdlc import client_address, server_address
 from dcu.drivers.hdlc_link import HdlcLink
 from dcu.drivers.mode_e import ModeELink, SpeedLink
@@ -95,6 +97,7 @@ class LentLine:
         self._clock = clock
         self._timing = timing
         self._give_way = give_way
+        self._sizes = FrameSizes()
         self._guests: dict[Hashable, ByteLink] = {}  # the connection that was last opened at each place
         hdlc, now = framing is not Framing.WRAPPER, clock.monotonic_s
         caller = Caller(self._data_link, counters, system_title, zone, now, give_way, disconnects=hdlc)
@@ -185,8 +188,9 @@ class LentLine:
         server = server_address(model.server_sap, meter.address, model.address_octets)
 
         def hdlc_at(timing: LineTiming) -> HdlcLink:
-            offer = timing.hdlc_offer(model.max_info_bytes, model.window)
-            return HdlcLink(link, client, server, offer, timing, monotonic, place, give_way=self._give_way)
+            offer = self._sizes.offer(place, timing, model.max_info_bytes, model.window)
+            ended = partial(self._sizes.learn, place)
+            return HdlcLink(link, client, server, offer, timing, monotonic, place, give_way=self._give_way, ended=ended)
 
         if Quirk.MODE_E in model.quirks and isinstance(link, SpeedLink):
             return ModeELink(link, timing, hdlc_at, monotonic, place)

@@ -44,9 +44,9 @@ class StationLine:
         frames = [] if heard is None else self.faults.worn(self.station.receive(heard, self.line.time.now_s))
         return [part if isinstance(part, tuple) else (0.02, part) for part in self.down(frames)]
 
-    def link(self, info=128, window=1, *, timing=TIMING, client=CLIENT, give_way=lambda: None):
+    def link(self, info=128, window=1, *, timing=TIMING, client=CLIENT, **how):
         offer = HdlcOffer(info, window)
-        return HdlcLink(self.line, client, self.server, offer, timing, self.line.time, "meter 17", give_way=give_way)
+        return HdlcLink(self.line, client, self.server, offer, timing, self.line.time, "meter 17", **how)
 
     def opened(self, info=128, window=1, **how):
         link = self.link(info, window, **how)
