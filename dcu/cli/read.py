@@ -68,7 +68,8 @@ def _readout_text(answer: list[dict[str, Any]]) -> str:
 
 def _value_text(entry: dict[str, Any]) -> str:
     shown = entry.get("denied") or entry.get("time", entry.get("value", entry.get("raw")))
-    text = f"{entry['ln']:<20}/{entry['attr']}  {shown} {entry.get('unit', '')}".rstrip()
+    place = f"{entry['ln'].removesuffix('.255')}/{entry['attr']}"
+    text = f"{place:<18} {entry.get('name', ''):<36} {shown} {entry.get('unit', '')}".rstrip()
     if "meaning" in entry:
         text += f"  ({entry['meaning']})"
     if "ahead_s" in entry:

@@ -7,6 +7,7 @@ from typing import Any, Final
 
 from dcu import obis
 from dcu.errors import ReplyMalformed
+from dcu.field.object_names import in_words
 from dcu.meter import Amount, AttributeRef, ClassId, MeterModel
 from dcu.obis import LogicalName
 from dcu.reading import UNTIMED, Column, Data, Layout, Row, Value, meter_time
@@ -61,6 +62,8 @@ def shown_value(column: Column, value: Value, model: MeterModel, zone: tzinfo) -
 def shown_attribute(ref: AttributeRef, value: Data | Exception, model: MeterModel, zone: tzinfo) -> Shown:
     """One attribute, or why it was refused."""
     entry: Shown = {"ln": str(ref.logical_name), "attr": ref.attribute}
+    if words := in_words(ref.logical_name):
+        entry["name"] = words
     if isinstance(value, Exception):
         return entry | {"denied": str(value)}
     entry["raw"] = plain(value)

@@ -7,9 +7,11 @@ import pytest
 
 from dcu.config.meter_models import shipped
 from dcu.errors import OperatorFault
+from dcu.field.object_names import in_words
 from dcu.field.readout import NEWEST_ROWS, Question
 from dcu.field.shown import shown_attribute, shown_rows, shown_value
 from dcu.meter import Amount, AttributeRef, Meter, MeterSecrets, ProfileKind
+from dcu.obis import LogicalName
 from dcu.reading import UNTIMED, Column, Row, meter_time
 from tests.drivers.bench import NOW, SECRETS, SERIAL, ZONE, Bench
 
@@ -75,7 +77,7 @@ def test_balance_has_its_unit_and_its_time(read):
 
 
 def test_one_attribute(read):
-    assert read("1:0.0.96.1.0/2") == [{"ln": "0.0.96.1.0.255", "attr": 2, "raw": SERIAL}]
+    assert read("1:0.0.96.1.0/2") == [{"ln": "0.0.96.1.0.255", "attr": 2, "name": "serial", "raw": SERIAL}]
 
 
 @pytest.mark.parametrize("what", ["", "everything", "3:1.0.12.7.0.255", "3:1.0.12.7.0.999/2", "x:1.0.12.7.0.255/2"])
@@ -129,9 +131,29 @@ def test_money_in_rupees_is_not_divided():
     assert shown_attribute(ref, 150, replace(MODEL, amount=Amount.RUPEE), ZONE) == {
         "ln": "0.0.94.96.24.255",
         "attr": 2,
+        "name": "balance",
         "raw": 150,
         "unit": "rupee",
     }
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        ("1.0.12.7.0", "voltage"),
+        ("1.0.1.7.0", "active import power"),
+        ("1.0.1.8.3", "active import energy, zone 3"),
+        ("1.0.9.29.0", "apparent import energy of the interval"),
+        ("1.0.51.27.0", "Y current average"),
+        ("1.0.9.6.0", "apparent import power maximum demand"),
+        ("0.0.96.11.2", "event"),
+        ("1.0.12.7.0.1", ""),
+        ("1.0.99.99.0", ""),
+        ("1.0.1.99.0", ""),
+    ],
+)
+def test_names_in_words(name, words):
+    assert in_words(LogicalName.of(name)) == words
 
 
 class Refusing:
