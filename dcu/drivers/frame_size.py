@@ -24,10 +24,12 @@ class Heard:
     Attributes:
         whole: polls that the meter answered to the end.
         garbled: polls whose answer was garbled.
+        echoes: frames of our own that came back.
     """
 
     whole: int
     garbled: int
+    echoes: int = 0
 
     @property
     def is_noisy(self) -> bool:

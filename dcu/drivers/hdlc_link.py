@@ -188,7 +188,7 @@ class HdlcLink:
         if not self._connected:
             return
         self._connected = self._usable = False
-        self._ended(self._offer, Heard(self._poller.answered, self._poller.spoilt))
+        self._ended(self._offer, Heard(self._poller.answered, self._poller.spoilt, self._poller.echoes))
         try:
             self._disconnect()
         except DcuError as fault:

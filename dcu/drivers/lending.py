@@ -1,5 +1,6 @@
 """What a bus lends to its errands: associations over its line, opened as the line's kind demands, or parked ones."""
 
+import logging
 from collections.abc import Callable, Hashable, Iterator
 from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import replace
@@ -10,8 +11,8 @@ from typing import Protocol, runtime_checkable
 
 from dcu.drivers.association import Caller
 from dcu.drivers.counters import CounterBook
-from dcu.drivers.data_link import DataLink, LineTiming
-from dcu.drivers.frame_size import FrameSizes
+from dcu.drivers.data_link import DataLink, HdlcOffer, LineTiming
+from dcu.drivers.frame_size import FrameSizes, Heard
 from dcu.drivers.hdlc import client_address, server_address
 from dcu.drivers.hdlc_link import HdlcLink
 from dcu.drivers.mode_e import ModeELink, SpeedLink
@@ -20,6 +21,8 @@ from dcu.drivers.wrapper import WrapperLink
 from dcu.errors import BusFault, DcuError, OperatorFault
 from dcu.meter import Meter, Purpose, Quirk
 from dcu.ports import Association, ByteLink, Clock
+
+log = logging.getLogger(__name__)
 
 LinkFactory = Callable[[Meter | None], ByteLink]
 """Opens the link: of a shared line with None, once; of a TCP meter with that meter, for each association.
@@ -73,6 +76,7 @@ class LentLine:
         link: of a shared line, while it is open.
         probed: serials of meters whose first request is tried once.
         parking: the associations that stay open.
+        echoes: the line's adapter hears what it sends.
     """
 
     def __init__(
@@ -98,6 +102,7 @@ class LentLine:
         self._timing = timing
         self._give_way = give_way
         self._sizes = FrameSizes()
+        self.echoes = False
         self._guests: dict[Hashable, ByteLink] = {}  # the connection that was last opened at each place
         hdlc, now = framing is not Framing.WRAPPER, clock.monotonic_s
         caller = Caller(self._data_link, counters, system_title, zone, now, give_way, disconnects=hdlc)
@@ -179,6 +184,13 @@ class LentLine:
         if isinstance(guest, Interruptible):
             guest.interrupt()
 
+    def _learn(self, serial: str, offered: HdlcOffer, heard: Heard) -> None:
+        """What a link that ended says of the line."""
+        self._sizes.learn(serial, offered, heard)
+        if heard.echoes and not self.echoes:
+            self.echoes = True
+            log.info("bus %s: its adapter hears what it sends; the echo is left out", self._name)
+
     def _framed(self, link: ByteLink, meter: Meter, client_sap: int) -> DataLink:
         model, monotonic, place = meter.model, self._clock.monotonic_s, meter.serial
         if self._framing is Framing.WRAPPER:
@@ -189,7 +201,7 @@ class LentLine:
 
         def hdlc_at(timing: LineTiming) -> HdlcLink:
             offer = self._sizes.offer(place, timing, model.max_info_bytes, model.window)
-            ended = partial(self._sizes.learn, place)
+            ended = partial(self._learn, place)
             return HdlcLink(link, client, server, offer, timing, monotonic, place, give_way=self._give_way, ended=ended)
 
         if Quirk.MODE_E in model.quirks and isinstance(link, SpeedLink):

@@ -53,9 +53,12 @@ def config(number=0, address=17, **what):
     return MeterConfig(SERIALS[number], address, KEYS, **what)
 
 
-def test_an_echoing_adapter_is_no_hindrance_and_a_dead_meter_on_it_is_named():
+def test_an_echoing_adapter_is_no_hindrance_and_told_once_and_a_dead_meter_on_it_is_named(caplog):
+    caplog.set_level("INFO")
     with bus(config(), echo=True) as (_, worker):
-        assert done(worker, reads(meter(), 3)).fault is None
+        for _ in range(2):
+            assert done(worker, reads(meter(), 3)).fault is None
+        assert caplog.text.count("its adapter hears what it sends") == 1
         assert isinstance(done(worker, reads(meter(1, 99))).fault, EchoHeard)
 
 
