@@ -12,6 +12,7 @@ from dcu.config.keys import load_secrets
 from dcu.config.meter_models import read_directory, shipped
 from dcu.config.mistakes import ConfigMistakes, syntax_mistake
 from dcu.config.model import BusConfig, BusKind, Config, DcuConfig, PollConfig, TrustConfig, UplinkConfig
+from dcu.drivers.hdlc import server_address
 from dcu.errors import ConfigFault
 from dcu.meter import Mechanism, Meter, MeterModel, MeterSecrets
 
@@ -238,8 +239,19 @@ def _meter(
     if hdlc and values["address"] < 16 and not alone:
         cure = "physical HDLC addresses: 16 to 16383; or 0 with address_octets = 1: the logical device alone"
         sheet.wrong(("meter", n, "address"), f"{values['address']} is reserved", cure)
+    elif hdlc:
+        _address_fits(sheet, n, model, values["address"])
     found = MeterSecrets() if secrets is None else _keys(sheet, n, values["secrets"], model, secrets)
     return Meter(**{**values, "model": model, "secrets": found})
+
+
+def _address_fits(sheet: Sheet, n: int, model: MeterModel, address: int) -> None:
+    """Whether the HDLC address has room in as many octets as the model gives it."""
+    try:
+        server_address(model.server_sap, address, model.address_octets)
+    except ValueError as fault:
+        cure = "address_octets: 1 for the logical device alone, 2 for addresses to 127, 4 beyond, 0 as few as hold it"
+        sheet.wrong(("meter", n, "address"), str(fault), cure)
 
 
 def _keys(

@@ -75,6 +75,8 @@ TABLE = [
     ('serial = "GXT20931188"', "serial = 20931188", "meter[0].serial", "not a string", "quotes"),
     ("address = 17", "address = 3", "meter[0].address", "reserved", "16"),
     ("address = 17", "address = 99999", "meter[0].address", "out of range", "16383"),
+    ("address = 17", "address = 17\naddress_octets = 1", "meter[0].address", "does not fit into 1 octets", "alone"),
+    ("address = 17", "address = 128\naddress_octets = 2", "meter[0].address", "does not fit into 2 octets", "4 beyond"),
     ('secrets = "GXT20931188"', 'secrets = "GXT20931189"', "meter[0].secrets", "no entry", "GXT20931188"),
     ('secrets = "GXT20931188"', "", "meter[0].secrets", "needs keys", "guek"),
     ('ca = "tls/ca.pem"', 'ca = "tls/cb.pem"', "uplink.ca", "no file", "correct the path"),
