@@ -9,9 +9,10 @@ from hypothesis import strategies as st
 
 from dcu.drivers import hdlc
 from dcu.drivers.hdlc import Frame, FrameReader
+from dcu.drivers.hdlc_negotiation import negotiated
 from dcu.errors import DcuError, LinkLost, Preempted
 
-from .station_line import CLIENT, OTHER, StationLine, frames_of
+from .station_line import CLIENT, OTHER, SERVER, StationLine, frames_of
 
 
 class Wire:
@@ -190,3 +191,19 @@ def test_frames_between_rubbish_are_the_same_however_they_are_cut(pieces, data):
         cut.append(octets[at : at + step])
         at += step
     assert found(cut) == found([octets])
+
+
+@given(st.one_of(st.binary(max_size=300), st.binary(max_size=40).map(lambda rest: b"\x81\x80" + rest)))
+def test_what_a_meter_negotiates_is_never_more_than_was_offered(information):
+    """Any UA: the link works within its own offer, whatever the meter says."""
+    bench = StationLine(answer_to)
+    bench.down = lambda _frames: [Frame(CLIENT, SERVER, hdlc.UA, information[:300]).encode()]
+    link = bench.opened(300, 5)
+    bench.down = lambda frames: frames
+    assert all(isinstance(value, int) for value in negotiated(information).values())
+    with contextlib.suppress(DcuError):
+        link.exchange(bytes(2000), once=False)
+    sizes = [len(frame.information) for frame in bench.sent_frames() if frame.is_information]
+    assert max(sizes) <= 300
+    windows = [len(frames_of(octets)) for octets in bench.line.sent]
+    assert max(windows) <= 5
