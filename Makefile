@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.stamp
 
-.PHONY: demo test check fmt bench hil setup broker lock clean
+.PHONY: demo test check fmt bench soak hil setup broker lock clean
 
 demo: setup broker
 	$(BIN)/dcu demo $(DEMO)
@@ -25,6 +25,10 @@ fmt: setup
 
 bench: setup broker
 	$(BIN)/python -m bench $(BENCH)
+
+# A year of 32 meters in virtual time, about a quarter of an hour: make soak SOAK="--seed 7 --days 30"
+soak: setup
+	$(BIN)/python -m tests.soak $(SOAK)
 
 hil: setup
 	$(BIN)/pytest hil $(PYTEST)

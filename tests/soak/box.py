@@ -5,7 +5,6 @@ memory is forgotten, and its store is taken as a killed process leaves it.
 """
 
 import shutil
-import threading
 from collections.abc import Sequence
 from pathlib import Path
 from zoneinfo import ZoneInfo
@@ -21,6 +20,7 @@ from dcu.field.plan import BusPlan
 from dcu.mailbox import Stop
 from dcu.meter import Meter
 from dcu.store import Counters, SqliteStore
+from dcu.store.errand import Errand
 from tests.soak.virtual_clock import VirtualClock
 from tests.soak.virtual_line import VirtualLine
 from tests.soak.virtual_mailbox import VirtualMailbox
@@ -33,12 +33,16 @@ FILES = ("dcu.db", "dcu.db-wal")
 class Mains:
     """The store as the box's rooms see it, whose every commit may be the last thing that the box does.
 
+    The writer's turns are taken in the caller's thread: two threads that only wait for one another would double the
+    time that a year takes, and a seed would not be the whole truth about a run.
+
     Attributes:
         cut_at: the supply fails at the next commit: "before" it, or "behind" it and before anybody is told.
     """
 
     def __init__(self, store: SqliteStore, clock: VirtualClock) -> None:
-        self._store = store
+        self._writer = store._writer
+        self._writer._database.claim()
         self._clock = clock
         self.epoch = store.epoch
         self.cut_at = ""
@@ -47,7 +51,10 @@ class Mains:
         """See `ports.Store`. Raises PowerCut."""
         self._clock.stopped |= self.cut_at == "before"
         self._clock.check_supply()
-        result = self._store.transact(work, wait_s=wait_s)
+        errand = Errand(work)
+        errand.take()
+        self._writer._turn([errand])
+        result = errand.wait(wait_s)
         self._clock.stopped |= self.cut_at == "behind"
         self._clock.check_supply()
         return result
@@ -69,12 +76,7 @@ class Box:
     ) -> None:
         self.clock = clock
         self._directory = directory
-        self._last_stop = Stop()
-        self._store = SqliteStore.open(
-            directory / "dcu.db", stop=self._last_stop, clock=clock, beat=lambda: None, dcu=DCU
-        )
-        self._writer = threading.Thread(target=self._store.run, name="store", daemon=True)
-        self._writer.start()
+        self._store = SqliteStore.open(directory / "dcu.db", stop=Stop(), clock=clock, beat=lambda: None, dcu=DCU)
         self.store = Mains(self._store, clock)
         announcer = Announcer(self.store, clock)
         self.plan = BusPlan(meters, self.store, clock, announcer, ZONE, poll)
@@ -111,8 +113,6 @@ class Box:
     def stop(self) -> None:
         """End in order."""
         self.worker.close()
-        self._last_stop.set()
-        self._writer.join()
         self._store.close()
 
     def kill(self) -> None:
@@ -122,8 +122,6 @@ class Box:
         for name in FILES:
             if (self._directory / name).exists():
                 shutil.copyfile(self._directory / name, kept / name)
-        self._last_stop.set()
-        self._writer.join()
         self._store.close()
         for name in FILES:
             (self._directory / name).unlink(missing_ok=True)

@@ -1,5 +1,6 @@
 """One line of a run, from its seed to its verdict."""
 
+import os
 import tempfile
 import time
 from collections import Counter
@@ -39,10 +40,16 @@ class Outcome:
     seconds: float = 0.0
 
 
+def scratch() -> "tempfile.TemporaryDirectory[str]":
+    """A directory in memory where there is one: a kill is what is tried here, not a disk."""
+    memory = Path("/dev/shm")
+    return tempfile.TemporaryDirectory(prefix="soak", dir=memory if os.access(memory, os.W_OK) else None)
+
+
 def run_line(scenario: Scenario) -> Outcome:
     """Live through it and judge it."""
     began = time.monotonic()
-    with tempfile.TemporaryDirectory(prefix="soak") as name:
+    with scratch() as name:
         directory = Path(name)
         world = World(directory, scenario)
         world.run()
@@ -72,7 +79,9 @@ def truths(world: World) -> Iterator[tuple[Truth, float]]:
         unreachable = joined([*world.cut_off, *life.mute, *life.off, there], HOLD_S)
         for profile, entries in PROFILES.items():
             stretches = list(_stretches(life, end_s, profile))
-            size = entries or (35 * 86_400 // life.period_s if profile == BLOCK_LOAD else life.event_entries)
+            size = entries or (
+                world.scenario.ring_days * 86_400 // life.period_s if profile == BLOCK_LOAD else life.event_entries
+            )
             yield (
                 Truth(
                     life.serial,

@@ -42,6 +42,7 @@ class VirtualLine:
     ) -> None:
         self.time = time
         self.meters = list(meters)
+        self._addresses = [_address(meter) for meter in self.meters]
         self.baud = baud
         self.model = LineModel(baud, noise, seed)
         self.cut = self.echo = False
@@ -125,7 +126,7 @@ class VirtualLine:
             return everybody
         if 2 + int.from_bytes(octets[1:3], "big") % 0x800 != len(octets):
             return everybody  # several frames, or something else
-        return [number for number in everybody if octets.startswith(_address(self.meters[number]), 3)]
+        return [number for number in everybody if octets.startswith(self._addresses[number], 3)]
 
 
 class VirtualLink:

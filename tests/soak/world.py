@@ -35,8 +35,11 @@ class Scenario:
         line: number of the line.
         days: how long.
         meters: how many.
+        baud: of the line.
+        period_s: capture period of all meters; 0: theirs differ.
         ring_days: of the meters' block load rings; IS 15959 asks for 35.
         quiet_s: before the end nothing goes wrong any more, so that what can be read is read.
+        faults: that come; None: those of the seed.
     """
 
     seed: int
@@ -44,11 +47,13 @@ class Scenario:
     days: float = 365.0
     meters: int = 16
     baud: int = 9600
+    period_s: int = 0
+    ring_days: int = 35
     quiet_s: float = 2 * DAY_S
     faults: tuple[Fault, ...] | None = None
 
     def drawn(self) -> list[Fault]:
-        """The faults that are given, or those of the seed."""
+        """By their beginning."""
         if self.faults is not None:
             return sorted(self.faults, key=lambda fault: fault.at_s)
         return draw(f"{self.seed}/{self.line}", self.days, self.meters, self.quiet_s)
@@ -148,7 +153,8 @@ class World:
             address=17 + number,
             keys=KEYS,
             seed=rng.randrange(1 << 30),
-            capture_period_s=rng.choice((900, 900, 1800, 3600)),
+            capture_period_s=self.scenario.period_s or rng.choice((900, 900, 1800, 3600)),
+            ring_days=self.scenario.ring_days,
             payment_mode=1,
             history_s=2 * 86_400,
             max_info=rng.choice((128, 128, 512, 1024, 2030)),

@@ -1,0 +1,102 @@
+"""Real box, virtual meters, virtual time: a line with dead meters, a noisy line, and a short soak with all faults.
+
+The line is paced at 9600 baud and the meters capture every 15 minutes. The year is `make soak`.
+"""
+
+import logging
+import sqlite3
+from contextlib import closing
+from dataclasses import dataclass
+from pathlib import Path
+
+import cbor2
+
+from tests.soak.faults import DAY_S, Fault, FaultKind
+from tests.soak.holdings import holdings
+from tests.soak.judge import RingJudge, Verdict
+from tests.soak.run import BLOCK_LOAD, RINGS, run_line, scratch, truths
+from tests.soak.world import START_S, Scenario, World
+
+METERS, DEAD, DAYS = 32, 8, 2.0
+NOISE_DAYS, BIT_ERROR_RATE = 2.0, 1e-4
+
+
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """What became of the intervals of living meters.
+
+    Attributes:
+        share: of their intervals that were held in the end.
+        delays_s: from the end of an interval to its row in the store, ascending.
+        wrong: values that were not the meter's.
+        missing: intervals that were not held in the end.
+        line_use: part of the time in which somebody spoke.
+    """
+
+    share: float
+    delays_s: list[float]
+    wrong: int
+    missing: int
+    line_use: float
+
+    def delay_min(self, quantile: float) -> float:
+        """A quantile of the delays, minutes."""
+        return self.delays_s[int(quantile * (len(self.delays_s) - 1))] / 60
+
+
+def dead_meters() -> Kept:
+    """32 meters on one line, 8 of which answer nothing."""
+    dead = range(0, METERS, METERS // DEAD)
+    faults = tuple(Fault(FaultKind.HUNG, 0.0, 2 * DAYS * DAY_S, number) for number in dead)
+    return _live(Scenario(1, days=DAYS, meters=METERS, period_s=900, faults=faults), set(dead))
+
+
+def noise() -> Kept:
+    """Eight meters on a line on which one bit in ten thousand flips, and then an hour of quiet."""
+    faults = (Fault(FaultKind.NOISE, 0.0, NOISE_DAYS * DAY_S - 3600.0, amount=BIT_ERROR_RATE),)
+    return _live(Scenario(1, days=NOISE_DAYS, meters=8, period_s=900, faults=faults), set())
+
+
+def soak() -> Verdict:
+    """Eight meters, 20 days, faults of all kinds."""
+    return run_line(Scenario(1, days=20.0, meters=8, ring_days=5)).verdict
+
+
+def _live(scenario: Scenario, dead: set[int]) -> Kept:
+    with scratch() as name:
+        world = World(Path(name), scenario)
+        world.run()
+        known = holdings(world.directory / "dcu.db")
+        living = {life.serial for number, life in enumerate(world.lives) if number not in dead}
+        expected = held = wrong = 0
+        for truth, until_s in truths(world):
+            if truth.serial not in living or truth.profile not in RINGS:
+                continue
+            of_it = known.of(truth.serial, truth.profile)
+            captured = [at for at, _ in truth.rows if START_S <= at <= until_s]
+            expected += len(captured)
+            held += sum(at in of_it.rows for at in captured)
+            kinds = RingJudge(truth, of_it, until_s).judge().kinds
+            wrong += kinds["wrong value"] + kinds["invented"] + kinds["twice"]
+        use = world.line.octets * 10 / scenario.baud / world.time.elapsed_s
+        return Kept(held / expected, _delays_s(world.directory / "dcu.db"), wrong, expected - held, use)
+
+
+def _delays_s(path: Path) -> list[float]:
+    """Of block load rows that were captured after the box began; the meters' clocks are right to 5 s in these days."""
+    found = []
+    with closing(sqlite3.connect(path)) as database:
+        for (body,) in database.execute("SELECT body FROM record_profile"):
+            record = cbor2.loads(body)
+            if record["profile"] == BLOCK_LOAD:
+                found += [record["read_at"] - at for at, *_ in record["rows"] if at > START_S + 900]
+    return sorted(found)
+
+
+if __name__ == "__main__":
+    logging.disable(logging.CRITICAL)
+    for figure in (dead_meters, noise):
+        kept = figure()
+        delays = [round(kept.delay_min(quantile), 2) for quantile in (0.5, 0.95, 0.99, 1.0)]
+        print(figure.__name__, f"{kept.share:.5f}", delays, kept.wrong, kept.missing, f"{kept.line_use:.3f}")
+    print(soak())
