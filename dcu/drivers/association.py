@@ -22,7 +22,7 @@ from dcu.drivers.cosem import OpenAssociation
 from dcu.drivers.counters import CounterBook
 from dcu.drivers.data_link import DataLink
 from dcu.drivers.dialogue import Dialogue
-from dcu.drivers.security import KEY, SuiteZero
+from dcu.drivers.security import KEY, SuiteZero, nonce_title
 from dcu.errors import (
     AssociationRefused,
     AttributeDenied,
@@ -51,7 +51,7 @@ class Caller:
     Attributes:
         data_link: a link to one meter for one client, not open yet; may raise BusFault or LinkLost.
         counters: of the line's meters.
-        title: system title of this box, eight octets, its own.
+        title: system title of this box, eight octets, its own; each meter's clients have one made of it.
         zone: of the meters' clocks.
         monotonic: seconds that never go back.
         give_way: called before each read exchange; raises Preempted when an urgent errand waits.
@@ -124,7 +124,8 @@ class Session:
         if spec.ciphered:
             suite = SuiteZero(meter.secrets.unicast_key, meter.secrets.authentication_key)
             heard = -1 if spec.counter_restarts else caller.counters.heard(meter.serial, spec.client_sap)
-            self._ciphering = Ciphering(suite, spec, caller.title, self._next_counter, heard=heard)
+            title = nonce_title(caller.title, meter.serial, spec.client_sap)
+            self._ciphering = Ciphering(suite, spec, title, self._next_counter, heard=heard)
         self._data_link = caller.data_link(meter, spec.client_sap)
         try:
             self.association = self._opened()
@@ -217,7 +218,7 @@ class Session:
     def _prove(self, dialogue: Dialogue, theirs: bytes, ours: bytes) -> None:
         """Passes 3 and 4: our answer to the meter's challenge, and its answer to ours."""
         ciphering, mechanism = self._ciphering, self._spec.mechanism
-        if theirs == ours:
+        if challenge.is_reflected(mechanism, theirs, ours):
             raise ReplyForged("the meter sent our own challenge back", place=self._meter.serial)
         secret = self._meter.secrets.hls_secret
         answer = challenge.answer(mechanism, theirs, secret, ciphering)

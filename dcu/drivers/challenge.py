@@ -45,10 +45,25 @@ def check(mechanism: Mechanism, challenge: bytes, answer: bytes, secret: bytes, 
         raise ReplyForged("the meter does not know the secret", cure="compare its HLS secret with secrets.toml")
 
 
+def is_reflected(mechanism: Mechanism, theirs: bytes, ours: bytes) -> bool:
+    """Whether an answer to `theirs` would hold the answer to `ours`: mechanism 2 answers each block by itself."""
+    if mechanism is not Mechanism.HLS_SECRET:
+        return theirs == ours
+    return not _blocks(ours).isdisjoint(_blocks(theirs))
+
+
+def _blocks(challenge: bytes) -> set[bytes]:
+    padded = _padded(challenge)
+    return {padded[at : at + 16] for at in range(0, len(padded), 16)}
+
+
+def _padded(challenge: bytes) -> bytes:
+    return challenge + bytes(-len(challenge) % 16)
+
+
 def _aes(secret: bytes, challenge: bytes) -> bytes:
     """AES-128 of each block of the challenge, zeros behind its end: what Indian meters call mechanism 2."""
     if len(secret) != KEY:
         raise AssociationRefused("an HLS secret has 16 octets", cure="mend the meter's entry in secrets.toml")
     encryptor = Cipher(algorithms.AES(secret), modes.ECB()).encryptor()  # noqa: S305  the standard's own choice
-    padded = challenge + bytes(-len(challenge) % 16)
-    return encryptor.update(padded) + encryptor.finalize()
+    return encryptor.update(_padded(challenge)) + encryptor.finalize()

@@ -29,6 +29,16 @@ def client_title(dcu_id: str) -> bytes:
     return b"DCU" + hashlib.sha256(dcu_id.encode()).digest()[:5]
 
 
+def nonce_title(title: bytes, serial: str, client_sap: int) -> bytes:
+    """System title under which the box of `title` speaks to one meter as one client.
+
+    A meter's clients share its key and count apart, and meters come from the factory with the same keys: under one
+    title for all of them a counter would be a nonce more than once.
+    """
+    own = hashlib.sha256(b"%s/%d/%s" % (title, client_sap, serial.encode())).digest()
+    return title[:3] + own[:5]
+
+
 @dataclass(frozen=True, slots=True)
 class SuiteZero:
     """An encryption key and the authentication key of a meter, and what they can do.
