@@ -61,6 +61,8 @@ def backfilling() -> list[Figure]:
         target = f">= {least:.2f}" if least else "stated"
         ok = use.rows == 2880 and use.ratio >= least
         figures.append(Figure(name, round(use.ratio, 3), "octet time/line time", target, ok, COMMAND))
+        name = f"backfill, info {info}, window {window}: longest wait of a relay errand for the line"
+        figures.append(Figure(name, round(use.wait_s, 2), "s", "<= 3", use.wait_s <= 3, COMMAND))
     return figures
 
 

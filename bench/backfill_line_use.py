@@ -6,6 +6,7 @@ read in seconds. Line use is the time of all octets, both ways, over the time fr
 
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
+from itertools import pairwise
 from zoneinfo import ZoneInfo
 
 from dcu import obis
@@ -56,16 +57,28 @@ class Use:
         octets: on the line, both ways.
         seconds: from the request to the last octet.
         ratio: time of the octets over `seconds`.
+        wait_s: longest time between two moments at which the line could have been given to a relay errand.
     """
 
     rows: int
     octets: int
     seconds: float
     ratio: float
+    wait_s: float
 
 
-def backfill(info: int, window: int, *, turnaround_ms: float, max_pdu: int = 2000) -> Use:
-    """Read all rows of the block load by range, over one association that is open already."""
+def backfill(
+    info: int, window: int, *, turnaround_ms: float, baud: int = BAUD, max_pdu: int = 2000, days: int = DAYS
+) -> Use:
+    """Read all rows of the block load by range, over one association that is open already.
+
+    Args:
+        info, window: what model and meter allow; the line's speed may allow less.
+        turnaround_ms: of the meter.
+        baud: of the line.
+        max_pdu: of both sides.
+        days: how many of rows.
+    """
     time = VirtualTime(START_S)
     virtual = VirtualMeter(
         MeterConfig(
@@ -73,23 +86,29 @@ def backfill(info: int, window: int, *, turnaround_ms: float, max_pdu: int = 200
             address=17,
             keys=KEYS,
             capture_period_s=PERIOD_S,
-            history_s=DAYS * 86_400,
+            history_s=days * 86_400,
             max_info=info,
             window=window,
             max_pdu=max_pdu,
         ),
         now=time.now,
     )
-    line, clock = VirtualLine(time, [virtual], baud=BAUD, turnaround_ms=turnaround_ms), VirtualClock(time)
-    port, timing = line.open(clock), LineTiming.at_baud(BAUD)
+    line, clock = VirtualLine(time, [virtual], baud=baud, turnaround_ms=turnaround_ms), VirtualClock(time)
+    port, timing = line.open(clock), LineTiming.at_baud(baud)
     model = replace(shipped()["is15959-1ph"], max_info_bytes=info, window=window, max_pdu_bytes=max_pdu)
     secrets = MeterSecrets(KEYS.guek, KEYS.gak, KEYS.lls, KEYS.hls)
     meter = Meter(SERIAL, "bench", model, 17, "X", secrets, sim=True)
 
+    moments: list[float] = []
+
+    def give_way() -> None:
+        moments.append(time.elapsed_s)
+
     def data_link(meter: Meter, client_sap: int) -> HdlcLink:
         server = server_address(model.server_sap, meter.address, model.address_octets)
         offer = timing.hdlc_offer(info, window)
-        return HdlcLink(port, client_address(client_sap), server, offer, timing, clock.monotonic_s, SERIAL)
+        client, now = client_address(client_sap), clock.monotonic_s
+        return HdlcLink(port, client, server, offer, timing, now, SERIAL, give_way=give_way)
 
     caller = Caller(
         data_link,
@@ -97,15 +116,16 @@ def backfill(info: int, window: int, *, turnaround_ms: float, max_pdu: int = 200
         client_title("BENCH"),
         ZoneInfo("Asia/Kolkata"),
         clock.monotonic_s,
-        lambda: None,
+        give_way,
     )
     now = datetime.fromtimestamp(START_S, UTC)
     with caller.associate(meter, Purpose.READ) as association:
         layout = association.layout(obis.BLOCK_LOAD, obis.BLOCK_LOAD_SCALERS)
         octets, began_s = line.octets, time.elapsed_s
-        rows = association.rows(obis.BLOCK_LOAD, layout, now - timedelta(days=DAYS), now)
+        rows = association.rows(obis.BLOCK_LOAD, layout, now - timedelta(days=days), now)
         octets, seconds = line.octets - octets, time.elapsed_s - began_s
-    return Use(len(rows), octets, seconds, octets * 10 / BAUD / seconds)
+    wait_s = max(after - before for before, after in pairwise([*moments, time.elapsed_s]))
+    return Use(len(rows), octets, seconds, octets * 10 / baud / seconds, wait_s)
 
 
 def main() -> None:
@@ -115,7 +135,7 @@ def main() -> None:
             use = backfill(info, window, turnaround_ms=turnaround_ms)
             print(
                 f"backfill_line_use info={info} window={window} turnaround_ms={turnaround_ms:.0f} rows={use.rows}"
-                f" octets={use.octets} seconds={use.seconds:.1f} use={use.ratio:.3f}"
+                f" octets={use.octets} seconds={use.seconds:.1f} use={use.ratio:.3f} wait_s={use.wait_s:.2f}"
             )
 
 
