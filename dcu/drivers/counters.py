@@ -1,9 +1,9 @@
 """Invocation counters of one line's meters: reserved in blocks ahead of use, handed out one by one, never twice.
 
 Where to begin is asked once a process and after each refusal. A meter may publish the counter that it last accepted,
-but in clear: whoever owns the line could say any number, and so drive the count to its end. What is believed is bounded
-(docs/decisions/0004-invocation-counters.md). A copy of the database that was put back is overtaken by the meter's word,
-and where there is none by the box's clock.
+but in clear: whoever owns the line could say any number, and so drive the count to its end, or a number of the past.
+What is believed is bounded (docs/decisions/0004-invocation-counters.md). A copy of the database that was put back is
+overtaken by the box's clock, and by the meter's word.
 """
 
 from collections.abc import Callable, Iterator
@@ -55,7 +55,7 @@ class CounterBook:
         return (serial, client_sap) in self._floors
 
     def learn(self, serial: str, client_sap: int, published: int | None) -> None:
-        """Begin above all that was reserved, and above what the meter says that it accepted.
+        """Begin above all that was reserved, all that a lost store may have, and what the meter says that it accepted.
 
         Args:
             serial: the meter.
@@ -69,11 +69,13 @@ class CounterBook:
         key = (serial, client_sap)
         standing = self._vault.standing(serial, client_sap)
         floor = max(standing.next, FIRST)
+        timed = max(floor, standing.beyond) if standing.by_time else floor
+        beyond = standing.beyond if published is None else timed  # a published counter may be one of the past
         if published is not None:
-            _believe(serial, client_sap, published, floor + LEAP if standing.next else FIRST_CONTACT_BELOW)
+            _believe(serial, client_sap, published, timed + LEAP if standing.next else FIRST_CONTACT_BELOW)
             floor = max(floor, published + 1)
-        elif key not in self._met:
-            floor = max(floor, standing.beyond)
+        if key not in self._met:
+            floor = max(floor, beyond)
         self._met.add(key)
         self._floors[key] = floor
         self._blocks.pop(key, None)

@@ -213,11 +213,13 @@ class CounterStanding:
     Attributes:
         next: the lowest that never was; 0 where none was ever reserved.
         beyond: no less, and above what was reserved by a later state of this store that is lost: a copy that was put
-            back knows nothing of it. As good as the box's clock, and of use where no meter says how far it was.
+            back knows nothing of it. As good as the box's clock.
+        by_time: `beyond` is by a clock that is trusted; else by chance, for a meter that does not say how far it was.
     """
 
     next: int
     beyond: int
+    by_time: bool = False
 
 
 class CounterVault(Protocol):

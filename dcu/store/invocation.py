@@ -12,8 +12,8 @@ LIMIT: Final = 1 << 32
 """Counters are 32 bits wide (Green Book 9.2.3.3)."""
 
 LINE_SINCE_S: Final = 1_767_225_600
-"""2026-01-01T00:00:00Z. A process may begin no lower than one counter a second since then, where no meter says how far
-it was: each use since a copy of the store was made then lies below, as no meter is asked more than once a second for
+"""2026-01-01T00:00:00Z. A process may begin no lower than one counter a second since then, whatever a meter says of how
+far it was: each use since a copy of the store was made then lies below, as no meter is asked more than once a second for
 long. The line ends 2162; half way, a clock that says so is not believed."""
 
 UNTRUSTED_SKIP: Final = 1 << 20
@@ -37,7 +37,7 @@ class Invocation:
         if self._clock.state() is not ClockState.TRUSTED:
             return CounterStanding(start, start + secrets.randbelow(UNTRUSTED_SKIP))
         line = int(self._clock.now().timestamp()) - LINE_SINCE_S
-        return CounterStanding(start, max(start, line) if line < LIMIT // 2 else start)
+        return CounterStanding(start, max(start, line) if line < LIMIT // 2 else start, by_time=True)
 
     def reserve(self, serial: str, client_sap: int, at_least: int, count: int) -> range:
         """`count` counters, all >= `at_least` and above all ever reserved for that meter and client.

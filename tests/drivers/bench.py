@@ -32,11 +32,11 @@ class Vault:
     def __init__(self):
         self.top = {}
         self.reserved = []
-        self.skip = 0
+        self.skip, self.by_time = 0, False
 
     def standing(self, serial, client_sap):
         top = self.top.get((serial, client_sap), 0)
-        return CounterStanding(top, top + self.skip)
+        return CounterStanding(top, top + self.skip, self.by_time)
 
     def reserve(self, serial, client_sap, at_least, count):
         first = max(at_least, self.top.get((serial, client_sap), 0))

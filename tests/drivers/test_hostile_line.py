@@ -1,18 +1,25 @@
 """Somebody on the line without keys, and meters with odd but honest counters: through whole associations."""
 
+import shutil
 from dataclasses import replace
+from datetime import timedelta
 
 import pytest
 
 from dcu import obis
 from dcu.drivers import challenge
 from dcu.drivers.axdr import encode_length
+from dcu.drivers.counters import LEAP, CounterBook
 from dcu.drivers.security import SuiteZero, client_title, nonce_title
 from dcu.errors import ReplyForged
 from dcu.meter import AttributeRef, ClassId, Mechanism, Protection, Purpose
 
+from dcu.store import Counters
+from tests.store.running_store import running
+
 from .apdus import Table
-from .bench import SERIAL
+from .bench import SERIAL, Vault
+from .test_counters import WallClock
 
 CLOCK = AttributeRef(ClassId.CLOCK, obis.CLOCK, 2)
 
@@ -119,3 +126,61 @@ def test_a_short_challenge_is_padded_before_it_is_compared():
     assert challenge.is_reflected(Mechanism.HLS_SECRET, ours[:15], ours)
     assert challenge.is_reflected(Mechanism.HLS_GMAC, ours, ours)
     assert not challenge.is_reflected(Mechanism.HLS_SECRET, bytes(64), ours)
+
+
+# ---- a store that was put back, and a published counter that is of the past ----
+
+
+def test_an_old_published_counter_does_not_bring_nonces_back_with_an_old_store(tmp_path, sealed):
+    # The published counter is read in clear: whoever recorded it can answer with it for the meter.
+    wall, path, table, recorded = WallClock(), tmp_path / "dcu.db", Table(), []
+
+    def process(reads):
+        with running(path, clock=wall) as it:
+            table.vault = Counters(it.store)
+            table.restart()
+            with table.associate() as association:
+                for _ in range(reads):
+                    association.get(CLOCK)
+
+    def recording(_sent, heard):
+        if table.links[-1].client_sap == 16:
+            recorded.append(heard)
+        return heard
+
+    table.garble = recording
+    process(10)
+    shutil.copy(path, tmp_path / "copy.db")
+    wall.at += timedelta(minutes=20)
+    table.garble = lambda _sent, heard: heard
+    process(400)
+    for again in ("an old copy", "none at all"):
+        path.unlink()
+        for left in tmp_path.glob("dcu.db-*"):
+            left.unlink()
+        if again == "an old copy":
+            shutil.copy(tmp_path / "copy.db", path)
+        wall.at += timedelta(minutes=20)
+        replay = iter(recorded)
+        table.garble = lambda _sent, heard, replay=replay: (
+            next(replay, heard) if table.links[-1].client_sap == 16 else heard
+        )
+        process(10)
+        assert next(replay, None) is None
+    assert len(set(sealed)) == len(sealed)
+
+
+def test_a_meter_is_believed_as_far_as_time_may_have_carried_its_counter():
+    # A copy of a month ago was put back: what the meter publishes is true, and a month of seconds above the copy.
+    vault = Vault()
+    vault.top[SERIAL, 32], vault.skip, vault.by_time = 1000, 3 * LEAP, True
+    book = CounterBook(vault)
+    book.learn(SERIAL, 32, 1000 + 3 * LEAP)
+    assert book.next(SERIAL, 32) == 1000 + 3 * LEAP + 1
+    book = CounterBook(vault)
+    with pytest.raises(ReplyForged, match="believed"):
+        book.learn(SERIAL, 32, vault.top[SERIAL, 32] + 4 * LEAP)
+    book = CounterBook(vault)
+    vault.by_time = False  # by chance only: no reason to believe more
+    with pytest.raises(ReplyForged, match="believed"):
+        book.learn(SERIAL, 32, vault.top[SERIAL, 32] + 3 * LEAP)

@@ -84,15 +84,16 @@ def test_where_counters_stand_and_what_a_lost_store_may_have_used(path):
     line = int(clock.at.timestamp()) - LINE_SINCE_S
     with running(path, clock=clock) as it:
         counters = Counters(it.store)
-        assert counters.standing("GXT1", 32) == CounterStanding(0, line)
+        assert counters.standing("GXT1", 32) == CounterStanding(0, line, by_time=True)
         counters.reserve("GXT1", 32, line, 64)
-        assert counters.standing("GXT1", 32) == CounterStanding(line + 64, line + 64)
-        assert counters.standing("GXT1", 48) == CounterStanding(0, line)
+        assert counters.standing("GXT1", 32) == CounterStanding(line + 64, line + 64, by_time=True)
+        assert counters.standing("GXT1", 48) == CounterStanding(0, line, by_time=True)
         clock.at += timedelta(days=3)
-        assert counters.standing("GXT1", 32) == CounterStanding(line + 64, line + 3 * 86_400)
+        assert counters.standing("GXT1", 32) == CounterStanding(line + 64, line + 3 * 86_400, by_time=True)
         clock.at = datetime(2099, 1, 1, tzinfo=UTC)
         assert counters.standing("GXT1", 32).beyond == line + 64
         clock.trust = ClockState.UNTRUSTED
+        assert not counters.standing("GXT1", 32).by_time
         skips = [counters.standing("GXT1", 32).beyond - (line + 64) for _ in range(50)]
         assert len(set(skips)) > 40
         assert all(0 <= skip < UNTRUSTED_SKIP for skip in skips)
