@@ -73,6 +73,16 @@ def test_zones_add_up_and_each_bill_is_the_blocks_of_its_month(year):
             )
 
 
+def test_a_zones_energy_is_that_of_the_blocks_which_began_in_it(year):
+    old, new = bills(year)[-2:]
+    mine = [(at, row) for at, row in blocks(year) if moment(2027, 6) < at <= moment(2027, 7)]
+    for q in ("1", "9", "2", "10") if year.config.kind == "3ph-ct" else ("1", "9"):
+        for zone in range(1, 9):
+            used = sum(row[f"1.0.{q}.29.0"] for at, row in mine if (at - 900 + 19_800) % 86_400 // 10_800 == zone - 1)
+            assert abs(used - 10 * (new[f"1.0.{q}.8.{zone}"] - old[f"1.0.{q}.8.{zone}"])) < 10, (q, zone)
+            assert used > 0 or q in {"2", "10"}
+
+
 def test_demands_are_the_highest_blocks_of_the_month_and_of_each_zone(year):
     kind = year.config.kind
     bill = bills(year)[-1]
