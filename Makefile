@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.stamp
 
-.PHONY: demo test check fmt bench soak hil setup broker lock clean
+.PHONY: demo test check fmt bench soak fuzz hil setup broker lock clean
 
 demo: setup broker
 	$(BIN)/dcu demo $(DEMO)
@@ -30,6 +30,11 @@ bench: setup broker
 soak: setup
 	$(BIN)/python -m tests.soak $(SOAK)
 
+# Every decoder under atheris, half a minute each: make fuzz FUZZ="--seconds 600 values rows"
+fuzz: setup
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check 'atheris==2.3.0'
+	$(BIN)/python -m tests.fuzz $(FUZZ)
+
 hil: setup
 	$(BIN)/pytest hil $(PYTEST)
 
@@ -51,7 +56,7 @@ broker:
 LOCK := --quiet --generate-hashes --allow-unsafe --strip-extras --no-emit-index-url --no-emit-find-links --no-header
 lock: $(STAMP)
 	$(BIN)/python -m pip install --quiet pip-tools
-	$(BIN)/pip-compile $(LOCK) --all-extras -o requirements.txt pyproject.toml
+	$(BIN)/pip-compile $(LOCK) --extra demo --extra box --extra dev -o requirements.txt pyproject.toml
 	$(BIN)/pip-compile $(LOCK) --extra box -c requirements.txt -o requirements-box.txt pyproject.toml
 
 clean:

@@ -38,7 +38,9 @@ from dcu.sim import MeterConfig, MeterKeys, VirtualMeter
 ZONE = ZoneInfo("Asia/Kolkata")
 KEYS = MeterKeys(guek=bytes(range(16)), gak=bytes(range(16, 32)), lls=b"bench-pw", hls=bytes(range(32, 48)))
 SERIAL = "BENCH0000001"
-REPLAYS = 4
+REPLAYS = 3
+REPLAYED_S = 1.0
+"""Each piece of work is replayed so often and so long, and the least counts: others use the machine too."""
 ADDRESS = 17
 NOW = 1_795_000_000.0
 TITLE = client_title("BENCH-0001")
@@ -268,17 +270,17 @@ def _measured(opened: Opened, work: str, *, ciphered: bool, rows: int, loops: in
         octets = sum(len(answer) for answers in recorder.answers[mark:] for answer in answers)
         for _ in range(loops - 1):
             piece()
-    best = float("inf")
-    for _ in range(REPLAYS):
+    taken: list[float] = []
+    while len(taken) < REPLAYS or sum(taken) < REPLAYED_S:
         with _same_dice():
             piece = opened(_Replayer(recorder.answers))[work]
         gc.collect()
         began = time.thread_time()
         for _ in range(loops):
             again = piece()
-        best = min(best, time.thread_time() - began)
+        taken.append(time.thread_time() - began)
         assert again == values
-    return best / loops, values, octets
+    return min(taken) / loops, values, octets
 
 
 def compare(work: str, *, ciphered: bool, rows: int = 48, loops: int = 10) -> Compared:

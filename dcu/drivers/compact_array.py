@@ -51,6 +51,8 @@ def decode_at(octets: bytes, at: int, depth: int) -> tuple[Data, int]:
         return [], end
     if not kind.least:
         raise ReplyMalformed("a compact array of elements without octets")
+    if length < kind.least:
+        raise ReplyMalformed(f"a compact array that ends {kind.least - length} octets early")
     if length // kind.least * kind.values > _VALUES_AN_OCTET * (end - first):
         raise ReplyMalformed(f"a compact array of {length // kind.least * kind.values} values in {length} octets")
     return _elements(kind, octets[at:end]), end

@@ -53,6 +53,7 @@ MALFORMED = {
     "elements without octets": "13 00 01 00",
     "an array of nothing, many times": "13 02 02 11 01 FFFF 00 01 07",
     "arrays of arrays of nothing": "13 02 02 11 01 FFFF 01 FFFF 01 FFFF 00 01 07",
+    "arrays of nothing before an element cut short": "13 02 02 01 FFFF 01 FFFF 00 05 02 0000",
     "a compact array in a description": "13 13 11 01 00",
     "an unknown type": "13 63 01 00",
     "too deep": "13" + "01 0001" * 20 + "11 01 00",
