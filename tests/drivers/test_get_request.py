@@ -4,7 +4,7 @@ from datetime import UTC, datetime, timedelta
 from zoneinfo import ZoneInfo
 
 import pytest
-from gurux_dlms import GXDateTime, GXDLMSClient, GXReplyData
+from gurux_dlms import GXDateTime, GXDLMSClient
 from gurux_dlms.enums import Authentication, Command, Conformance, DateTimeSkips, InterfaceType, RequestTypes
 from gurux_dlms.objects import (
     GXDLMSCaptureObject,
@@ -95,10 +95,8 @@ def test_rows_by_range(since, until):
 @pytest.mark.parametrize("block", [1, 2, 255, 70_000])
 def test_the_next_block(block):
     client = gurux()
-    client.settings.blockIndex = block
-    reply = GXReplyData()
-    reply.command, reply.moreData = Command.GET_RESPONSE, RequestTypes.DATABLOCK
-    theirs = client.receiverReady(reply)
+    client.settings.blockIndex, client.settings.command = block, Command.GET_REQUEST
+    theirs = client.receiverReady(RequestTypes.DATABLOCK)
     assert RequestCodec().next_block(b"\xc0\x01\xc1", block) == bytes(theirs)
 
 
