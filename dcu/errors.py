@@ -127,6 +127,12 @@ class ReplyForged(DcuError):
     fate = Fate.PAUSE_METER
 
 
+class ReplyReplayed(ReplyForged):
+    """A reply whose tag is right and whose counter is not above the last: played again, or its meter counts anew."""
+
+    fate = Fate.PAUSE_METER
+
+
 class CounterExhausted(DcuError):
     """No invocation counter is left, or none could be committed ahead of use. Nothing may be sent: no nonce twice."""
 

@@ -121,7 +121,7 @@ class AssociationSpec:
             meters give no others (reference/is15959.md 1.2).
         protected_release: RLRQ carries a ciphered InitiateRequest.
         counter_restarts: the meter counts its own APDUs anew in each association. An old association can then be played
-            to the box again; other meters' counters must go up from one association to the next.
+            to the box again, without alarm; of other meters one that begins lower than the last is refused at first.
     """
 
     client_sap: int

@@ -33,6 +33,7 @@ from dcu.errors import (
     MeterSilent,
     ReplyForged,
     ReplyMalformed,
+    ReplyReplayed,
 )
 from dcu.meter import AssociationSpec, AttributeRef, ClassId, Meter, MethodRef, Purpose
 
@@ -123,9 +124,10 @@ class Session:
         self._dedicated_key = secrets.token_bytes(KEY) if spec.dedicated_key and spec.ciphered else b""
         if spec.ciphered:
             suite = SuiteZero(meter.secrets.unicast_key, meter.secrets.authentication_key)
-            heard = -1 if spec.counter_restarts else caller.counters.heard(meter.serial, spec.client_sap)
+            now_s = caller.monotonic()
+            heard = -1 if spec.counter_restarts else caller.counters.last_heard(meter.serial, spec.client_sap, now_s)
             title = nonce_title(caller.title, meter.serial, spec.client_sap)
-            self._ciphering = Ciphering(suite, spec, title, self._next_counter, heard=heard)
+            self._ciphering = Ciphering(suite, spec, title, self._next_counter, heard=heard, hear=self._hear)
         self._data_link = caller.data_link(meter, spec.client_sap)
         try:
             self.association = self._opened()
@@ -163,14 +165,12 @@ class Session:
             log.debug("%s: release failed: %s", self._meter.serial, fault)
         finally:
             self._data_link.close()
-            self._keep_counters(first)
+            if isinstance(first, _DOUBTFUL):
+                self._caller.counters.forget(self._meter.serial, self._spec.client_sap)
 
-    def _keep_counters(self, first: BaseException | None) -> None:
-        counters, serial, client_sap = self._caller.counters, self._meter.serial, self._spec.client_sap
-        if self._ciphering is not None:
-            counters.hear(serial, client_sap, self._ciphering.heard)
-        if isinstance(first, _DOUBTFUL):
-            counters.forget(serial, client_sap)
+    def _hear(self, counter: int) -> None:
+        """At once: a parked association may be lost with its line, and never be ended."""
+        self._caller.counters.hear(self._meter.serial, self._spec.client_sap, counter)
 
     def _next_counter(self) -> int:
         return self._caller.counters.next(self._meter.serial, self._spec.client_sap)
@@ -198,7 +198,7 @@ class Session:
         granted, initiated = acse.parse_aare(octets, mechanism, ciphered=self._spec.ciphered)
         if self._ciphering is not None:
             self._ciphering.meet(granted.meter_title)
-            initiated = self._ciphering.unprotect_initiate(initiated)
+            initiated = self._initiated(self._ciphering, initiated)
             if self._dedicated_key:
                 self._ciphering.dedicate(self._dedicated_key)
         conformance, max_pdu = acse.parse_initiate(initiated)
@@ -206,6 +206,14 @@ class Session:
             raise AssociationRefused("the meter grants no GET to this client", place=self._meter.serial)
         dialogue.max_pdu_bytes = max_pdu
         return Accepted(conformance, max_pdu, granted.meter_title, granted.challenge), ours
+
+    def _initiated(self, ciphering: Ciphering, octets: bytes) -> bytes:
+        """The clear InitiateResponse. A counter that fell may be of a meter that restarted."""
+        try:
+            return ciphering.unprotect_initiate(octets)
+        except ReplyReplayed:
+            self._caller.counters.doubt(self._meter.serial, self._spec.client_sap, self._caller.monotonic())
+            raise
 
     def _initiate(self) -> bytes:
         """The InitiateRequest of AARQ and RLRQ, ciphered where the association is."""

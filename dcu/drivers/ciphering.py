@@ -10,7 +10,7 @@ from typing import Final
 
 from dcu.drivers import axdr
 from dcu.drivers.security import AUTHENTICATED, AUTHENTICATED_ENCRYPTED, ENCRYPTED, TAG, TITLE, SuiteZero
-from dcu.errors import ReplyForged, ReplyMalformed
+from dcu.errors import ReplyForged, ReplyMalformed, ReplyReplayed
 from dcu.meter import AssociationSpec
 
 INITIATE_REQUEST: Final = 0x21
@@ -55,6 +55,7 @@ class Ciphering:
         next_counter: gives an invocation counter that is committed and was never used; may raise CounterExhausted.
             One count serves the global and the dedicated key, so that no nonce is used twice under either.
         heard: the meter's last counter under its global key, as far as it was heard before; -1 for never.
+        hear: told of each that a tag has proved.
     """
 
     def __init__(
@@ -65,6 +66,7 @@ class Ciphering:
         next_counter: Callable[[], int],
         *,
         heard: int = -1,
+        hear: Callable[[int], None] = lambda _counter: None,
     ) -> None:
         if len(title) != TITLE:
             raise ValueError("a system title has 8 octets")
@@ -80,6 +82,7 @@ class Ciphering:
         self._general_tag = GENERAL_GLOBAL
         self._meter_title = b""
         self._proved = heard
+        self._hear = hear
 
     @property
     def meter_title(self) -> bytes:
@@ -152,8 +155,9 @@ class Ciphering:
         """The clear service response inside.
 
         Raises:
-            ReplyForged: in clear, under another key or title, less protected than the association, a bad tag, a
-                counter not above the last, or a service inside that is not the one outside.
+            ReplyReplayed: a counter not above the last.
+            ReplyForged: in clear, under another key or title, less protected than the association, a bad tag, or a
+                service inside that is not the one outside.
         """
         tag = apdu[0] if apdu else 0
         covered = self._covered.get(tag)
@@ -182,10 +186,11 @@ class Ciphering:
         plaintext = way.suite.open(self._meter_title, counter, octets[at + _HEADER :], control)
         if counter <= way.heard:
             cure = "the model may say that the meter's counter restarts, if that make is known for it"
-            raise ReplyForged(f"invocation counter {counter} is not above {way.heard}", cure=cure)
+            raise ReplyReplayed(f"invocation counter {counter} is not above {way.heard}", cure=cure)
         way.heard = counter
         if way is self._global and control != ENCRYPTED:
             self._proved = counter
+            self._hear(counter)
         return plaintext
 
     def _behind_title(self, octets: bytes) -> int:

@@ -27,6 +27,10 @@ LOW: Final = 1 << 31
 LOW_AGAIN: Final = 1 << 28
 """Half of all counters are used; and each further sixteenth."""
 
+RESTART_AFTER_S: Final = 900.0
+"""How long a meter whose own counter fell is refused before it is taken for one that counts anew: it was alarmed then,
+and half the pause of a meter whose reply was forged has passed."""
+
 CounterLow = Callable[[str, int, int], None]
 """Told of a serial, a client and the next counter when that is past LOW, and again at each LOW_AGAIN."""
 
@@ -47,6 +51,7 @@ class CounterBook:
         self._met: set[tuple[str, int]] = set()
         self._told: dict[tuple[str, int], int] = {}
         self._heard: dict[tuple[str, int], int] = {}
+        self._doubted_s: dict[tuple[str, int], float] = {}
 
     # ---- ours ----
 
@@ -107,13 +112,28 @@ class CounterBook:
     # ---- the meters' ----
 
     def heard(self, serial: str, client_sap: int) -> int:
-        """The highest counter of the meter's own that a tag has proved in this process; -1 for none."""
+        """The last counter of the meter's own that a tag has proved in this process; -1 for none."""
         return self._heard.get((serial, client_sap), -1)
+
+    def last_heard(self, serial: str, client_sap: int, now_s: float) -> int:
+        """What the next association's first counter must be above; -1: nothing is known, or the meter counts anew."""
+        doubted_s = self._doubted_s.get((serial, client_sap))
+        if doubted_s is not None and now_s >= doubted_s + RESTART_AFTER_S:
+            for known in (self._heard, self._doubted_s):
+                for key in list(known):  # a restart is one for all its clients; other threads add other meters
+                    if key[0] == serial:
+                        known.pop(key, None)
+        return self.heard(serial, client_sap)
 
     def hear(self, serial: str, client_sap: int, counter: int) -> None:
         """Remember it, beyond `forget`: an association of the past that is played again bears lower ones."""
         if counter > self.heard(serial, client_sap):
             self._heard[serial, client_sap] = counter
+            self._doubted_s.pop((serial, client_sap), None)
+
+    def doubt(self, serial: str, client_sap: int, now_s: float) -> None:
+        """An association began with a counter that is not above the last: played again, or the meter counts anew."""
+        self._doubted_s.setdefault((serial, client_sap), now_s)
 
 
 def _believe(serial: str, client_sap: int, published: int, below: int) -> None:

@@ -8,9 +8,13 @@ from dcu.drivers.apdu import RequestCodec
 from dcu.drivers.ciphering import Ciphering
 from dcu.drivers.data_link import DataLink
 from dcu.drivers.reply import Block
-from dcu.errors import OperatorFault, ReplyMalformed
+from dcu.errors import LinkLost, OperatorFault, ReplyMalformed
 
 _LONGEST_PAYLOAD: Final = 1 << 20  # a whole ring of 35 days is 0.2 MB; a meter without end must not fill the memory
+
+_IN_CLEAR_AT_MOST: Final = 15
+"""Refusals in clear in a row. They move no counter, and the next request has the invoke-id of the first that was so
+refused: the meter's own answer to that one, held back on the line, would be taken for the answer to this."""
 
 
 class Dialogue:
@@ -33,6 +37,7 @@ class Dialogue:
         self._give_way = give_way
         self.codec = RequestCodec()
         self.max_pdu_bytes = 0
+        self._in_clear = 0
 
     def room(self) -> int:
         """Longest clear request that fits, octets."""
@@ -53,7 +58,7 @@ class Dialogue:
         """
         if len(request) > self.room():
             raise OperatorFault(f"the meter takes {self.room()} octets a request, this one has {len(request)}")
-        octets = self._protected(request)
+        octets = self._protected(request)  # raises before anything is spent
         spend()
         return self._unprotected(self._data_link.exchange(octets, once=True))
 
@@ -89,10 +94,17 @@ class Dialogue:
         return part
 
     def _protected(self, apdu: bytes) -> bytes:
+        if self._in_clear >= _IN_CLEAR_AT_MOST:
+            raise LinkLost(f"{self._in_clear} refusals in clear in a row: the order of answers is not known")
         return self._ciphering.protect(apdu) if self._ciphering else apdu
 
     def _unprotected(self, apdu: bytes) -> bytes:
         # An exception response stays clear even in a ciphered association; it carries no value.
-        if self._ciphering is None or reply.is_exception(apdu):
+        if self._ciphering is None:
             return apdu
-        return self._ciphering.unprotect(apdu)
+        if reply.is_exception(apdu):
+            self._in_clear += 1
+            return apdu
+        plaintext = self._ciphering.unprotect(apdu)
+        self._in_clear = 0
+        return plaintext

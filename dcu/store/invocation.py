@@ -12,9 +12,9 @@ LIMIT: Final = 1 << 32
 """Counters are 32 bits wide (Green Book 9.2.3.3)."""
 
 LINE_SINCE_S: Final = 1_767_225_600
-"""2026-01-01T00:00:00Z. A process may begin no lower than one counter a second since then, whatever a meter says of how
-far it was: each use since a copy of the store was made then lies below, as no meter is asked more than once a second for
-long. The line ends 2162; half way, a clock that says so is not believed."""
+"""2026-01-01T00:00:00Z. A process may begin no lower than one counter a second since then, whatever a meter says of
+how far it was: each use since a copy of the store was made then lies below, as no meter is asked more than once a
+second for long. The line ends 2162; half way, a clock that says so is not believed."""
 
 UNTRUSTED_SKIP: Final = 1 << 20
 """What a process skips at most, by chance, where the clock cannot say how old the store is: two lives of one copy are

@@ -9,16 +9,16 @@ import pytest
 from dcu import obis
 from dcu.drivers import challenge
 from dcu.drivers.axdr import encode_length
-from dcu.drivers.counters import LEAP, CounterBook
+from dcu.drivers.counters import LEAP, RESTART_AFTER_S, CounterBook
 from dcu.drivers.security import SuiteZero, client_title, nonce_title
-from dcu.errors import ReplyForged
+from dcu.errors import LinkLost, MeterBusy, ReplyForged, ReplyReplayed
 from dcu.meter import AttributeRef, ClassId, Mechanism, Protection, Purpose
-
 from dcu.store import Counters
 from tests.store.running_store import running
 
 from .apdus import Table
 from .bench import SERIAL, Vault
+from .line import FakeTime
 from .test_counters import WallClock
 
 CLOCK = AttributeRef(ClassId.CLOCK, obis.CLOCK, 2)
@@ -184,3 +184,157 @@ def test_a_meter_is_believed_as_far_as_time_may_have_carried_its_counter():
     vault.by_time = False  # by chance only: no reason to believe more
     with pytest.raises(ReplyForged, match="believed"):
         book.learn(SERIAL, 32, vault.top[SERIAL, 32] + 3 * LEAP)
+
+
+# ---- meters that count anew, and associations of the past ----
+
+
+def read(table, purpose=None):
+    with table.caller.associate(table.meter, purpose or table.purpose) as association:
+        return association.get(CLOCK)
+
+
+def at_time(table):
+    time = FakeTime()
+    object.__setattr__(table.caller, "monotonic", time)
+    return time
+
+
+def test_what_a_session_heard_is_known_though_nobody_ended_it():
+    # The line was lost while the association was parked: no end is told, and none of it may be played again.
+    table = Table()
+    session = table.open()
+    session.association.get(CLOCK)
+    record = iter([heard for _, heard in table.passed])
+    table.garble = lambda _sent, heard: next(record, heard)
+    with pytest.raises(ReplyReplayed):
+        read(table)
+
+
+@pytest.mark.parametrize("dedicated", [False, True])
+@pytest.mark.parametrize("mechanism", [Mechanism.LLS, Mechanism.HLS_SECRET, Mechanism.HLS_GMAC])
+def test_a_meter_that_counts_anew_after_its_power_cut_is_refused_and_then_read_again(mechanism, dedicated):
+    table = Table(mechanism, dedicated_key=dedicated)
+    time = at_time(table)
+    read(table)
+    read(table)
+    table.virtual.credentials._counter = 0
+    for _ in range(3):
+        with pytest.raises(ReplyReplayed):
+            read(table)
+        time.now_s += RESTART_AFTER_S / 4
+    time.now_s += RESTART_AFTER_S / 2
+    read(table)  # nobody changed anything
+    heard = table.book.heard(SERIAL, table.client_sap)
+    assert 0 < heard < 100
+    read(table)
+    assert table.book.heard(SERIAL, table.client_sap) > heard
+
+
+def test_a_meter_that_counts_anew_in_each_association_loses_visits_and_no_readings():
+    table = Table()
+    time = at_time(table)
+    read(table)
+    good = 0
+    for _ in range(6):
+        table.virtual.credentials._counter = 0
+        try:
+            read(table)
+            good += 1
+        except ReplyReplayed:
+            time.now_s += RESTART_AFTER_S
+    assert good == 3
+
+
+def test_a_restart_that_one_client_saw_is_none_to_the_other():
+    table = two_clients(Mechanism.HLS_SECRET)
+    time = at_time(table)
+    for purpose in (Purpose.SWITCH, Purpose.READ):
+        read(table, purpose)
+    table.virtual.credentials._counter = 0
+    with pytest.raises(ReplyReplayed):
+        read(table, Purpose.READ)
+    time.now_s += RESTART_AFTER_S
+    read(table, Purpose.READ)
+    read(table, Purpose.SWITCH)  # a consumer is not left without power for another quarter of an hour
+
+
+def test_a_replay_that_was_refused_does_not_open_the_door_once_the_meter_is_heard_again():
+    table = Table()
+    time = at_time(table)
+    read(table)
+    record = [heard for sent, heard in table.passed]
+    for _ in range(2):
+        replay = iter(record)
+        table.garble = lambda _sent, heard, replay=replay: (
+            heard if table.links[-1].client_sap == 16 else next(replay, heard)
+        )
+        with pytest.raises(ReplyReplayed):
+            read(table)
+        table.garble = lambda _sent, heard: heard
+        read(table)
+        time.now_s += 2 * RESTART_AFTER_S
+
+
+@pytest.mark.parametrize("mechanism", [Mechanism.HLS_SECRET, Mechanism.HLS_GMAC])
+def test_no_wait_lets_an_association_of_the_past_prove_itself_to_the_client_that_switches(mechanism):
+    table = Table(mechanism)
+    time = at_time(table)
+    read(table)
+    record = [heard for _, heard in table.passed]
+    for refusal in ("not above", "own challenge|does not know"):
+        replay = iter(record)
+        table.garble = lambda _sent, heard, replay=replay: (
+            heard if table.links[-1].client_sap == 16 else next(replay, heard)
+        )
+        with pytest.raises(ReplyForged, match=refusal):
+            read(table)
+        time.now_s += 2 * RESTART_AFTER_S
+
+
+def test_a_reply_of_the_past_within_an_association_is_no_sign_of_a_restart():
+    table = Table()
+    time = at_time(table)
+    read(table)
+    old = table.passed[1][1]
+    for _ in range(3):
+        table.garble = lambda sent, heard: heard if sent[0] in {0x60, 0x62} or table.links[-1].client_sap == 16 else old
+        with pytest.raises(ReplyReplayed):
+            read(table)
+        time.now_s += 2 * RESTART_AFTER_S
+
+
+# ---- refusals in clear ----
+
+
+@pytest.mark.parametrize("dedicated", [False, True])
+def test_a_reply_that_was_held_back_is_none_to_a_later_request_of_its_invoke_id(dedicated):
+    # An exception response is believed in clear and moves no counter; invoke-ids come again after fifteen requests.
+    table = Table(dedicated_key=dedicated)
+    voltage = AttributeRef(ClassId.REGISTER, obis.LogicalName.of("1.0.12.7.0.255"), 2)
+    with pytest.raises(LinkLost, match="clear"), table.associate() as association:
+        clock = association.get(CLOCK)
+        held = []
+
+        def holding(_sent, heard):
+            held.append(heard)
+            return b"\xd8\x01\x01"
+
+        table.garble = holding
+        for _ in range(15):
+            with pytest.raises(MeterBusy):
+                association.get(CLOCK)
+        table.garble = lambda _sent, _heard: held[0]
+        assert association.get(voltage) != clock
+
+
+def test_refusals_in_clear_with_answers_between_them_are_an_honest_meters():
+    table = Table()
+    with table.associate() as association:
+        for turn in range(40):
+            table.garble = (lambda _s, heard: heard) if turn % 14 == 13 else (lambda _s, _h: b"\x0e\x06\x00\x06")
+            if turn % 14 == 13:
+                association.get(CLOCK)
+            else:
+                with pytest.raises(MeterBusy):
+                    association.get(CLOCK)
