@@ -36,6 +36,7 @@ _SMALLEST_INFO: Final = 16  # a meter that says it takes less is not believed
 _LONGEST_APDU: Final = 1 << 16
 _MOST_SEGMENTS: Final = 1 << 13  # empty ones have no other end
 _POLLS: Final = 20  # RR after RR to a meter that says "taken, still working"
+_NOISY: Final = 5  # garbled segments of an answer that has begun, beyond the tries
 _BUSY_PAUSE_S: Final = 0.2
 _CLOSING_S: Final = 1.0
 
@@ -232,7 +233,7 @@ class HdlcLink:
 
     def _carry(self, carriage: _Carriage) -> None:
         """Poll until the answer is whole; a poll that brings nothing new is one of few."""
-        tries, polls, garbled = self._tries(carriage), _POLLS, 0
+        tries, polls, garbled, noisy = self._tries(carriage), _POLLS, 0, _NOISY
         while not carriage.complete:
             if carriage.answer and not carriage.once:
                 self._give_way()
@@ -245,9 +246,11 @@ class HdlcLink:
             del carriage.pieces[:taken]
             self._sent = (self._sent + taken) % 8
             if taken > 0 or self._received != before:
-                tries, garbled = self._tries(carriage), 0
+                tries, garbled, noisy = self._tries(carriage), 0, _NOISY
             elif not outgoing and self._acknowledged == self._sent:
                 polls -= 1  # all taken, and the meter works on it
+            elif carriage.answer and not carriage.once and self._poller.garbled and noisy > 0:
+                noisy -= 1  # the answer has begun, so this is noise, and it costs no time-out
             else:
                 tries -= 1
                 garbled += self._poller.garbled
