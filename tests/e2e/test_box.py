@@ -67,7 +67,7 @@ def test_when_field_does_not_run_the_cli_says_so_and_needs_no_keys_for_it(box):
         ("silent", True, "no answer"),
         ("serial", "SWAPPED0001", "SWAPPED0001"),
         ("bad_tag", True, "tag"),
-        ("clear_answer", True, "clear"),
+        ("clear_answer", True, "not ciphered"),
     ],
 )
 def test_a_bad_meter_is_told_and_the_others_keep_their_cadence(box, fault, value, condition):
