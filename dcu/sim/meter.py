@@ -89,6 +89,11 @@ class VirtualMeter:
                 return []
             return self._said(frames)
 
+    @property
+    def powered(self) -> bool:
+        """Whether there is power."""
+        return self._inside.powered
+
     def is_connected(self, at: float) -> bool:
         """Whether any client holds a link on the HDLC line."""
         return self._station.is_connected(at)

@@ -131,7 +131,8 @@ class PtyHub:
         """Meters that talk although nobody asked them."""
         for number, meter in enumerate(self._meters):
             faults = meter.faults.link
-            if (faults.hold is not None or faults.babble_s > 0) and self.model.queued(number) == 0:
+            talks = meter.powered and (faults.hold is not None or faults.babble_s > 0)
+            if talks and self.model.queued(number) == 0:
                 self.model.say(number, now, faults.unasked(now))
 
     # ---- an optical head --------------------------------------------------------------------------------------------
