@@ -173,9 +173,18 @@ class CaptureMismatch(DcuError):
 
 
 class WrongMeter(DcuError):
-    """The serial read from the meter is not the configured one. The meter is set aside with an alarm."""
+    """The serial read from the meter is not the configured one. The meter is set aside with an alarm.
+
+    Args:
+        cause, place, cure: as all.
+        found: the serial that was read.
+    """
 
     fate = Fate.SET_ASIDE
+
+    def __init__(self, cause: str, *, place: str = "", cure: str = "", found: str = "") -> None:
+        super().__init__(cause, place=place, cure=cure)
+        self.found = found
 
 
 class WarrantRequired(DcuError):

@@ -1,14 +1,14 @@
 """What is remembered of a meter between visits: what the store holds of it, and where things stood."""
 
+import weakref
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any
 
 from dcu.field.clock_watch import RESTART_SLACK_S, Look
 from dcu.gaps import Span
 from dcu.meter import Meter, ProfileKind, ProfileSpec
 from dcu.obis import LogicalName
-from dcu.ports import Clock, Described, MeterState, ProfileState, Store, Transaction
+from dcu.ports import Association, Clock, Described, MeterState, ProfileState, Store, Transaction
 from dcu.reading import ClockState, Value
 
 
@@ -35,7 +35,7 @@ class MeterBook:
         look: the last look at the clock.
         ahead_s: the meter's clock minus the box's; None where that is not known.
         told_ahead_s: of that, what was alarmed.
-        association: the last one in which the firmware was read.
+        association: the last one in which the firmware was read; weak, since a thousand that ended are not kept.
         settled: whether the meter's place is noted.
         tails: entry of the newest row that is held, of buffers that are read by entry, oldest first.
         newest: (time, values) of the newest row that is held of a log.
@@ -58,7 +58,7 @@ class MeterBook:
     look: Look | None = None
     ahead_s: int | None = None
     told_ahead_s: int | None = None
-    association: Any = None
+    association: weakref.ref[Association] | None = None
     settled: bool = False
     tails: dict[LogicalName, int] = field(default_factory=dict)
     newest: dict[LogicalName, tuple[int, tuple[Value, ...]]] = field(default_factory=dict)
@@ -80,6 +80,10 @@ class MeterBook:
     def rings(self) -> list[ProfileSpec]:
         """Profiles of the model with a gap ledger."""
         return [spec for spec in self.meter.model.profiles if spec.kind is ProfileKind.RING]
+
+    def is_read_in(self, association: Association) -> bool:
+        """Whether the firmware was read in this very association."""
+        return self.association is not None and self.association() is association
 
     def load(self, store: Store, clock: Clock) -> None:
         """Read what the store has, where that is not known."""

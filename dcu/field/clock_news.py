@@ -97,6 +97,8 @@ def _note_ahead(book: MeterBook, look: Look, clock: Clock, limit_s: int, moved_s
             book.kept = tx.meter(serial)
 
         writing.add(keep)
+    if book.told_ahead_s is None and kept_s is not None and abs(kept_s) > limit_s:
+        book.told_ahead_s = kept_s  # before this start of the process
     if abs(ahead_s) <= limit_s // 2:
         book.told_ahead_s = None
     if too_far(ahead_s, book.told_ahead_s, limit_s):

@@ -1,6 +1,7 @@
 """The course of one visit: polls until nothing of it is left to ask, each committed before the next."""
 
 import logging
+import weakref
 from collections.abc import Callable, Sequence
 from typing import Final
 
@@ -130,7 +131,7 @@ class Course:
         """What is asked beside the tasks: the clock, and in a new association the firmware."""
         look, monotonic_s = self._book.look, self._scene.clock.monotonic_s()
         recent = self._headed and look is not None and monotonic_s - look.high_s < LOOK_EVERY_S
-        fresh = self._book.association is not self._association or self._book.kept is None
+        fresh = not self._book.is_read_in(self._association) or self._book.kept is None
         return (*(() if recent else (_CLOCK,)), *((FIRMWARE,) if fresh else ()))
 
     def _poll(self, asking: _Asking) -> None:
@@ -180,7 +181,7 @@ class Course:
         if FIRMWARE not in values:
             return True
         other = note_firmware(values[FIRMWARE], book, clock, writing)
-        book.association = self._association
+        book.association = weakref.ref(self._association)
         if other or book.kept is None:
             writing.add(book.reload)
         return not other

@@ -44,6 +44,7 @@ class LogPart(ProfilePart):
     def ask(self, _now_s: int | None) -> Ask | None:
         """As `Part`."""
         state, layout = self._book.states.get(self._name), self._layout
+        self._counting = False
         if self._settled or state is None or layout is None:
             return None
         if self._front:
@@ -79,14 +80,14 @@ class LogPart(ProfilePart):
         if self._is_cleared(answer, state):
             self._book.tails.pop(self._name, None)  # there is no such entry any more: they are counted
             return
-        came = answer.taken()
+        came = [] if self._is_over(answer) else answer.taken()
         came = came[::-1] if state.newest_first else came
         if not self._front and not state.newest_first:
             self._tail = self._oldest_peeked_row() + len(came) - 1
         self._rows = [*came, *self._rows]
         self._front += len(came)
         known = self._known_up_to(came)
-        if known is None and came and not self._is_oldest(state, len(came)):
+        if known is None and came and not self._is_oldest(state):
             return
         self._settled = True
         if self._tail and not state.newest_first:
@@ -100,6 +101,10 @@ class LogPart(ProfilePart):
         guessed = not self._front and not self._counted and not state.newest_first
         return guessed and (isinstance(answer.rows, AttributeDenied) or not answer.rows)
 
+    def _is_over(self, answer: Answer) -> bool:
+        """Whether a bite of older rows was refused: there are none."""
+        return self._front > 0 and isinstance(answer.rows, AttributeDenied)
+
     def _oldest_peeked_row(self) -> int:
         return max(1, self._oldest_peeked())
 
@@ -110,10 +115,10 @@ class LogPart(ProfilePart):
         else:
             self._book.tails[self._name] = in_use
 
-    def _is_oldest(self, state: ProfileState, came: int) -> bool:
+    def _is_oldest(self, state: ProfileState) -> bool:
         """Whether there is nothing older in the buffer."""
         if state.newest_first:
-            return came == 0 or (0 < state.entries <= self._front)
+            return 0 < state.entries <= self._front
         return self._front >= (self._tail or 0)
 
     def _known_up_to(self, came: Sequence[Row]) -> int | None:

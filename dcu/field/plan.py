@@ -9,6 +9,7 @@ from dcu.config import PollConfig
 from dcu.errors import AddressClash, AttributeDenied, DcuError, Fate, ReplyForged, StoreFault, WrongMeter
 from dcu.event import AlarmKind
 from dcu.field.announce import Announcer
+from dcu.field.places import place_of
 from dcu.field.visit import MeterVisit, VisitScene
 from dcu.meter import Meter
 from dcu.ports import Clock, Store
@@ -39,13 +40,15 @@ class BusPlan:
         announcer: Announcer,
         zone: tzinfo,
         poll: PollConfig,
+        *,
+        octets_per_s: float = 960.0,
     ) -> None:
         self._meters = {m.serial: m for m in meters}
         self._announcer = announcer
         self._clock = clock
         self._lock = threading.Lock()
         self._schedule = Schedule(_tasks(meters), clock.monotonic_s(), FIRST_SPREAD_S_PER_METER * len(meters))
-        self._scene = VisitScene(store, clock, zone, poll)
+        self._scene = VisitScene(store, clock, zone, poll, octets_per_s)
         self.condition: dict[str, str] = dict.fromkeys(self._meters, "not read yet")
         self.set_aside: set[str] = set()
         self._alarmed: set[str] = set()
@@ -133,13 +136,25 @@ class BusPlan:
         with self._lock:
             self._schedule.failed(meter.serial, fate, self._clock.monotonic_s())
             self.condition[meter.serial] = str(fault)
+            known = meter.serial in self._alarmed
             if isinstance(fault, WrongMeter):
+                known = meter.serial in self.set_aside  # that it was silent before says nothing of who is there now
                 self.set_aside.add(meter.serial)
-            if isinstance(fault, StoreFault) or meter.serial in self._alarmed:
+            if isinstance(fault, StoreFault) or known:
                 return  # the store's own trouble: the meter waits, and is not to blame
             self._alarmed.add(meter.serial)
+        if isinstance(fault, WrongMeter):
+            self._tell_another(meter, fault)
+            return
         kind = AlarmKind.ADDRESS_CLASH if isinstance(fault, AddressClash) else _kind(fate)
         self._announcer.alarm(kind, str(fault), meter=meter.serial, forged=isinstance(fault, ReplyForged))
+
+    def _tell_another(self, meter: Meter, fault: WrongMeter) -> None:
+        """Another serial answers: in the place of a meter that was read there, or where it was never found."""
+        was_here = self._scene.book(meter).kept is not None
+        kind = AlarmKind.METER_REPLACED if was_here else AlarmKind.METER_SET_ASIDE
+        facts = {"was": meter.serial, "now": fault.found, "place": place_of(meter)}
+        self._announcer.alarm(kind, str(fault), meter=meter.serial, **facts)
 
 
 def _kind(fate: Fate) -> AlarmKind:

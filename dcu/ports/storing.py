@@ -121,7 +121,7 @@ class Transaction(Protocol):
         ...
 
     def admit_events(self, reading: ProfileReading) -> ProfileReading:
-        """The same for a log: a row is its time and values, and equal ones count as often as one answer has them."""
+        """The same for a log: a row is its time and code, and equal ones count as often as one answer has them."""
         ...
 
     def admit_bills(self, reading: ProfileReading) -> ProfileReading:

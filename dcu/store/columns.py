@@ -1,5 +1,6 @@
 """A layout as the store keeps it: with the class ids that the head-end's form leaves out."""
 
+from functools import lru_cache
 from typing import Any
 
 import cbor2
@@ -13,7 +14,8 @@ def encode_columns(layout: Layout) -> bytes:
     return cbor2.dumps([[c.class_id, c.logical_name.octets, c.attribute, c.scaler, c.unit] for c in layout])
 
 
+@lru_cache(maxsize=1024)
 def decode_columns(columns: bytes) -> Layout:
-    """The inverse of `encode_columns`."""
+    """The inverse of `encode_columns`. Equal layouts are one object: a thousand meters have a few."""
     rows: list[list[Any]] = cbor2.loads(columns)
     return tuple(Column(number, LogicalName(ln), attr, scaler, unit) for number, ln, attr, scaler, unit in rows)

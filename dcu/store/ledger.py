@@ -125,7 +125,7 @@ class Ledger:
     def holds(self, reading: ProfileReading, *, bills: bool) -> tuple[bool, ...]:
         """See `ports.Transaction.holds`."""
         line = self._known(reading.serial, reading.profile)
-        return self._marks.held(line.number, reading.rows, by_time=bills)
+        return self._marks.held(line.number, reading, by_time=bills)
 
     def note_absent(self, serial: str, profile: LogicalName, first_s: int, last_s: int, reason: str) -> None:
         """See `ports.Transaction.note_absent`. A newer reason replaces an older one."""

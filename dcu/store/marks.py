@@ -5,12 +5,14 @@ A mark is the time of a row that was let in, its number among the rows of that t
 
 import hashlib
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 import cbor2
 
-from dcu.reading import ProfileReading, Row, Value
+from dcu.reading import Layout, ProfileReading, Row, Value
 from dcu.store.database import Database
+
+_NAMES_OF_EVENTS = (bytes((0, 0, 96, 11)), bytes((0, 0, 96, 15)))  # codes and sequence numbers
 
 UNKNOWN = b""
 """Digest of a row whose values cannot be found any more: no row is equal to it."""
@@ -22,6 +24,15 @@ Let = tuple[tuple[Row, ...], tuple[tuple[int, int], ...]]
 def digest(values: Sequence[Value]) -> bytes:
     """The first 8 bytes of the SHA-256 of the values in CBOR."""
     return hashlib.sha256(cbor2.dumps(list(values))).digest()[:8]
+
+
+def event_digest(layout: Layout) -> Callable[[Sequence[Value]], bytes]:
+    """Digest of an event's row: of its code and number where the log has them, since these name it; else of all of it.
+
+    What a log captures beside the code may be changed with the firmware, and the events that it holds stay the same.
+    """
+    places = [n - 1 for n, column in enumerate(layout) if n and column.logical_name.octets[:4] in _NAMES_OF_EVENTS]
+    return (lambda values: digest([values[n] for n in places])) if places else digest
 
 
 class Marks:
@@ -56,23 +67,25 @@ class Marks:
             ((profile, at, n, known) for at, all_known in marks.items() for n, known in enumerate(all_known)),
         )
 
-    def held(self, profile: int, rows: Sequence[Row], *, by_time: bool) -> tuple[bool, ...]:
-        """Of each row, whether it was let in: by its time alone, or by its time and values."""
-        known = self.of(profile, (row.captured_at.epoch_s for row in rows))
+    def held(self, profile: int, reading: ProfileReading, *, by_time: bool) -> tuple[bool, ...]:
+        """Of each row, whether it was let in: by its time alone, or as an event."""
+        known = self.of(profile, (row.captured_at.epoch_s for row in reading.rows))
+        key = event_digest(reading.layout)
         return tuple(
-            bool(at_time) and (by_time or digest(row.values) in at_time)
-            for row in rows
+            bool(at_time) and (by_time or key(row.values) in at_time)
+            for row in reading.rows
             for at_time in (known.get(row.captured_at.epoch_s, []),)
         )
 
     def admit_events(self, profile: int, reading: ProfileReading) -> Let:
         """Each row of a log once; equal rows of one second count as often as one answer has them."""
         known = self.of(profile, (row.captured_at.epoch_s for row in reading.rows))
+        key = event_digest(reading.layout)
         left = Counter((at, one) for at, all_known in known.items() for one in all_known)
         rows: list[Row] = []
         again: list[tuple[int, int]] = []
         for row in reading.rows:
-            at, this = row.captured_at.epoch_s, digest(row.values)
+            at, this = row.captured_at.epoch_s, key(row.values)
             if left[at, this] > 0:
                 left[at, this] -= 1
                 continue
