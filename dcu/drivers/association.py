@@ -86,7 +86,8 @@ class Caller:
         if spec is None:
             raise AssociationRefused(f"model {meter.model.name} has no client to {purpose.value}", place=meter.serial)
         if spec.ciphered and not self.counters.knows(meter.serial, spec.client_sap):
-            self.counters.learn(meter.serial, spec.client_sap, self._published_counter(meter, spec))
+            published = self._published_counter(meter, spec)
+            self.counters.learn(meter.serial, spec.client_sap, published, self.monotonic())
         try:
             return Session(self, meter, spec)
         except _DOUBTFUL:

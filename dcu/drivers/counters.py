@@ -18,7 +18,9 @@ BLOCK: Final = 64
 FIRST: Final = 1
 
 LEAP: Final = 1 << 20
-"""How far above our own count a published counter is believed: years of another client's reads, days of a liar's."""
+"""How far above our own count published counters are believed, all together, and a counter a second more in a process:
+years of another client's reads. A refusal in clear has the meter asked again at once, and silently: a bound on each
+answer alone would be gone through in weeks."""
 
 FIRST_CONTACT_BELOW: Final = 1 << 31
 """What is believed of a meter that was never spoken to."""
@@ -49,6 +51,7 @@ class CounterBook:
         self._floors: dict[tuple[str, int], int] = {}
         self._blocks: dict[tuple[str, int], Iterator[int]] = {}
         self._met: set[tuple[str, int]] = set()
+        self._leapt: dict[tuple[str, int], tuple[int, float]] = {}  # how far by a meter's word, since when
         self._told: dict[tuple[str, int], int] = {}
         self._heard: dict[tuple[str, int], int] = {}
         self._doubted_s: dict[tuple[str, int], float] = {}
@@ -59,13 +62,14 @@ class CounterBook:
         """Whether it was learnt where to begin since this process began, or since it was forgotten."""
         return (serial, client_sap) in self._floors
 
-    def learn(self, serial: str, client_sap: int, published: int | None) -> None:
+    def learn(self, serial: str, client_sap: int, published: int | None, now_s: float = 0.0) -> None:
         """Begin above all that was reserved, all that a lost store may have, and what the meter says that it accepted.
 
         Args:
             serial: the meter.
             client_sap: the client.
             published: by the meter, in clear; None where it publishes nothing: our own count stands alone.
+            now_s: seconds that never go back: each brings a counter more that is believed.
 
         Raises:
             ReplyForged: the published counter is further off than is believed.
@@ -76,8 +80,12 @@ class CounterBook:
         floor = max(standing.next, FIRST)
         timed = max(floor, standing.beyond) if standing.by_time else floor
         beyond = standing.beyond if published is None else timed  # a published counter may be one of the past
+        leapt, since_s = self._leapt.setdefault(key, (0, now_s))
         if published is not None:
-            _believe(serial, client_sap, published, timed + LEAP if standing.next else FIRST_CONTACT_BELOW)
+            left = LEAP - leapt + int(now_s - since_s)
+            _believe(serial, client_sap, published, timed + left if standing.next else FIRST_CONTACT_BELOW)
+            if standing.next:
+                self._leapt[key] = leapt + max(0, published + 1 - timed), since_s
             floor = max(floor, published + 1)
         if key not in self._met:
             floor = max(floor, beyond)

@@ -227,7 +227,7 @@ STEPS = st.lists(
         st.tuples(st.just("use"), st.integers(1, 100)),
         st.tuples(st.just("restart"), st.integers(0, 100)),
         st.tuples(st.just("forget"), st.just(0)),
-        st.tuples(st.just("others"), st.integers(1, LEAP // 2)),
+        st.tuples(st.just("others"), st.integers(1, LEAP // 16)),
     ),
     max_size=12,
 )

@@ -338,3 +338,45 @@ def test_refusals_in_clear_with_answers_between_them_are_an_honest_meters():
             else:
                 with pytest.raises(MeterBusy):
                     association.get(CLOCK)
+
+
+# ---- counters are used up slowly, whoever lies about them ----
+
+
+def test_a_liar_who_has_the_counter_asked_for_at_each_visit_gains_a_counter_a_second():
+    # A clear refusal on a parked association has it opened anew, silently, and the counter asked for before that.
+    table = Table()
+    time = at_time(table)
+    read(table)
+
+    def leap(_sent, heard):
+        public = table.links[-1].client_sap == 16
+        lie = table.vault.top[SERIAL, 32] + LEAP // 2
+        return heard[:-4] + lie.to_bytes(4, "big") if public and heard[0] == 0xC4 else heard
+
+    table.garble = leap
+    believed = 0
+    for _ in range(50):
+        table.book.forget(SERIAL, 32)
+        time.now_s += 60
+        try:
+            read(table)
+            believed += 1
+        except ReplyForged as fault:
+            assert "believed" in fault.cause
+    assert believed <= 2
+    assert table.vault.top[SERIAL, 32] < 1000 + LEAP + 50 * 60
+    table.garble = lambda _sent, heard: heard
+    read(table)
+
+
+def test_what_another_system_uses_is_followed_for_years():
+    vault, now_s = Vault(), 0.0
+    book = CounterBook(vault)
+    published = 10
+    for _ in range(100):
+        book.learn(SERIAL, 32, published, now_s)
+        assert book.next(SERIAL, 32) == published + 1
+        book.forget(SERIAL, 32)
+        published += 30_000  # half a day of an APDU a second and more
+        now_s += 43_200
