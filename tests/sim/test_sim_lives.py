@@ -58,8 +58,8 @@ def says(virtual):
     return found
 
 
-@given(st.sampled_from(list(KINDS)), st.booleans(), st.lists(HAPPENINGS, max_size=25))
-@settings(max_examples=60, deadline=None)
+@given(st.sampled_from(list(KINDS)), st.booleans(), st.lists(HAPPENINGS, max_size=20))
+@settings(max_examples=30, deadline=None)
 def test_any_life_is_told_and_remembered(kind, repeats, life):
     clock = Clock(NOON)
     with tempfile.TemporaryDirectory() as place:
