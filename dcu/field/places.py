@@ -2,7 +2,7 @@
 
 from dcu.event import Alarm, AlarmKind
 from dcu.field.book import MeterBook
-from dcu.field.parts import Writing
+from dcu.field.parts import Writing, trusted
 from dcu.meter import Meter
 from dcu.ports import Clock, Transaction
 from dcu.record import Stream, encode_alarm
@@ -21,7 +21,7 @@ def note_place(book: MeterBook, clock: Clock, writing: Writing) -> None:
     meter, place = book.meter, place_of(book.meter)
 
     def settle(tx: Transaction) -> None:
-        before = tx.settle(place, meter.serial, int(clock.now().timestamp()))
+        before = tx.settle(place, meter.serial, _now_s(book, clock))
         book.settled = True
         if before is not None:
             text = f"it stands at {place} in the place of {before}"
@@ -30,3 +30,9 @@ def note_place(book: MeterBook, clock: Clock, writing: Writing) -> None:
             tx.append(Stream.ALARM, encode_alarm(alarm))
 
     writing.add(settle)
+
+
+def _now_s(book: MeterBook, clock: Clock) -> int:
+    """Now; by the meter's clock where the box, without a battery, does not know the time yet."""
+    face_s = None if trusted(clock) else book.face_s(clock.monotonic_s())
+    return int(clock.now().timestamp()) if face_s is None else face_s
