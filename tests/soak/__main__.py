@@ -20,12 +20,15 @@ def main() -> int:
     parser.add_argument("--meters", type=int, default=32, help="on all lines together")
     parser.add_argument("--lines", type=int, default=2, help="each with a box and a process of its own")
     parser.add_argument("--baud", type=int, default=9600)
+    parser.add_argument("--ring-days", type=int, default=35, help="of the meters' block load rings")
     parser.add_argument("--log", default="CRITICAL", help="what the boxes say of themselves, e.g. WARNING")
     args = parser.parse_args()
     logging.basicConfig(level=args.log)
     began = time.monotonic()
     share = args.meters // args.lines
-    scenarios = [Scenario(args.seed, line, args.days, share, args.baud) for line in range(args.lines)]
+    scenarios = [
+        Scenario(args.seed, line, args.days, share, args.baud, ring_days=args.ring_days) for line in range(args.lines)
+    ]
     if args.lines == 1:
         outcomes = [run_line(scenarios[0])]
     else:

@@ -163,8 +163,7 @@ class World:
             clock_drift_ppm=rng.uniform(-40, 40),
             repeats=rng.random() < 0.3,
             newest_first=rng.random() < 0.2,
-            null_compressed=rng.random() < 0.2,
-            compact=rng.random() < 0.1,
+            **{rng.choice(("null_compressed", "compact", "weekday", "clock_tag25")): True},
             event_entries=rng.choice((20, 50, 100)),
         )
 
