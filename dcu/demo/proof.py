@@ -4,7 +4,7 @@ The truth is the virtual meters' own ledger, written at the moment of capture; n
 """
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -27,7 +27,8 @@ class Completeness:
         twice: which arrived in two different records: an interval counted twice.
         invented: which arrived and were never captured.
         repeated_records: records that arrived again and were recognised by their id (at-least-once at work).
-        late: of those delivered, how many the box read only after the next interval had ended: backfill.
+        late: of those delivered, how many the box read only after the next interval had ended, or only when it was up
+            again after a kill: backfill.
     """
 
     expected: int
@@ -65,8 +66,12 @@ class Arrived:
     late: frozenset[Interval]
 
 
-def arrived(records: Iterable[Mapping[str, Any]], late_after_s: int) -> Arrived:
-    """Rows of de-duplicated profile records; late are those that the box read more than `late_after_s` later."""
+def arrived(records: Iterable[Mapping[str, Any]], late_after_s: int, killed_at: Sequence[float] = ()) -> Arrived:
+    """Rows of de-duplicated profile records.
+
+    Late are those that the box read more than `late_after_s` later, or that were captured before it was killed and read
+    when it was up again.
+    """
     rows: dict[Interval, list[int]] = {}
     twice: list[Interval] = []
     late: set[Interval] = set()
@@ -76,7 +81,8 @@ def arrived(records: Iterable[Mapping[str, Any]], late_after_s: int) -> Arrived:
             if interval in rows:
                 twice.append(interval)
             rows[interval] = values
-            if record["read_at"] - captured_at > late_after_s:
+            across = any(captured_at <= at < record["read_at"] for at in killed_at)
+            if across or record["read_at"] - captured_at > late_after_s:
                 late.add(interval)
     return Arrived(rows, tuple(twice), frozenset(late))
 
@@ -88,12 +94,13 @@ def compare(
     repeated_records: int = 0,
     late_after_s: int = 900,
     late_from_s: int = 0,
+    killed_at: Sequence[float] = (),
 ) -> Completeness:
     """Compare the ledgers' rows with the head-end's, profile by profile that the ledgers know.
 
     Only what was captured from `late_from_s` on counts as late: the history of a first visit is no backfill.
     """
-    came = arrived(records, late_after_s)
+    came = arrived(records, late_after_s, killed_at)
     profiles = {profile for _, profile, _ in truth}
     compared = {i: v for i, v in came.rows.items() if i[1] in profiles and i[2] <= until_s}
     return Completeness(

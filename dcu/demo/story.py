@@ -39,6 +39,7 @@ class Story:
     codes: dict[str, str] = field(default_factory=dict)
     _seq: int = 0
     _outage_from_s: int = 0
+    _killed_at: tuple[float, ...] = ()
 
     def prove(self, claim: str, shown: str, *, held: bool) -> None:
         """One line of the final table."""
@@ -94,11 +95,13 @@ class Story:
         self.screen.doing("waiting for a request on the line, to kill the field process before its answer")
         pid = self.stage.wait_for_field()
         hit, words = kill_in_exchange(self.stage.field_pid, self.stage.trace, 15)
+        self._killed_at = (time.time(),)
         self.prove("kill -9 in the middle of an exchange", words, held=hit)
         pid = self.stage.wait_for_field(other_than=pid)
         self._until(began_s + SECOND_KILL_S, "the box is up again by itself and reads on")
         self.screen.doing("waiting for a transaction, to kill the field process inside it")
         hit, words = kill_in_transaction(self.stage.field_pid, self.stage.wal, 8)
+        self._killed_at = (*self._killed_at, time.time())
         self.prove("kill -9 in the middle of a transaction", words, held=hit)
         self.stage.wait_for_field(other_than=pid)
         self._until(began_s + OUTAGE_S, "the box is up again by itself; the meters capture on")
@@ -230,7 +233,8 @@ class Story:
         rings = {profile for _, profile, _ in truth} | {BLOCK_LOAD}
         records = [r for r in self.head_end.records(Stream.PROFILE) if r["profile"] in rings]
         repeated = self.head_end.listener.repeated
-        return compare(truth, records, until_s, repeated, CAPTURE_PERIOD_S, late_from_s=self._outage_from_s)
+        since_s, kills = self._outage_from_s, self._killed_at
+        return compare(truth, records, until_s, repeated, CAPTURE_PERIOD_S, late_from_s=since_s, killed_at=kills)
 
     def _policy(self) -> bytes:
         now_s = int(time.time())

@@ -55,3 +55,9 @@ def test_history_that_a_first_visit_brings_is_no_backfill():
     records = [record((10, [1]), (20, [2]), (30, [3]))]
     assert compare(TRUTH, records, 30, late_after_s=5, late_from_s=25).late == 1
     assert compare(TRUTH, records, 30, late_after_s=5, late_from_s=31).late == 0
+
+
+def test_what_was_captured_before_a_kill_and_read_after_it_was_refilled():
+    truth = {("A", PROFILE, at): [at] for at in (100, 110, 120)}
+    records = [{"meter": "A", "profile": PROFILE, "read_at": at + 3, "rows": [[at, at]]} for at in (100, 110, 120)]
+    assert compare(truth, records, 130, late_after_s=10, killed_at=(111.5, 125.0)).late == 1
