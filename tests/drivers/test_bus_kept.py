@@ -86,8 +86,9 @@ def test_a_meter_that_is_visited_seldom_is_not_kept_open_in_vain():
     assert bus.frames == []
 
 
-def test_the_shorter_of_two_time_outs_holds():
-    bus = VirtualBus(inactivity_s=30)
+@pytest.mark.parametrize(("by_model", "by_meter"), [(30, 120.0), (120, 30.0), (0, 30.0)])
+def test_the_shorter_of_two_time_outs_holds(by_model, by_meter):
+    bus = VirtualBus(inactivity_s=by_model, settings={"inactivity_s": by_meter})
     bus.do(reading(bus))
     bus.frames.clear()
     bus.wait(100)

@@ -280,6 +280,19 @@ def test_a_connection_that_is_lost_meanwhile_is_opened_anew_in_the_same_visit():
         assert len(pool.opened) == opened + 1
 
 
+def test_hdlc_through_a_connection():
+    configs = [MeterConfig(f"TCP{n}", 17 + n, KEYS, hdlc_port=0) for n in range(2)]
+    with running_line(configs, baud=115200) as line, running(Framing.HDLC_TCP) as pool:
+        found = [
+            replace(at(serial), host="127.0.0.1", port=port, address=17 + n)
+            for n, (serial, port) in enumerate(line.hdlc_tcp.items())
+        ]
+        for meter in (*found, replace(found[0], model=replace(MODEL, keep_open=True))):
+            job = read_and_wait(pool, meter)
+            assert job.fault is None
+            assert job.result[0] == meter.serial
+
+
 def read_and_wait(pool, meter):
     job = read_clock(meter)
     pool.post(job, urgent=False)

@@ -1,5 +1,6 @@
 """The plan of a bus and its visits: what one object, one meter, or a full store may cost the others."""
 
+import threading
 from contextlib import contextmanager
 
 import cbor2
@@ -8,9 +9,9 @@ import pytest
 from dcu import obis
 from dcu.clock import SystemClock
 from dcu.config.meter_models import shipped
-from dcu.errors import CaptureMismatch, LinkLost, MeterBusy, StoreFull
+from dcu.errors import AttributeDenied, AttributeFailed, CaptureMismatch, LinkLost, MeterBusy, StoreFull
 from dcu.field.announce import Announcer
-from dcu.field.plan import BusPlan
+from dcu.field.plan import REFUSED_AGAIN_S, BusPlan
 from dcu.meter import Meter, MeterSecrets
 from dcu.record import Stream
 from dcu.schedule import Schedule, Task, TaskKind
@@ -163,3 +164,47 @@ def test_a_meter_that_says_more_than_a_frame_carries_does_not_block_the_others_r
     assert alarms(store) == ["meter-set-aside"]
     stored = records(store, Stream.PROFILE)
     assert stored and str(obis.INSTANTANEOUS) not in {record["profile"] for record in stored}
+
+
+@pytest.mark.parametrize(
+    ("fault", "again"),
+    [(AttributeDenied("object undefined"), False), (AttributeFailed("hardware fault"), True)],
+)
+def test_an_object_that_the_meter_cannot_give_now_is_asked_again_later(plan, clock, fault, again):
+    task = Task(SERIAL, TaskKind.RING, obis.BLOCK_LOAD)
+    plan.denied(task, fault)
+    assert task not in plan.due(clock.monotonic_s())._left
+    clock.advance(REFUSED_AGAIN_S)
+    assert (task in plan.due(clock.monotonic_s())._left) == again
+
+
+def test_a_plan_may_be_asked_from_many_threads(store, clock, scene):
+    """Each meter is given to one at a time, as the pool asks, and whatever they report meets no other's."""
+    meters = [meter_named(f"GXT{n:08}") for n in range(40)]
+    plan = BusPlan(meters, store, clock, Announcer(store, clock), IST, scene.poll)
+    clock.advance(100)
+    lock, at_work, visits, twice = threading.Lock(), set(), [], []
+
+    def work():
+        for _ in range(200):
+            with lock:
+                visit = plan.due(clock.monotonic_s(), lambda meter: meter.serial in at_work)
+                if visit is None:
+                    continue
+                twice.extend([visit.meter.serial] if visit.meter.serial in at_work else [])
+                at_work.add(visit.meter.serial)
+            for task in list(visit._left):
+                plan.done(task, clock.monotonic_s() + 900)
+            plan.visited(visit.meter)
+            visits.append(visit.meter.serial)
+            with lock:
+                at_work.discard(visit.meter.serial)
+
+    threads = [threading.Thread(target=work) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(30)
+    assert twice == []
+    assert sorted(visits) == sorted(meter.serial for meter in meters)
+    assert set(plan.condition.values()) == {"ok"}
