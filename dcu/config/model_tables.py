@@ -97,6 +97,9 @@ def check_client(
     if purpose is Purpose.SWITCH and spec.mechanism in {Mechanism.NONE, Mechanism.LLS}:
         cure = 'set mechanism = "hls-secret" or "hls-gmac", or leave [client.switch] out'
         sheet.wrong((*where, "mechanism"), "a relay is not moved by a client without high-level security", cure)
+    if purpose is Purpose.SWITCH and spec.protection in {Protection.NONE, Protection.ENCRYPTED}:
+        cure = 'set protection = "both" or "authentication", or leave [client.switch] out'
+        sheet.wrong((*where, "protection"), "a relay is not moved by requests that anybody on the line can alter", cure)
 
 
 def profiles(sheet: Sheet, tables: Any) -> tuple[ProfileSpec, ...]:

@@ -260,6 +260,17 @@ def test_a_mistake_in_a_model_has_its_line_and_its_cure(room, old, new, key, cau
         assert lines[found[0].line - 1] in (new, f"    {new}")
 
 
+@pytest.mark.parametrize("protection", ['protection = "encryption"', 'protection = "none"', ""])
+def test_a_relay_is_not_moved_by_requests_that_bear_no_tag(room, protection):
+    # Counter mode without a tag: whoever flips one bit of the method makes a connect of a disconnect.
+    switch = 'mechanism = "hls-secret"\nprotection = '
+    path = room(switch + '"both"', f'mechanism = "hls-secret"\n{protection}')
+    [mistake] = mistakes(path)
+    assert mistake.key == "client.switch.protection"
+    assert "authentication" in mistake.cure
+    assert load_models(room(switch + '"both"', switch + '"authentication"').parent)["mine"]
+
+
 def test_a_mistake_in_a_list_of_several_lines_is_told_at_its_key(room):
     path = room('    "1:0.0.94.96.20/2",', '    "1:0.0.94.96.20",')
     [mistake] = mistakes(path)
