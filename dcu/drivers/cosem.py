@@ -5,7 +5,7 @@ the head of the first list that is asked for, where it costs no exchange of its 
 """
 
 import logging
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from datetime import datetime, tzinfo
 from typing import Final
 
@@ -16,7 +16,7 @@ from dcu.drivers.acse import Conformance
 from dcu.drivers.asked import AskedRows, AskedValue
 from dcu.drivers.by_entry import EntryBuffer
 from dcu.drivers.dialogue import Dialogue
-from dcu.drivers.get_request import LIST_HEAD, LONGEST_LIST, by_entry, by_range
+from dcu.drivers.get_request import LONGEST_LIST, by_entry, by_range, parts
 from dcu.drivers.reply import RequestTooMuch
 from dcu.errors import AttributeDenied, CaptureMismatch, MeterBusy, ReplyMalformed, WarrantRequired, WrongMeter
 from dcu.meter import AttributeRef, ByEntry, ByRange, ClassId, MethodRef, ProfileSpec, Quirk, Selection
@@ -26,8 +26,8 @@ from dcu.reading import Data, Layout, Row
 
 log = logging.getLogger(__name__)
 
-_TARGET: Final = 10  # octets of an attribute in a list, without its selection
 _FEW: Final = 4
+_SHORT_LIST: Final = 10  # attributes that every meter with lists is expected to take at once
 _SERIAL: Final = AttributeRef(ClassId.DATA, obis.SERIAL_NUMBER, 2)
 
 _Asked = AskedValue | AskedRows
@@ -72,7 +72,7 @@ class OpenAssociation:
         self._monotonic = monotonic
         self._place = place
         self._periods: dict[LogicalName, int] = {}
-        self._lists_refused = False
+        self._longest_list = LONGEST_LIST
 
     # ---- identity ----
 
@@ -93,6 +93,7 @@ class OpenAssociation:
                 f"the meter says that it is {text[:32]!r}",
                 place=self._place,
                 cure="correct the configuration, or find out who moved the meter",
+                found=text[:32],
             )
         self._identified = True
 
@@ -104,38 +105,22 @@ class OpenAssociation:
             return
         if not self._identified and asked[0].ref != _SERIAL:
             asked = [AskedValue(_SERIAL, self._place), *asked]
-        for part in self._parts(asked):
+        for part in parts(asked, self._dialogue.room(), self._longest):
             if len(part) == 1:
                 self._ask_one(part[0])
             else:
                 self._ask_list(part)
 
-    def _parts(self, asked: Sequence[_Asked]) -> Iterator[list[_Asked]]:
-        """Lists that fit the meter's PDU; of one each where it has no lists."""
-        part: list[_Asked] = []
-        room = self._dialogue.room() - LIST_HEAD
-        left = room
-        for item in asked:
-            size = _TARGET + len(item.selector)
-            if part and (size > left or len(part) == LONGEST_LIST or not self._has_lists):
-                yield part
-                part, left = [], room
-            part.append(item)
-            left -= size
-        yield part
-
-    @property
-    def _has_lists(self) -> bool:
+    def _longest(self) -> int:
+        """Attributes a list: as long as this meter takes, 1 where it takes none."""
         granted = self._conformance & Conformance.MULTIPLE_REFERENCES
-        return bool(granted) and Quirk.NO_LIST not in self._quirks and not self._lists_refused
+        return self._longest_list if granted and Quirk.NO_LIST not in self._quirks else 1
 
     def _ask_list(self, part: list[_Asked]) -> None:
         try:
             payload = self._dialogue.get(self._dialogue.codec.get_list(part))
-        except (AttributeDenied, RequestTooMuch) as refusal:
-            log.info("%s: no lists in this association: %s", self._place, refusal.cause)
-            self._lists_refused = True
-            self._ask_each(part)
+        except (AttributeDenied, MeterBusy) as refusal:
+            self._ask_shorter(part, refusal)
             return
         try:
             reply.take_several(payload, part)
@@ -146,6 +131,19 @@ class OpenAssociation:
             return
         if not self._identified:
             self._check_identity(part[0])
+
+    def _ask_shorter(self, part: list[_Asked], refusal: AttributeDenied | MeterBusy) -> None:
+        """After a list was refused as a whole: a long one may be too long, a short one means that there are none."""
+        if len(part) > _SHORT_LIST:
+            self._longest_list = _SHORT_LIST
+            for at in range(0, len(part), _SHORT_LIST):
+                self._ask_list(part[at : at + _SHORT_LIST])
+        elif isinstance(refusal, AttributeDenied | RequestTooMuch):
+            log.info("%s: no lists in this association: %s", self._place, refusal.cause)
+            self._longest_list = 1
+            self._ask_each(part)
+        else:
+            raise refusal
 
     def _ask_each(self, part: list[_Asked]) -> None:
         for item in part:

@@ -5,9 +5,9 @@ breaks on a small PDU (reference/gurux-dlms.md, pitfall 17). Where it can build 
 Source: Green Book 9.3.5 and 9.5, Blue Book 4.3.6 (selective access).
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from datetime import datetime, tzinfo
-from typing import Final, Protocol
+from typing import Final, Protocol, TypeVar
 
 from dcu import obis
 from dcu.meter import AttributeRef, ClassId
@@ -20,9 +20,8 @@ WITH_LIST: Final = 3
 LONGEST_LIST: Final = 127
 """Attributes a list: their number stays one octet."""
 
-LIST_HEAD: Final = 4
-"""Octets of a GET with list before its first attribute."""
-
+_LIST_HEAD: Final = 4
+_TARGET: Final = 10  # octets of an attribute in a list, without its selection
 _GET: Final = 0xC0
 _PRIORITY: Final = 0xC0  # high priority, confirmed
 _SELECT_RANGE: Final = b"\x01"
@@ -42,6 +41,9 @@ class Selected(Protocol):
 
     ref: AttributeRef
     selector: bytes
+
+
+_Item = TypeVar("_Item", bound=Selected)
 
 
 def target(ref: AttributeRef, selector: bytes = b"") -> bytes:
@@ -67,6 +69,26 @@ def with_list(invoke: int, items: Sequence[Selected]) -> bytes:
 def next_block(request: bytes, block: int) -> bytes:
     """GET-next for the block after `block`, under the invoke-id of `request`."""
     return bytes((_GET, NEXT_BLOCK, request[2])) + block.to_bytes(4, "big")
+
+
+def parts(items: Sequence[_Item], room_bytes: int, longest: Callable[[], int]) -> Iterator[list[_Item]]:
+    """`items` in order, in lists whose requests have at most `room_bytes`; one alone may have more.
+
+    Args:
+        items: at least one.
+        room_bytes: of a request.
+        longest: items a list; asked anew at each, since the answer to one list may teach it.
+    """
+    part: list[_Item] = []
+    left = room_bytes - _LIST_HEAD
+    for item in items:
+        size = _TARGET + len(item.selector)
+        if part and (size > left or len(part) >= longest()):
+            yield part
+            part, left = [], room_bytes - _LIST_HEAD
+        part.append(item)
+        left -= size
+    yield part
 
 
 def by_range(since: datetime, until: datetime, zone: tzinfo) -> bytes:

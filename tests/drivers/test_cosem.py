@@ -123,6 +123,27 @@ def test_without_lists_everything_is_asked_singly(requests, why):
     assert lists == (1 if why in {"refused once", "too long"} else 0)
 
 
+@pytest.mark.parametrize("answer", [b"\xd8\x01\x01", b"\xd8\x01\x04", b"\xc4\x02\xc0\x01\x00\x00\x00\x01\x01\x0c"])
+def test_a_list_that_is_too_long_is_asked_in_short_ones(requests, answer):
+    bench = Bench()
+    layout_of(bench)
+    mark = len(requests.sent)
+
+    def refuse(request):
+        too_long = request[1] == 3 and request[3] > 10
+        return (
+            answer[:2] + request[2:3] + answer[3:] if too_long and answer[0] == 0xC4 else answer if too_long else None
+        )
+
+    requests.refuse = refuse
+    with bench.associate() as association:
+        for _ in range(2):
+            values = association.get_list([CLOCK, VOLTAGE, NOTHING] * 12)
+            assert [type(value) for value in values] == [bytes, int, AttributeDenied] * 12
+    lists = [request[3] for request in requests.since(mark)]
+    assert lists == [37, 10, 10, 10, 7, 10, 10, 10, 6]
+
+
 def test_a_busy_meter_is_not_asked_singly(requests):
     bench = Bench()
     requests.refuse = lambda _request: b"\xd8\x01\x01"

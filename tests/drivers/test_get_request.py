@@ -15,7 +15,7 @@ from gurux_dlms.objects import (
     GXDLMSProfileGeneric,
     GXDLMSRegister,
 )
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dcu import obis
@@ -56,18 +56,21 @@ def their_profile():
     return profile
 
 
+@settings(max_examples=40)
 @given(REFS)
 def test_one_attribute(ref):
     [theirs] = gurux().read(their_object(ref), ref.attribute)
     assert RequestCodec().get(ref) == theirs
 
 
+@settings(max_examples=40)
 @given(st.lists(REFS, min_size=1, max_size=10))
 def test_a_list(refs):
     [[theirs]] = gurux().readList([(their_object(ref), ref.attribute) for ref in refs])
     assert RequestCodec().get_list([AskedValue(ref, "x") for ref in refs]) == theirs
 
 
+@settings(max_examples=40)
 @given(st.integers(1, 60_000), st.integers(1, 60_000))
 def test_rows_by_entry(first, count):
     [theirs] = gurux().readRowsByEntry(their_profile(), first, count)
@@ -85,6 +88,7 @@ MOMENTS = st.datetimes(datetime(2000, 1, 1), datetime(2099, 1, 1)).map(
 )
 
 
+@settings(max_examples=40)
 @given(MOMENTS, MOMENTS)
 def test_rows_by_range(since, until):
     [theirs] = gurux().readRowsByRange(their_profile(), their_moment(since), their_moment(until))
