@@ -2,7 +2,8 @@
 
 Threads of the field process, and what each may not do:
     store     owns dcu.db; never waits for another thread
-    bus-NAME  owns one line; waits for the store and, during a relay errand, for relay
+    bus-NAME  owns one line; waits for the store and, during a relay errand, for relay. Behind TCP there are several,
+              bus-NAME-0 for relay errands alone, each with the meter that it speaks to
     relay     decides commands; waits for the store, never for a bus or a socket
     uplink    serves uplink.sock; waits for the store and for relay
     cli       serves field.sock; waits for the store and for a bus

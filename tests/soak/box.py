@@ -97,7 +97,7 @@ class Box:
             system_title=client_title(DCU),
             timing=LineTiming.at_baud(line.baud),
             on_state=on_state,
-            mailbox=VirtualMailbox(clock, self.plan.idle_s),
+            mailbox=VirtualMailbox(clock, lambda now_s: self.worker.idle_s(now_s)),
         )
 
     def run(self, until_s: float) -> None:
