@@ -1,0 +1,89 @@
+"""Why an interval is absent: the power log before all, then one clock set for each hole that it can have left."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from dcu import gaps
+from dcu.causes import Happening, explained
+from dcu.field.clock_watch import Look, set_by_s, too_far
+from dcu.gaps import Absence
+
+PERIOD = 900
+OFF, SET = Absence.METER_OFF, Absence.CLOCK_SET
+
+
+def slots(*numbers):
+    return tuple(n * PERIOD for n in numbers)
+
+
+@pytest.mark.parametrize(
+    ("happenings", "reasons"),
+    [
+        pytest.param([], {1: OFF, 2: OFF, 5: OFF}, id="a meter with power and a steady clock captures"),
+        pytest.param([Happening(SET, 0, 6 * 900, 1800)], {1: SET, 2: SET, 5: OFF}, id="the longest that fits"),
+        pytest.param([Happening(SET, 0, 6 * 900, 900)], {1: OFF, 2: OFF, 5: SET}, id="too short for two"),
+        pytest.param([Happening(SET, 3 * 900, 6 * 900, 9999)], {1: OFF, 2: OFF, 5: SET}, id="only where it may be"),
+        pytest.param(
+            [Happening(SET, 0, 6 * 900, 1800), Happening(SET, 0, 6 * 900, 900)], {1: SET, 2: SET, 5: SET}, id="two"
+        ),
+        pytest.param(
+            [Happening(SET, 0, 6 * 900, 1800), Happening(OFF, 800, 1850)], {1: OFF, 2: OFF, 5: SET}, id="the power log"
+        ),
+        pytest.param([Happening(OFF, 800, 1000)], {1: OFF, 2: OFF, 5: OFF}, id="off for a moment"),
+        pytest.param([Happening(SET, 2000, 2000)], {1: SET, 2: SET, 5: OFF}, id="by the transaction log, beside it"),
+        pytest.param([Happening(SET, 9000, 9000)], {1: OFF, 2: OFF, 5: OFF}, id="elsewhere"),
+    ],
+)
+def test_reasons(happenings, reasons):
+    found = explained([slots(1, 2), slots(5, 5)], happenings, 0, PERIOD)
+    named = {at // PERIOD: reason for first, last, reason in found for at in range(first, last + 1, PERIOD)}
+    assert named == {at: reason.value for at, reason in reasons.items()}
+
+
+happening = st.builds(
+    lambda kind, first, length, skipped: Happening(kind, first, first + length, skipped),
+    st.sampled_from([OFF, SET]),
+    st.integers(-5000, 40_000),
+    st.integers(0, 20_000),
+    st.integers(0, 20_000),
+)
+
+
+@given(st.sets(st.integers(0, 40).map(lambda n: n * PERIOD)), st.lists(happening, max_size=6))
+def test_each_instant_gets_exactly_one_reason(times, happenings):
+    found = explained(gaps.spans(times, PERIOD), happenings, 0, PERIOD)
+    named = [at for first, last, _ in found for at in range(first, last + 1, PERIOD)]
+    assert sorted(named) == sorted(times)
+    assert {reason for *_, reason in found} <= {OFF.value, SET.value}
+
+
+@pytest.mark.parametrize(
+    ("face_s", "low_s", "high_s", "by_s"),
+    [
+        pytest.param(1900, 1000, 1000.1, 0, id="as it should be"),
+        pytest.param(1904, 1000, 1000.1, 0, id="within what may be"),
+        pytest.param(1896, 1000, 1000.1, 0, id="and on the other side"),
+        pytest.param(2800, 1000, 1000.1, 899, id="forward"),
+        pytest.param(1000, 1000, 1000.1, -900, id="back"),
+        pytest.param(1915, 1000, 1020.0, 0, id="an answer that took long proves little"),
+        pytest.param(1_000_050, 999_100, 999_100.1, 0, id="drift of days"),
+    ],
+)
+def test_a_clock_that_was_set_is_told_from_one_that_drifts(face_s, low_s, high_s, by_s):
+    assert set_by_s(Look(1000, 100, 100.1), Look(face_s, low_s, high_s)) == pytest.approx(by_s, abs=2)
+
+
+def test_a_memory_is_less_sure_than_a_look():
+    assert set_by_s(Look(1000, 100, 100, 60.0), Look(1950, 1000, 1000.1)) == 0
+    assert set_by_s(Look(1000, 100, 100), Look(1950, 1000, 1000.1)) == pytest.approx(50, abs=2)
+
+
+def test_a_drift_is_worth_a_word_once():
+    assert [too_far(ahead, told, 60) for ahead, told in ((61, None), (61, 61), (121, 61), (122, 61), (60, None))] == [
+        True,
+        False,
+        False,
+        True,
+        False,
+    ]
