@@ -33,7 +33,7 @@ READER = {
     "protected_release": Field(f.flag, _NOT_SAID),
     "counter_restarts": Field(f.flag, _NOT_SAID),
 }
-"""Keys that change the client that reads the meter; the last five the other ciphered clients too."""
+"""Keys that change the client that reads the meter; four of the last five the other ciphered clients too."""
 
 MODEL = {
     "server_sap": Field(f.whole(1, 16383), _NOT_SAID),
@@ -52,7 +52,7 @@ KEYS = READER | MODEL
 """All keys of `[[meter]]` that change its model."""
 
 _RENAMED = {"max_info": "max_info_bytes", "max_pdu": "max_pdu_bytes"}
-_EVERY_CLIENT = ("general", "dedicated_key", "encrypted_only_replies", "protected_release", "counter_restarts")
+_EVERY_CLIENT = ("general", "dedicated_key", "protected_release", "counter_restarts")
 
 
 def overridden(sheet: Sheet, where: Where, model: MeterModel, said: Mapping[str, Any]) -> MeterModel:
@@ -85,11 +85,14 @@ def _associations(
 
 
 def _options(said: Mapping[str, Any]) -> dict[str, Any]:
+    """What is said of every client. Not that replies need no tag: the one that switches is told by them what it did."""
     return {key: said[key] for key in _EVERY_CLIENT if said[key] is not None}
 
 
 def _reader(spec: AssociationSpec, said: Mapping[str, Any]) -> AssociationSpec:
     changes = _options(said)
+    if said["encrypted_only_replies"] is not None:
+        changes["encrypted_only_replies"] = said["encrypted_only_replies"]
     if said["client"] is not None:
         changes["client_sap"] = said["client"]
     if said["mechanism"] is not None:

@@ -192,6 +192,14 @@ def test_what_a_meter_has_otherwise_than_its_model(box):
     assert shipped.max_info_bytes == 2030  # nobody else's model has changed
 
 
+def test_replies_without_proof_are_the_readers_alone(box):
+    # The client that switches is told by its read-back whether a relay moved: a model must say so of it by name.
+    path = box("# encrypted_only_replies = true", "encrypted_only_replies = true")
+    [meter] = load(path).meters
+    lax = {purpose.value for purpose, client in meter.model.associations.items() if client.encrypted_only_replies}
+    assert lax == {"read"}
+
+
 def test_a_meter_without_ciphering_has_no_counter_and_needs_no_keys(box):
     path = box('model = "is15959-1ph" ', 'model = "dlms-generic"\nmechanism = "none"\nclient = 16 #')
     path.write_text(path.read_text().replace('secrets = "GXT20931188" ', "#"))
