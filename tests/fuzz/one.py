@@ -1,6 +1,7 @@
 """One target under atheris: `python -m tests.fuzz.one TARGET [libFuzzer options]`; exit code 0, or a finding."""
 
 import gc
+import logging
 import resource
 import sys
 import time
@@ -56,6 +57,7 @@ class Watched:
 def main():
     """Run until libFuzzer's own limits end it."""
     name, *options = sys.argv[1:]
+    logging.getLogger("dcu").setLevel(logging.CRITICAL)
     atheris.Setup([sys.argv[0], *options], Watched(TARGETS[name]))
     atheris.Fuzz()
 

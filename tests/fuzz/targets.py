@@ -4,7 +4,6 @@ A target passes when its decoder gives a value or an error of ours. What it give
 Run by hypothesis in the suite (tests/drivers/test_fuzz.py) and by atheris for as long as one likes (`make fuzz`).
 """
 
-import logging
 from contextlib import suppress
 from zoneinfo import ZoneInfo
 
@@ -30,8 +29,6 @@ CLIENT, SERVER = hdlc.client_address(32), hdlc.server_address(1, 17)
 REQUESTS = (b"\xc0\x01\xc1", b"\xc0\x02\xc1", b"\xc0\x03\xc1\x02")
 VALUES_AN_OCTET = 20
 MOST_STEPS = 20_000
-
-logging.getLogger("dcu").setLevel(logging.CRITICAL)
 
 
 def layout(columns):
