@@ -36,6 +36,9 @@ _BACKOFF_CAP_S: Final = 30.0
 class KeepAlive:
     """The errand that keeps a parked association open; nobody asked for it, so nobody hears when it fails."""
 
+    spare = True
+    probe = False
+
     def __init__(self, parking: Parking, parked: Parked) -> None:
         self.meter = parked.meter
         self._parking = parking

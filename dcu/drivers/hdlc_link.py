@@ -35,6 +35,7 @@ log = logging.getLogger(__name__)
 _SMALLEST_INFO: Final = 16  # a meter that says it takes less is not believed
 _LONGEST_APDU: Final = 1 << 16
 _MOST_SEGMENTS: Final = 1 << 13  # empty ones have no other end
+_ENDED: Final = frozenset({hdlc.DM, hdlc.FRMR})
 _POLLS: Final = 20  # RR after RR to a meter that says "taken, still working"
 _NOISY: Final = 5  # garbled segments of an answer that has begun, beyond the tries
 _BUSY_PAUSE_S: Final = 0.2
@@ -89,8 +90,8 @@ class HdlcLink:
             timing: deadlines and tries.
             monotonic: seconds that never go back.
             place: who is spoken to, for errors.
-            give_way: called between the windows of a long answer to a read; may raise Preempted, and then only closing
-                helps the link.
+            give_way: called between the windows of a long answer to a read, and before anything but a SET or an ACTION
+                is sent again; may raise Preempted, and then only closing helps the link.
             ended: told at the end of a link that was open what had come over it.
         """
         self._poller = Poller(link, client, server, timing, monotonic)
@@ -140,6 +141,8 @@ class HdlcLink:
         """
         refused, garbled, echoes = False, 0, self.echoes
         for attempt in range(self._timing.tries):
+            if attempt:
+                self._give_way()
             if refused or 0 < attempt == self._timing.tries - 1:
                 self._disconnect()
             # A meter that knows no parameters may refuse a frame that has them.
@@ -177,7 +180,9 @@ class HdlcLink:
             return False
         self._usable = False
         self._carriage = _Carriage([], once=False)
-        for _ in range(self._timing.tries):
+        for attempt in range(self._timing.tries):
+            if attempt:
+                self._give_way()
             self._poll_numbered([])
             if self._acknowledged == self._sent:
                 self._usable = True
@@ -235,7 +240,7 @@ class HdlcLink:
         """Poll until the answer is whole; a poll that brings nothing new is one of few."""
         tries, polls, garbled, noisy = self._tries(carriage), _POLLS, 0, _NOISY
         while not carriage.complete:
-            if carriage.answer and not carriage.once:
+            if not carriage.once and (carriage.answer or tries < self._tries(carriage)):
                 self._give_way()
             before = self._received
             outgoing = carriage.pieces[: self._send_window]
@@ -284,16 +289,16 @@ class HdlcLink:
             ReplyMalformed: an answer without end.
         """
         control = frame.control | hdlc.POLL_FINAL
-        if control in {hdlc.DM, hdlc.FRMR}:
+        if control in _ENDED:
             name = "DM" if control == hdlc.DM else "FRMR"
             raise LinkLost(f"the meter ended the data link ({name})", place=self._place)
         if frame.is_supervisory:
             self._acknowledged, self._busy = frame.received, frame.is_busy
             return Turn.FINAL
-        ahead = (frame.sent - self._received) % 8
-        if not frame.is_information or ahead >= self._receive_window or frame.received != self._expected:
+        ahead, received = (frame.sent - self._received) % 8, frame.received
+        if not frame.is_information or ahead >= self._receive_window or received != self._expected:
             return Turn.STRAY
-        self._acknowledged = frame.received  # also by one that is out of order: what went before it is asked for by RR
+        self._acknowledged = received  # also by one that is out of order: what went before it is asked for by RR
         if ahead == 0:
             self._append(frame)
         last = frame.control & hdlc.POLL_FINAL or self._receive_window == 1 or self._carriage.complete

@@ -210,12 +210,20 @@ class Parking:
 
         Raises:
             BusFault: the port is gone.
+            Preempted: anything else wants the line before the meter has answered.
         """
         now_s = self._monotonic()
-        if parked.is_gone(now_s) or parked.beats >= self._beats or not parked.lent.session.keep_alive():
-            self._end(parked, now_s)
-            return
-        parked.heard_s, parked.beats = self._monotonic(), parked.beats + 1
+        try:
+            if parked.is_gone(now_s) or parked.beats >= self._beats or not parked.lent.session.keep_alive():
+                self._end(parked, now_s)
+                return
+            parked.heard_s, parked.beats = self._monotonic(), parked.beats + 1
+        except Preempted:
+            self._park_again(parked)
+            raise
+        self._park_again(parked)
+
+    def _park_again(self, parked: Parked) -> None:
         with self._lock:
             self._parked[self._place(parked.meter)] = parked
 

@@ -6,10 +6,13 @@ import pytest
 
 from dcu import obis
 from dcu.drivers import hdlc
+from dcu.drivers.data_link import LineTiming
+from dcu.drivers.hdlc import server_address
 from dcu.drivers.parked import BEATS_AT_MOST
 from dcu.errors import BusFault, MeterSilent
 from dcu.meter import AttributeRef, ClassId, Purpose
 
+from .line import frame_of
 from .virtual_bus import VirtualBus, Work
 
 CLOCK = AttributeRef(ClassId.CLOCK, obis.CLOCK, 2)
@@ -301,3 +304,31 @@ def test_one_object_stands_for_one_association():
         assert bus.do(Work(bus.meters["A1"], Purpose.READ, look)).faults == []
     assert lent[0] is lent[1]
     assert lent[3] is not lent[1], "another association was opened in the third visit"
+
+
+@pytest.mark.parametrize("what", ["a poll", "an opening", "a keep-alive"])
+def test_a_relay_errand_waits_for_one_try_of_a_meter_that_is_silent_and_not_for_all(what):
+    bus = VirtualBus(("A1", "B2"))
+    relay = Work(bus.meters["B2"], Purpose.SWITCH, lambda association: bus.time())
+    for serial in ("A1", "B2") if what != "an opening" else ("B2",):
+        bus.do(reading(bus, serial))
+    bus.deaf.add("A1")
+    if what == "a keep-alive":
+        bus.wait(113)
+    visit, hear = reading(bus), bus._hear
+    called = []
+
+    def heard(octets):
+        if not called and frame_of(octets).destination == server_address(1, bus.meters["A1"].address):
+            called.append(bus.time())
+            bus.worker.post(relay, urgent=True)
+        return hear(octets)
+
+    bus.line.meter = heard
+    if what != "a keep-alive":
+        bus.worker.post(visit, urgent=False)
+    while relay.result is None:
+        bus.worker.turn()
+    assert relay.result - called[0] < 2 * LineTiming().first_octet_s, "one time-out, and the opening of its own"
+    while what != "a keep-alive" and not visit.faults:
+        bus.worker.turn()
