@@ -1,5 +1,7 @@
 """Somebody on the line without keys, and meters with odd but honest counters: through whole associations."""
 
+import itertools
+import logging
 import shutil
 from contextlib import suppress
 from dataclasses import replace
@@ -12,13 +14,14 @@ from dcu.drivers import challenge
 from dcu.drivers.axdr import encode_length
 from dcu.drivers.counters import LEAP, RESTART_AFTER_S, CounterBook
 from dcu.drivers.security import SuiteZero, client_title, nonce_title
-from dcu.errors import LinkLost, MeterBusy, ReplyForged, ReplyReplayed
-from dcu.meter import AttributeRef, ClassId, Mechanism, Protection, Purpose
+from dcu.errors import DcuError, Fate, LinkLost, MeterBusy, ReplyForged, ReplyReplayed
+from dcu.meter import AttributeRef, ClassId, Mechanism, MethodRef, Protection, Purpose
+from dcu.schedule import HOLD_S
 from dcu.store import Counters
 from tests.store.running_store import running
 
 from .apdus import Table
-from .bench import SERIAL, Vault
+from .bench import SECRETS, SERIAL, TestWarrant, Vault
 from .line import FakeTime
 from .test_counters import WallClock
 
@@ -379,3 +382,91 @@ def test_what_another_system_uses_is_followed_for_years():
         book.forget(SERIAL, 32)
         published += 30_000  # half a day of an APDU a second and more
         now_s += 43_200
+
+
+def test_a_meter_that_counts_anew_is_due_again_after_it_may_be_believed():
+    assert HOLD_S[Fate.PAUSE_METER] >= RESTART_AFTER_S
+
+
+# ---- what held ----
+
+
+@pytest.mark.parametrize("dedicated", [False, True])
+@pytest.mark.parametrize("mechanism", [Mechanism.LLS, Mechanism.HLS_GMAC])
+def test_no_beginning_of_a_reply_is_a_reply(mechanism, dedicated):
+    table = Table(mechanism, dedicated_key=dedicated)
+    read(table)
+    for at, length in [(at, len(heard)) for at, (_, heard) in enumerate(table.passed[:-1])]:
+        for cut in range(length):
+            turns = itertools.count()
+            table.garble = lambda _sent, heard, at=at, cut=cut, turns=turns: (
+                heard if table.links[-1].client_sap == 16 or next(turns) != at else heard[:cut]
+            )
+            with pytest.raises(DcuError):
+                read(table)
+
+
+CONNECT = MethodRef(ClassId.DISCONNECT_CONTROL, obis.DISCONNECT_CONTROL, 2)
+ZERO = b"\x0f\x00"
+
+
+@pytest.mark.parametrize("mechanism", [Mechanism.HLS_SECRET, Mechanism.HLS_GMAC])
+@pytest.mark.parametrize("dedicated", [False, True])
+def test_the_answer_to_an_action_cannot_be_made_by_somebody_on_the_line(mechanism, dedicated):
+    table = Table(mechanism, dedicated_key=dedicated)
+    with table.associate() as association:
+        association.act(CONNECT, ZERO, TestWarrant(SERIAL, CONNECT, ZERO))
+    past = [heard for _, heard in table.passed]
+    ok, far = bytes([0xC7, 0x01]), (1 << 31).to_bytes(4, "big")
+    forged = [
+        *past,
+        *(ok + bytes([0xC0 | invoke]) + b"\x00" for invoke in range(16)),
+        *(ok + bytes([0xC0 | invoke]) + b"\x00\x00" for invoke in range(16)),
+        *(
+            b"\xcf\x09\x30" + (1 << 31).to_bytes(4, "big") + ok + bytes([0xC0 | invoke]) + b"\x00"
+            for invoke in range(16)
+        ),
+        b"\xd8\x01\x01",
+        b"\x0e\x06\x00\x06",
+        b"",
+    ]
+    for answer in forged:
+        now = []
+        with pytest.raises(DcuError), table.associate() as association:
+            table.garble = lambda sent, heard, answer=answer, now=now: now.append(sent) or answer
+            try:
+                association.act(CONNECT, ZERO, TestWarrant(SERIAL, CONNECT, ZERO))
+            finally:
+                table.garble = lambda _sent, heard: heard
+        assert len(now) == 1  # never sent again
+
+
+def test_no_key_is_in_what_is_logged_raised_or_shown(caplog):
+    caplog.set_level(logging.DEBUG)
+    said = []
+    for mechanism, fault in itertools.product(
+        (Mechanism.LLS, Mechanism.HLS_SECRET, Mechanism.HLS_GMAC), ("bad_tag", "lower_counter", "clear_answer")
+    ):
+        table = Table(mechanism, dedicated_key=True)
+        session = table.open()
+        suites = [session._ciphering.suite, session._ciphering._services.suite]
+        said += map(repr, (session, session._ciphering, *suites, table.caller, table.meter, table.meter.secrets))
+        setattr(table.virtual.faults, fault, True)
+        with pytest.raises(DcuError) as caught:
+            for _ in range(2):
+                session.association.get(CLOCK)
+        said += [repr(caught.value), str(caught.value), repr(caught.value.__context__)]
+        session.end(caught.value)
+        for key in ("unicast_key", "authentication_key", "hls_secret", "lls_secret"):
+            for wrong in (b"", b"fifteen octets.", bytes(16)):
+                table = Table(mechanism)
+                table.meter = replace(table.meter, secrets=replace(SECRETS, **{key: wrong}))
+                try:
+                    read(table)
+                except DcuError as refusal:
+                    said += [repr(refusal), str(refusal)]
+    text = caplog.text + "".join(said)
+    assert "lower" in text or "not above" in text
+    for key in (SECRETS.unicast_key, SECRETS.authentication_key, SECRETS.lls_secret, SECRETS.hls_secret):
+        for form in (key.hex(), key.hex().upper(), repr(key)[2:-1], repr(list(key))[1:-1]):
+            assert form not in text
