@@ -422,10 +422,7 @@ def test_the_answer_to_an_action_cannot_be_made_by_somebody_on_the_line(mechanis
         *past,
         *(ok + bytes([0xC0 | invoke]) + b"\x00" for invoke in range(16)),
         *(ok + bytes([0xC0 | invoke]) + b"\x00\x00" for invoke in range(16)),
-        *(
-            b"\xcf\x09\x30" + (1 << 31).to_bytes(4, "big") + ok + bytes([0xC0 | invoke]) + b"\x00"
-            for invoke in range(16)
-        ),
+        *(b"\xcf\x09\x30" + far + ok + bytes([0xC0 | invoke]) + b"\x00" for invoke in range(16)),
         b"\xd8\x01\x01",
         b"\x0e\x06\x00\x06",
         b"",
