@@ -12,6 +12,9 @@ from dcu.ports import Clock, ProfileState, Transaction
 KEPT_S = 2
 """A drift that is known this well is not written again."""
 
+LONGEST_S = 7 * 86_400
+"""Of what may have been passed twice, so much is asked again at most."""
+
 
 def looked(book: MeterBook, look: Look, clock: Clock, limit_s: int, writing: Writing) -> int:
     """Take notice of a look; how many seconds the clock was set by since the last one.
@@ -19,11 +22,14 @@ def looked(book: MeterBook, look: Look, clock: Clock, limit_s: int, writing: Wri
     Set forward: what it jumped over is known as a happening. Set back, also while nobody looked: what it passes for the
     second time is asked again.
     """
-    moved_s = 0 if book.look is None else set_by_s(book.look, look)
-    if moved_s and book.look is not None:
-        _tell_set(book, book.look, look, moved_s, writing)
+    before, after_s = book.look, look.face_s
+    moved_s = 0 if before is None else set_by_s(before, look)
+    if moved_s and before is not None:
+        _tell_set(book, before, look, moved_s, writing)
+    if moved_s < 0 and before is not None:
+        after_s = _passed_again_from(before, look, -moved_s)
     book.look = look
-    _reopen(book, look.face_s, writing)
+    _reopen(book, after_s, writing)
     if trusted(clock):
         _note_ahead(book, look, clock, limit_s, moved_s, writing)
     else:
@@ -52,6 +58,12 @@ def _last_seen_s(book: MeterBook, before: Look, look: Look) -> int:
     rings = [state for spec in book.rings if (state := book.states.get(spec.logical_name)) is not None]
     seen = [last for state in rings for _, last in state.held if last <= look.face_s]
     return max(seen, default=before.face_s)
+
+
+def _passed_again_from(before: Look, look: Look, back_s: int) -> int:
+    """The earliest face that the clock can have been set back to: since then it has run up to where it is."""
+    elapsed_s = back_s if before.slack_s else look.high_s - before.low_s
+    return look.face_s - int(min(elapsed_s, LONGEST_S)) - 1
 
 
 def _reopen(book: MeterBook, face_s: int, writing: Writing) -> None:
