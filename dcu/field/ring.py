@@ -62,6 +62,7 @@ class RingPart(ProfilePart):
         self._now_s: int | None = None
         self._floor_s: int | None = None  # the oldest row that the meter has, where that was looked up
         self._stride = 1  # after ranges of which nothing came, longer ones: they cost no more
+        self._alone = False  # the rows beside a range are left out
         self.remains: bool | None = None
         self.again_s: float | None = None
 
@@ -99,8 +100,8 @@ class RingPart(ProfilePart):
         if self._asked is None or state.layout is None:
             self._settled = True
             return None
-        self._reach = with_neighbours(state.held, self._asked, state.period_s)
-        since_s, until_s = self._window = window(self._reach, self._asked, state.period_s)
+        self._reach = self._asked if self._alone else with_neighbours(state.held, self._asked, state.period_s)
+        since_s, until_s = self._window = window(self._reach, self._asked, state.period_s, newest_of(state, now_s))
         selection = ByRange(from_epoch(since_s), from_epoch(until_s))
         return Ask(rows=RowsWanted(self._name, state.layout, selection, state.period_s))
 
@@ -197,23 +198,30 @@ class RingPart(ProfilePart):
         """What did not come: late, not captured, overwritten, or in vain."""
         newest = newest_of(state, now.epoch_s)
         filled = {gaps.slot(at, state.since_s, state.period_s) for at in times}
-        if not self._spare and asked[1] == newest and newest not in filled:
+        if asked[1] == newest and newest not in filled:
             self._wait_for(newest)
             self._in_vain((newest, newest), state)
         if self._holes or (None in filled and not self._confirmed):  # rows off the grid: it may be another one
             self._confirm(writing)
-        elif not times and asked != (newest, newest):
+        elif filled.intersection(gaps.expected(*asked, state.period_s)) or asked == (newest, newest):
+            self._alone = False
+        elif times and not self._alone:
+            self._alone = True  # of a long outage only the row beside it comes, which proves nothing: without that one
+        elif not times:
             self._stride = min(4 * self._stride, _LONGEST_STRIDE)
             if self._floor_s is not None:
                 self._prove(self._floor_s, now, writing)
                 return
             in_use = None if state.newest_first else state.entries or _MANY
             self._oldest = Oldest(self._name, state.layout or (), newest_first=state.newest_first, in_use=in_use)
-        elif not filled.intersection(gaps.expected(*asked, state.period_s)) and asked != (newest, newest):
+        else:
             self._in_vain(asked, state)
 
     def _wait_for(self, newest: int) -> None:
         """The newest interval has ended and its row is not there: soon again, then with the next one."""
+        if self._spare:  # the due visits have their own times for it
+            self.again_s = self._place.clock.monotonic_s() + LATE_S[-1]
+            return
         instant, tries = self._book.late.get(self._name, (newest, 0))
         tries = tries if instant == newest else 0
         self._book.late[self._name] = (newest, tries + 1)

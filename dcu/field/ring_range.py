@@ -36,8 +36,12 @@ def ceil(at_s: int, phase: int, period_s: int) -> int:
     return at_s + (phase - at_s) % period_s
 
 
-def window(reach: Span, asked: Span, period_s: int) -> Span:
-    """What the meter is asked: from behind the row before, so that rows off the grid are seen; days with slack."""
+def window(reach: Span, asked: Span, period_s: int, newest: int) -> Span:
+    """What the meter is asked: from behind the row before up to before the row behind; days with slack.
+
+    So rows off the grid are seen. Nothing can stand behind the newest instant that has passed.
+    """
     slack_s = gaps.SUMMER_TIME_S if period_s % gaps.DAY_S == 0 else 0
     first = reach[0] if reach[0] < asked[0] else asked[0] - period_s + 1 + slack_s
-    return first - slack_s, reach[1] + slack_s
+    last = asked[1] + period_s - 1 - slack_s if asked[1] == reach[1] < newest else reach[1]
+    return first - slack_s, last + slack_s
