@@ -100,17 +100,20 @@ class _Line:
     def __init__(self, exchange: Exchange) -> None:
         self._exchange = exchange
         self._coming: list[bytes] = []
+        self._taken = 0
         self._now_s = 0.0
 
     def monotonic(self) -> float:
         return self._now_s
 
     def send(self, octets: bytes) -> None:
-        self._coming = list(self._exchange(octets))
+        self._coming = self._exchange(octets)
+        self._taken = 0
 
     def receive(self, deadline_s: float) -> bytes:
-        if self._coming:
-            return self._coming.pop(0)
+        if self._taken < len(self._coming):
+            self._taken += 1
+            return self._coming[self._taken - 1]
         self._now_s = max(self._now_s, deadline_s)
         return b""
 

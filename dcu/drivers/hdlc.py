@@ -5,6 +5,7 @@ link can compare them octet for octet: on a shared line another meter's late rep
 """
 
 import binascii
+from functools import lru_cache
 from typing import Final, NamedTuple
 
 from dcu.errors import FrameDamaged
@@ -106,17 +107,25 @@ class Frame(NamedTuple):
 
     def encode(self) -> bytes:
         """The frame as it stands on the wire, both flags included. Raises ValueError when it is too long."""
-        addresses = self.destination + self.source
-        length = 2 + len(addresses) + 1 + 2 + (len(self.information) + 2 if self.information else 0)
-        if length > _LONGEST:
-            raise ValueError(f"a frame of {length} octets does not fit into 11 bits")
-        head = bytes([_FORMAT_TYPE | (_SEGMENT if self.segmented else 0) | length >> 8, length & 0xFF])
-        head += addresses + bytes([self.control])
-        if not self.information:
-            return b"\x7e" + head + fcs16(head) + b"\x7e"
+        size = len(self.information)
+        if not size:
+            head = _head(self.destination, self.source, self.control, 0, self.segmented)
+            return b"\x7e" + head + b"\x7e"
+        head = _head(self.destination, self.source, self.control, size + 2, self.segmented)
         # Behind the header and its own check sequence the CRC always stands at the same constant.
-        checks = fcs16(head), fcs16(self.information, _RESIDUE)
-        return b"\x7e" + head + checks[0] + self.information + checks[1] + b"\x7e"
+        return b"\x7e" + head + self.information + fcs16(self.information, _RESIDUE) + b"\x7e"
+
+
+@lru_cache(maxsize=256)
+def _head(destination: bytes, source: bytes, control: int, behind: int, segmented: bool) -> bytes:
+    """A frame up to its first check sequence, `behind` octets of it not counted. Raises ValueError when too long."""
+    addresses = destination + source
+    length = 2 + len(addresses) + 1 + 2 + behind
+    if length > _LONGEST:
+        raise ValueError(f"a frame of {length} octets does not fit into 11 bits")
+    head = bytes((_FORMAT_TYPE | (_SEGMENT if segmented else 0) | length >> 8, length & 0xFF))
+    head += addresses + bytes((control,))
+    return head + fcs16(head)
 
 
 def information_control(sent: int, received: int, *, poll: bool = True) -> int:
@@ -143,7 +152,7 @@ def decode(octets: bytes) -> Frame:
     mirrored = octets.translate(_REVERSED)
     if binascii.crc_hqx(mirrored, 0xFFFF) != _RESIDUE:
         raise FrameDamaged("bad FCS")
-    destination = _address(octets, 2)
+    destination = octets[2:3] if octets[2] & 0x01 else _address(octets, 2)  # a client's is one octet
     source = _address(octets, 2 + len(destination))
     control_at = 2 + len(destination) + len(source)
     info_at = control_at + 3
@@ -207,9 +216,10 @@ class FrameReader:
         """
         octets = self._octets
         while octets:
-            start = octets.find(FLAG)
-            if start:
+            if octets[0] != FLAG:
+                start = octets.find(FLAG)
                 self._drop(start if start > 0 else len(octets))
+                continue
             need = self._needed()
             if 0 < need <= len(octets):
                 frame = self._whole(need)
@@ -217,7 +227,7 @@ class FrameReader:
                     return frame
             elif need > 0 and not silence:
                 return None
-            del octets[:1]  # the flag; what stands behind it may be the start of a frame itself
+            del octets[0]  # the flag; what stands behind it may be the start of a frame itself
         return None
 
     def _drop(self, count: int) -> None:
@@ -226,12 +236,13 @@ class FrameReader:
 
     def _needed(self) -> int:
         """Octets of the frame at the start, flags included; 3 where even that is unknown; 0 where none begins."""
-        head = self._octets[:3]
-        if len(head) < 3:
-            return 3 if len(head) < 2 or head[1] & 0xF0 == _FORMAT_TYPE else 0
-        if head[1] & 0xF0 != _FORMAT_TYPE:
+        octets = self._octets
+        size = len(octets)
+        if size > 1 and octets[1] & 0xF0 != _FORMAT_TYPE:
             return 0
-        length = (head[1] & 0x07) << 8 | head[2]
+        if size < 3:
+            return 3
+        length = (octets[1] & 0x07) << 8 | octets[2]
         return length + 2 if length >= SHORTEST else 0
 
     def _whole(self, need: int) -> Frame | None:

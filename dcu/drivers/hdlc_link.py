@@ -38,6 +38,7 @@ _MOST_SEGMENTS: Final = 1 << 13  # empty ones have no other end
 _ENDED: Final = frozenset({hdlc.DM, hdlc.FRMR})
 _POLLS: Final = 20  # RR after RR to a meter that says "taken, still working"
 _NOISY: Final = 5  # garbled segments of an answer that has begun, beyond the tries
+_SLOWEST: Final = 20  # times the line's own time for an answer, beside its time-outs
 _BUSY_PAUSE_S: Final = 0.2
 _CLOSING_S: Final = 1.0
 
@@ -239,9 +240,11 @@ class HdlcLink:
     def _carry(self, carriage: _Carriage) -> None:
         """Poll until the answer is whole; a poll that brings nothing new is one of few."""
         tries, polls, garbled, noisy = self._tries(carriage), _POLLS, 0, _NOISY
+        began_s, again = self._poller.now_s(), False
         while not carriage.complete:
-            if not carriage.once and (carriage.answer or tries < self._tries(carriage)):
+            if again and not carriage.once:
                 self._give_way()
+            again = True
             before = self._received
             outgoing = carriage.pieces[: self._send_window]
             self._poll_numbered(outgoing)
@@ -259,7 +262,7 @@ class HdlcLink:
             else:
                 tries -= 1
                 garbled += self._poller.garbled
-            if tries <= 0 or polls <= 0:
+            if tries <= 0 or polls <= 0 or self._crawls(carriage, self._poller.now_s() - began_s):
                 raise self._loss(carriage, garbled=garbled == self._timing.tries > 1)
             if self._busy:
                 self._poller.pause(_BUSY_PAUSE_S)
@@ -328,6 +331,11 @@ class HdlcLink:
 
     def _tries(self, carriage: _Carriage) -> int:
         return 1 if carriage.once else self._timing.tries
+
+    def _crawls(self, carriage: _Carriage, lasted_s: float) -> bool:
+        """Whether the answer comes so slowly that the others of a shared line wait no longer for its end."""
+        earned_s = _SLOWEST * self._timing.octet_s * len(carriage.answer)
+        return 0 < self._timing.octet_s and lasted_s > self._timing.tries * self._timing.reply_s + earned_s
 
     def _loss(self, carriage: _Carriage, *, garbled: bool = False) -> DcuError:
         if garbled and not carriage.once:

@@ -71,7 +71,7 @@ class Poller:
             patient: wait the whole time after a garbled answer too: the true one may still come.
             first_octet_s: until the answer begins; None: as on this line.
         """
-        octets = b"".join(frame.encode() for frame in frames)
+        octets = b"".join([frame.encode() for frame in frames])
         self._link.flush_input()
         self._reader.clear()
         self._link.send(octets)
@@ -80,9 +80,14 @@ class Poller:
         first_s = self._timing.first_octet_s if first_octet_s is None else first_octet_s
         limit_s = sent_s + self._timing.reply_s
         whole = self._listen(frames, take, min(sent_s + first_s, limit_s), limit_s, patient=patient)
-        self.spoilt += self.garbled
-        self.answered += whole and not self.garbled
+        garbled = self.garbled
+        self.spoilt += garbled
+        self.answered += whole and not garbled
         return whole
+
+    def now_s(self) -> float:
+        """Seconds that never go back."""
+        return self._monotonic()
 
     def pause(self, seconds: float) -> None:
         """Let a busy meter work; whatever it says meanwhile was not asked for."""
@@ -118,7 +123,7 @@ class Poller:
                 quiet_s = due_s
 
     def _sort(self, frame: Frame, sent: Sequence[Frame], take: Callable[[Frame], Turn]) -> Turn:
-        if (frame.destination, frame.source) == (self._client, self._server):
+        if frame.source == self._server and frame.destination == self._client:
             return take(frame)
         if frame in sent:
             self.echoes += 1
