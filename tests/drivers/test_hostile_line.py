@@ -250,7 +250,7 @@ def test_a_meter_that_counts_anew_in_each_association_loses_visits_and_no_readin
     assert good == 3
 
 
-def test_a_restart_that_one_client_saw_is_none_to_the_other():
+def test_a_restart_that_one_client_saw_is_known_to_the_other():
     table = two_clients(Mechanism.HLS_SECRET)
     time = at_time(table)
     for purpose in (Purpose.SWITCH, Purpose.READ):
