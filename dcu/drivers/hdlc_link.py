@@ -91,13 +91,13 @@ class HdlcLink:
             timing: deadlines and tries.
             monotonic: seconds that never go back.
             place: who is spoken to, for errors.
-            give_way: called between the windows of a long answer to a read, and before anything but a SET or an ACTION
-                is sent again; may raise Preempted, and then only closing helps the link.
+            give_way: called before each poll but the first of anything save a SET or an ACTION; may raise Preempted,
+                and then only closing helps the link.
             ended: told at the end of a link that was open what had come over it.
         """
         self._poller = Poller(link, client, server, timing, monotonic)
-        self._client = client
-        self._server = server
+        self._monotonic = monotonic
+        self._client, self._server = client, server
         self._offer = offer
         self._timing = timing
         self._place = place
@@ -240,7 +240,7 @@ class HdlcLink:
     def _carry(self, carriage: _Carriage) -> None:
         """Poll until the answer is whole; a poll that brings nothing new is one of few."""
         tries, polls, garbled, noisy = self._tries(carriage), _POLLS, 0, _NOISY
-        began_s, again = self._poller.now_s(), False
+        began_s, again = self._monotonic(), False
         while not carriage.complete:
             if again and not carriage.once:
                 self._give_way()
@@ -262,7 +262,7 @@ class HdlcLink:
             else:
                 tries -= 1
                 garbled += self._poller.garbled
-            if tries <= 0 or polls <= 0 or self._crawls(carriage, self._poller.now_s() - began_s):
+            if tries <= 0 or polls <= 0 or self._crawls(carriage, self._monotonic() - began_s):
                 raise self._loss(carriage, garbled=garbled == self._timing.tries > 1)
             if self._busy:
                 self._poller.pause(_BUSY_PAUSE_S)
@@ -335,7 +335,7 @@ class HdlcLink:
     def _crawls(self, carriage: _Carriage, lasted_s: float) -> bool:
         """Whether the answer comes so slowly that the others of a shared line wait no longer for its end."""
         earned_s = _SLOWEST * self._timing.octet_s * len(carriage.answer)
-        return 0 < self._timing.octet_s and lasted_s > self._timing.tries * self._timing.reply_s + earned_s
+        return self._timing.octet_s > 0 and lasted_s > self._timing.tries * self._timing.reply_s + earned_s
 
     def _loss(self, carriage: _Carriage, *, garbled: bool = False) -> DcuError:
         if garbled and not carriage.once:

@@ -85,10 +85,6 @@ class Poller:
         self.answered += whole and not garbled
         return whole
 
-    def now_s(self) -> float:
-        """Seconds that never go back."""
-        return self._monotonic()
-
     def pause(self, seconds: float) -> None:
         """Let a busy meter work; whatever it says meanwhile was not asked for."""
         until = self._monotonic() + seconds

@@ -259,6 +259,31 @@ def test_empty_segments_without_end():
         link.exchange(REQUEST, once=False)
 
 
+@pytest.mark.parametrize("octets", [b"", b"x"])
+def test_an_answer_that_drips_is_not_waited_for(octets):
+    bench = StationLine()
+    timing = LineTiming.at_baud(9600)
+    link = bench.opened(timing=timing)
+    numbers = itertools.count()
+
+    def dripping(_frames):
+        control = hdlc.information_control(next(numbers) % 8, 1)
+        return [(2.9, Frame(CLIENT, SERVER, control, octets, segmented=True).encode())]
+
+    bench.down = dripping
+    began = bench.line.time.now_s
+    with pytest.raises(MeterSilent):
+        link.exchange(REQUEST, once=False)
+    assert bench.line.time.now_s - began < timing.tries * timing.reply_s + timing.first_octet_s
+
+
+def test_a_slow_meter_is_waited_for_as_long_as_it_says_something():
+    bench = StationLine(long_answer, **WIDE)
+    link = bench.opened(timing=LineTiming.at_baud(9600))
+    bench.down = lambda frames: [(2.0, frame) for frame in frames]
+    assert link.exchange(REQUEST, once=False) == LONG
+
+
 # ---- giving way -----------------------------------------------------------------------------------------------------
 
 
@@ -279,6 +304,18 @@ def test_a_long_answer_gives_way_between_windows_and_the_link_is_ended_in_order(
     link.close()
     assert bench.sent_frames()[-1].control == hdlc.DISC
     assert bench.opened(128, 7).exchange(REQUEST, once=False) == LONG
+
+
+@pytest.mark.parametrize("control", [0x15, 0x11], ids=["RNR", "RR"])
+def test_a_meter_that_is_busy_for_ever_gives_way_between_two_polls(control):
+    asked = []
+    bench = StationLine()
+    link = bench.opened(give_way=lambda: asked.append(bench.line.time.now_s))
+    bench.down = lambda _frames: [(2.9, Frame(CLIENT, SERVER, 1 << 5 | control).encode())]
+    with pytest.raises(MeterSilent):
+        link.exchange(REQUEST, once=False)
+    assert len(asked) > 5
+    assert max(later - earlier for earlier, later in itertools.pairwise(asked)) < 3.5
 
 
 def test_what_is_sent_once_gives_way_to_nobody():
