@@ -9,7 +9,7 @@ from enum import Enum
 from functools import partial
 from typing import Protocol, runtime_checkable
 
-from dcu.drivers.association import Caller
+from dcu.drivers.association import Caller, Session
 from dcu.drivers.counters import CounterBook
 from dcu.drivers.data_link import DataLink, HdlcOffer, LineTiming
 from dcu.drivers.frame_size import FrameSizes, Heard
@@ -109,6 +109,7 @@ class LentLine:
         self.parking = Parking(
             caller.open,
             clock.monotonic_s,
+            probes=partial(self._probe, caller),
             place=framing.place,
             beats=hdlc,
             at_most=parked_at_most,
@@ -118,6 +119,16 @@ class LentLine:
         """As `ports.Line.associate`."""
         return self.parking.associate(meter, purpose)
 
+    def _probe(self, caller: Caller, meter: Meter, purpose: Purpose) -> Session:
+        """As `Caller.open`, with one try of the first request."""
+        known = meter.serial in self.probed
+        self.probed.add(meter.serial)
+        try:
+            return caller.open(meter, purpose)
+        finally:
+            if not known:
+                self.probed.discard(meter.serial)
+
     @contextmanager
     def survey(self) -> Iterator[ByteLink]:
         """The shared line itself, for who looks for meters on it; what is open on it ends first.
@@ -125,12 +136,13 @@ class LentLine:
         Raises:
             OperatorFault: every meter of this line has a connection of its own.
             BusFault: the line is down.
+            Preempted: something more urgent waits than to end all that.
         """
         if not self._framing.is_shared:
             raise OperatorFault("its meters share no line", place=self._name, cure="name the endpoint with --tcp")
         if self.link is None:
             raise BusFault("the line is down", place=self._name)
-        self.parking.end()
+        self.parking.end(self._give_way)
         try:
             yield self.link
         finally:

@@ -52,12 +52,15 @@ class LentAssociation:
     def __init__(self, session: Session, monotonic: Callable[[], float]) -> None:
         self.session = session
         self.is_open = True
-        self._reopen: Callable[[], Session] | None = None
+        self._reopen: Callable[[DcuError], Session] | None = None
         self._monotonic = monotonic
         self.heard_s = monotonic()
 
-    def resume(self, reopen: Callable[[], Session]) -> None:
-        """It was parked: `reopen` opens another session in its place when the first exchange shows that it is gone."""
+    def resume(self, reopen: Callable[[DcuError], Session]) -> None:
+        """It was parked: `reopen` opens another session in its place when the first exchange shows that it is gone.
+
+        It is told how it showed.
+        """
         self._reopen = reopen
 
     @property
@@ -80,7 +83,7 @@ class LentAssociation:
                 raise
             self.session.end(fault)
             self.is_open = False
-            self.session = reopen()
+            self.session = reopen(fault)
             self.is_open = True
             result = work(self.session.association)
         self._reopen = None

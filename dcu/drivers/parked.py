@@ -11,11 +11,12 @@ import threading
 from collections.abc import Callable, Hashable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from typing import Final, Protocol
 
 from dcu import obis
 from dcu.drivers.lent import LentAssociation, Session
-from dcu.errors import AttributeDenied, DcuError, LinkLost, MeterBusy, Preempted, ReplyMalformed
+from dcu.errors import AttributeDenied, DcuError, LinkLost, MeterBusy, MeterSilent, Preempted, ReplyMalformed
 from dcu.meter import AttributeRef, ClassId, Meter, Purpose
 from dcu.ports import Association
 
@@ -81,6 +82,7 @@ class Parking:
 
     Args:
         opens: opens a new association.
+        probes: the same for a meter that has just let all tries of a request go by: it is called once.
         monotonic: seconds that never go back.
         place: of a meter; at one place one session is open at a time (a TCP endpoint; on a shared line each meter).
         beats: whether RR can keep a link open.
@@ -92,11 +94,13 @@ class Parking:
         opens: Opens,
         monotonic: Callable[[], float],
         *,
+        probes: Opens | None = None,
         place: Callable[[Meter], Hashable],
         beats: bool,
         at_most: int = 64,
     ) -> None:
         self._opens = opens
+        self._probes = probes or opens
         self._monotonic = monotonic
         self._place = place
         self._beats = BEATS_AT_MOST if beats else 0
@@ -121,7 +125,7 @@ class Parking:
         if lent is None:
             lent = LentAssociation(self._opens(meter, purpose), self._monotonic)
         else:
-            lent.resume(lambda: self._opens(meter, purpose))
+            lent.resume(partial(self._open_again, meter, purpose))
         session = lent.session
         first: BaseException | None = None
         try:
@@ -136,6 +140,10 @@ class Parking:
                 self._park(meter, purpose, LentAssociation(lent.session, self._monotonic) if another else lent)
             else:
                 lent.session.end(first)
+
+    def _open_again(self, meter: Meter, purpose: Purpose, fault: DcuError) -> Session:
+        """In the place of one that is gone. Others of the line wait for one time-out of a silent meter, not for two."""
+        return (self._probes if isinstance(fault, MeterSilent) else self._opens)(meter, purpose)
 
     def _keeps(self, meter: Meter, purpose: Purpose) -> bool:
         """A session that may switch is never left open."""
@@ -161,7 +169,12 @@ class Parking:
 
     def _park(self, meter: Meter, purpose: Purpose, lent: LentAssociation) -> None:
         """Keep it where it is likely to be used again before the meter ends it, else end it."""
-        limit_s = self._limit_s(meter, lent)
+        try:
+            limit_s = self._limit_s(meter, lent)
+        except DcuError as fault:
+            log.warning("%s: inactivity time-out not read: %s", meter.serial, fault)
+            lent.session.end(fault)
+            return
         self._left_s[meter.serial] = self._monotonic()
         reach_s = (limit_s - margin_s(limit_s)) * (1 + self._beats)
         if self._gaps_s.get(meter.serial, 0.0) <= reach_s:
@@ -173,7 +186,11 @@ class Parking:
         lent.session.end(None)
 
     def _limit_s(self, meter: Meter, lent: LentAssociation) -> float:
-        """The shorter of what the model says and what the meter says itself; 0 is never in both."""
+        """The shorter of what the model says and what the meter says itself; 0 is never in both.
+
+        Raises:
+            DcuError: the meter broke off over that question.
+        """
         model_s = meter.model.inactivity_s or math.inf
         if not self._beats:
             return model_s  # the wrapper has no such object
@@ -182,9 +199,11 @@ class Parking:
                 own = lent.get(INACTIVITY)
             except _UNUSABLE:
                 own = 0
-            except DcuError as fault:
-                log.debug("%s: inactivity time-out not read: %s", meter.serial, fault)
+            except Preempted:
                 return model_s
+            except (MeterSilent, LinkLost):
+                self._own_limits[meter.serial] = math.inf  # it has no answer to this, and is not asked twice
+                raise
             self._own_limits[meter.serial] = float(own) if isinstance(own, int) and own > 0 else math.inf
         return min(model_s, self._own_limits[meter.serial])
 
@@ -232,13 +251,18 @@ class Parking:
         with self._lock:
             self._parked.clear()
 
-    def end(self) -> None:
-        """End all of them, briefly: the process ends. Who is not told in time ends the link by its own time-out."""
+    def end(self, give_way: Callable[[], None] = lambda: None) -> None:
+        """End all of them, briefly: the process ends. Who is not told in time ends the link by its own time-out.
+
+        Args:
+            give_way: called before each; what it raises leaves the rest parked.
+        """
         until_s = self._monotonic() + ENDING_S
         while self._monotonic() < until_s:
+            give_way()
             with self._lock:
                 if not self._parked:
                     return
                 _, parked = self._parked.popitem()
-            parked.lent.session.end(LinkLost("the process ends", place=parked.meter.serial))
+            parked.lent.session.end(LinkLost("all are ended", place=parked.meter.serial))
         self.forget()

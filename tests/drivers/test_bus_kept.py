@@ -8,7 +8,8 @@ from dcu import obis
 from dcu.drivers import hdlc
 from dcu.drivers.data_link import LineTiming
 from dcu.drivers.hdlc import server_address
-from dcu.drivers.parked import BEATS_AT_MOST
+from dcu.drivers.lent import LentAssociation
+from dcu.drivers.parked import BEATS_AT_MOST, INACTIVITY
 from dcu.errors import BusFault, MeterSilent
 from dcu.meter import AttributeRef, ClassId, Purpose
 
@@ -140,9 +141,12 @@ def test_a_meter_that_died_meanwhile_fails_once_and_a_second_reopening_is_not_tr
     bus.do(reading(bus))
     bus.deaf.add("A1")
     bus.frames.clear()
+    before, timing = bus.time(), LineTiming()
     work = bus.do(reading(bus))
     assert [type(fault) for fault in work.faults] == [MeterSilent]
-    assert 1 <= bus.count(hdlc.SNRM) <= 3
+    assert bus.count(hdlc.SNRM) == 1
+    others_wait_s = bus.time() - before
+    assert others_wait_s < (timing.tries + 1) * timing.first_octet_s + 2, "one time-out, one more try, and DISC"
 
 
 def test_a_fault_of_the_visit_ends_the_association():
@@ -193,6 +197,56 @@ def test_stopping_does_not_wait_for_meters_that_are_silent():
     before = bus.time()
     bus.worker.close()
     assert bus.time() - before < 6
+
+
+def test_a_relay_errand_does_not_wait_until_a_survey_has_ended_all_that_is_parked():
+    serials = tuple(f"M{n}" for n in range(20))
+    bus = VirtualBus(serials)
+    for serial in serials:
+        bus.do(reading(bus, serial))
+    bus.deaf.update(serials[1:])
+    relay = Work(bus.meters["M0"], Purpose.SWITCH, lambda _association: bus.time())
+    posted, surveyed = [], []
+
+    class Survey:
+        meter = bus.meters["M1"]
+
+        def run(self, line):
+            if not posted:
+                posted.append(bus.time())
+                bus.worker.post(relay, urgent=True)
+            with line.survey():
+                surveyed.append(bus.time())
+
+        def failed(self, fault):
+            raise AssertionError(fault)
+
+    bus.worker.post(Survey(), urgent=False)
+    while not surveyed:
+        bus.worker.turn()
+    assert relay.result is not None
+    assert relay.result - posted[0] < 2, "one of them at most is ended before it"
+    assert relay.result < surveyed[0]
+
+
+def test_a_meter_that_hangs_over_its_time_out_is_not_asked_for_it_in_every_visit(monkeypatch):
+    bus = VirtualBus()
+    asked, get = [], LentAssociation.get
+
+    def hanging(association, ref):
+        if ref == INACTIVITY:
+            asked.append(ref)
+            raise MeterSilent("no answer to this one")
+        return get(association, ref)
+
+    monkeypatch.setattr(LentAssociation, "get", hanging)
+    assert bus.do(reading(bus)).faults == []
+    assert len(bus.worker._lent.parking) == 0, "nobody knows what became of it"
+    assert bus.frames[-1] == hdlc.DISC
+    for _ in range(2):
+        assert bus.do(reading(bus)).faults == []
+    assert len(asked) == 1
+    assert len(bus.worker._lent.parking) == 1, "the model's time-out holds"
 
 
 def test_a_visit_that_gave_way_goes_on_in_its_association():
