@@ -65,16 +65,7 @@ def build(config: Config, clock: Clock) -> Box:
     def pulse(name: str, limit_s: float = PULSE_S) -> Pulse:
         return pulses.setdefault(name, Pulse(clock, limit_s))
 
-    config.dcu.state_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
-    config.dcu.run_dir.mkdir(mode=0o750, parents=True, exist_ok=True)
-    store = SqliteStore.open(
-        config.dcu.state_dir / "dcu.db",
-        stop=last_stop,
-        clock=clock,
-        beat=pulse("store", STORE_PULSE_S).beat,
-        dcu=config.dcu.id,
-        on_append=bell.ring,
-    )
+    store = _open_store(config, clock, last_stop, pulse("store", STORE_PULSE_S).beat, bell.ring)
     announcer = Announcer(store, clock)
     status = Status(config, store, clock, announcer)
     units = [Unit("store", store.run, pulse("store"), ends_last=True)]
@@ -116,6 +107,16 @@ def build(config: Config, clock: Clock) -> Box:
         Unit("cli", field_socket.run, pulse("cli")),
     ]
     return Box(store, units, status, announcer, stop, last_stop)
+
+
+def _open_store(
+    config: Config, clock: Clock, stop: Stop, beat: Callable[[], None], on_append: Callable[[], None]
+) -> SqliteStore:
+    """The store of this box, its directory made where there is none, and that of the sockets."""
+    config.dcu.state_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+    config.dcu.run_dir.mkdir(mode=0o750, parents=True, exist_ok=True)
+    path = config.dcu.state_dir / "dcu.db"
+    return SqliteStore.open(path, stop=stop, clock=clock, beat=beat, dcu=config.dcu.id, on_append=on_append)
 
 
 def _cursor_refused(announcer: Announcer, clock: Clock) -> Callable[[str], None]:
