@@ -54,7 +54,27 @@ class KeepAlive:
 
 
 class BusWorker:
-    """One line, its thread and its errands. Satisfies `ports.Bus`; what it lends to errands satisfies `ports.Line`."""
+    """One line, its thread and its errands. Satisfies `ports.Bus`; what it lends to errands satisfies `ports.Line`.
+
+    `run` is the body of its thread.
+
+    Args:
+        name: of the bus in the configuration.
+        link_factory: opens the line.
+        framing: its kind.
+        counters: invocation counters, committed ahead of use.
+        plan: what is due when no errand waits.
+        clock: time.
+        stop: ends the loop.
+        zone: of the meters' clocks.
+        system_title: of this box, `security.client_title(dcu_id)`: its own, so that no nonce is shared.
+        timing: deadlines; of a serial line `LineTiming.at_baud`.
+        beat: called on each turn of the loop and before each exchange, for the watchdog.
+        on_state: called with the fault when the bus goes down and with None when it is up again.
+        mailbox: of errands, and the only place where this loop waits: one that moves `clock` on lets it run in
+            virtual time.
+        counter_low: told long before a meter's invocation counters run out.
+    """
 
     def __init__(
         self,
@@ -74,25 +94,6 @@ class BusWorker:
         mailbox: Mailbox[Letter] | None = None,
         counter_low: CounterLow = lambda _serial, _sap, _next: None,
     ) -> None:
-        """A worker; its `run` is the body of its thread.
-
-        Args:
-            name: of the bus in the configuration.
-            link_factory: opens the line.
-            framing: its kind.
-            counters: invocation counters, committed ahead of use.
-            plan: what is due when no errand waits.
-            clock: time.
-            stop: ends the loop.
-            zone: of the meters' clocks.
-            system_title: of this box, `security.client_title(dcu_id)`: its own, so that no nonce is shared.
-            timing: deadlines; of a serial line `LineTiming.at_baud`.
-            beat: called on each turn of the loop and before each exchange, for the watchdog.
-            on_state: called with the fault when the bus goes down and with None when it is up again.
-            mailbox: of errands, and the only place where this loop waits: one that moves `clock` on lets it run in
-                virtual time.
-            counter_low: told long before a meter's invocation counters run out.
-        """
         self.name = name
         self._plan = plan
         self._clock = clock
@@ -107,6 +108,7 @@ class BusWorker:
         self._resting = False  # a fault of the line was found in use: not opened again at once
         self._worked = False  # since it was opened
         self._doubted = False  # it opened and failed at once: having opened proves nothing until something works
+        self._posted_last = False  # what ran last was posted: what is due goes before the next one
         self._running: Errand | None = None
         self._running_urgent = False
         self._lent = LentLine(
@@ -170,11 +172,20 @@ class BusWorker:
         if self._resumed:
             return self._resumed.popleft(), False
         now = self._clock.monotonic_s()
-        own = self._own_work(now) if len(self._mailbox) == 0 else None
+        own = self._own_turn(now)
+        self._posted_last = False
         if own is not None:
             return own, False
         letter = self._mailbox.take(min(_IDLE_S, self.idle_s(now)))
+        self._posted_last = letter is not None
         return letter or (None, False)
+
+    def _own_turn(self, now: float) -> Errand | None:
+        """Own work where its turn is: several who post one errand behind the other must not keep a visit away."""
+        if len(self._mailbox) == 0:
+            return self._own_work(now)
+        own = self._own_work(now) if self._posted_last else None
+        return None if own is None or (is_spare(own) and not isinstance(own, KeepAlive)) else own
 
     def _own_work(self, now: float) -> Errand | None:
         """What the plan has due; what keeps an association open; what spare time is for."""

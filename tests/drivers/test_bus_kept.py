@@ -311,6 +311,43 @@ def test_spare_work_ends_between_two_exchanges_when_anything_else_wants_the_line
     assert len(asked) == 3, "the plan has it still; the bus does not take it up again"
 
 
+def test_who_posts_one_errand_behind_the_other_keeps_no_visit_and_no_keep_alive_away():
+    """Two technicians that scan: while one's slice runs, the other's waits already."""
+    plan = SparePlan()
+    bus = VirtualBus(plan=plan)
+    bus.do(reading(bus))
+    order = []
+
+    class Slice:
+        meter = bus.meters["A1"]
+
+        def run(self, _line):
+            order.append("slice")
+            bus.time.now_s += 2
+            bus.worker.post(Slice(), urgent=False)
+
+        def failed(self, fault):
+            raise AssertionError(fault)
+
+    bus.frames.clear()
+    bus.worker.post(Slice(), urgent=False)
+    bus.worker.post(Slice(), urgent=False)
+    for _ in range(150):
+        bus.worker.turn()
+    assert beats(bus) > 1
+    assert bus.count(hdlc.DISC) == 0
+    plan.spare = Work(bus.meters["A1"], Purpose.READ, lambda _association: order.append("visit"))
+    order.clear()
+    for _ in range(6):
+        bus.worker.turn()
+    assert order.count("visit") == order.count("slice") == 3
+    plan.spare = Work(bus.meters["A1"], Purpose.READ, lambda _association: order.append("spare"), spare=True)
+    order.clear()
+    for _ in range(6):
+        bus.worker.turn()
+    assert order == ["slice"] * 6
+
+
 @pytest.mark.parametrize(("probe", "tries"), [(True, 1), (False, 3)])
 def test_a_meter_that_was_silent_before_is_tried_once(probe, tries):
     bus = VirtualBus(keep_open=False)
