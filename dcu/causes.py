@@ -62,6 +62,18 @@ def explained(holes: Iterable[Span], happenings: Sequence[Happening], phase: int
     return tuple(sorted([*named, *((*span, Absence.CLOCK_SET.value) for span in skipped)]))
 
 
+def gone(lost: Iterable[Span], happenings: Sequence[Happening], phase: int, period: int) -> tuple[Absent, ...]:
+    """Spans below the oldest row that a meter has, or their parts, with their reasons.
+
+    Overwritten, but where the power log says that the meter was off: there was nothing to overwrite.
+    """
+    parts = merge(lost, period)
+    spans = (snap((each.first_s, each.last_s), phase, period) for each in happenings if each.kind is Absence.METER_OFF)
+    overwritten = without(parts, merge((span for span in spans if span is not None), period), period)
+    named = [(*span, Absence.OVERWRITTEN.value) for span in overwritten]
+    return tuple(sorted([*named, *((*span, Absence.METER_OFF.value) for span in without(parts, overwritten, period))]))
+
+
 def _skipped(holes: Sequence[Span], jump: Happening, period: int) -> Span | None:
     """The hole that this jump of the clock left."""
     if jump.skipped_s <= 0:

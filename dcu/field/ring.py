@@ -11,7 +11,7 @@ from datetime import timedelta
 from typing import Final
 
 from dcu import backfill, gaps
-from dcu.causes import explained
+from dcu.causes import explained, gone
 from dcu.event import AlarmKind
 from dcu.field.book import MeterBook
 from dcu.field.oldest import Oldest
@@ -256,13 +256,18 @@ class RingPart(ProfilePart):
             self._in_vain(asked, state)
 
     def _note_lost(self, lost: Sequence[Span], period_s: int, writing: Writing) -> None:
-        serial, name, count = self._book.serial, self._name, sum(len(gaps.expected(*span, period_s)) for span in lost)
+        serial, name, kept = self._book.serial, self._name, self._book.kept
+        absent = gone(lost, kept.happenings if kept else (), lost[0][0], period_s)
+        lost = [(first, last) for first, last, reason in absent if reason == Absence.OVERWRITTEN.value]
+        count = sum(len(gaps.expected(*span, period_s)) for span in lost)
 
         def note(tx: Transaction) -> None:
-            for first_s, last_s in lost:
-                tx.note_absent(serial, name, first_s, last_s, Absence.OVERWRITTEN.value)
+            for first_s, last_s, reason in absent:
+                tx.note_absent(serial, name, first_s, last_s, reason)
 
         self._write(writing, note)
+        if not lost:
+            return
         writing.alarm(
             AlarmKind.ROWS_LOST,
             f"{name}: {count} intervals were overwritten before they were read",

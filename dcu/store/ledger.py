@@ -9,7 +9,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
 from dcu import gaps
-from dcu.causes import Happening, explained
+from dcu.causes import Happening, explained, gone
 from dcu.gaps import DAY_S, Absence, Absent, Span
 from dcu.obis import LogicalName
 from dcu.ports import ProfileState
@@ -199,13 +199,16 @@ class Ledger:
             line = self._known(serial, name)
             before, period = self._absent(line), line.period_s
             near = [
-                (first, last)
-                for first, last, reason in before
-                if reason in _CAUSES and first <= happening.last_s + period and last >= happening.first_s - period
+                each
+                for each in before
+                if each[0] <= happening.last_s + period and each[1] >= happening.first_s - period
             ]
-            if near:
-                rest = [each for each in before if each[:2] not in near]
-                fresh = explained(near, happenings, near[0][0], period)
+            holes = [(first, last) for first, last, reason in near if reason in _CAUSES]
+            lost = [(first, last) for first, last, reason in near if reason == Absence.OVERWRITTEN.value]
+            if holes or lost:
+                rest = [each for each in before if each[:2] not in [*holes, *lost]]
+                phase = near[0][0]
+                fresh = [*explained(holes, happenings, phase, period), *gone(lost, happenings, phase, period)]
                 self._keep_absent(line, before, _joined([*rest, *fresh], period))
 
     def forget_reason(self, serial: str, reason: str) -> None:

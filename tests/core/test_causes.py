@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dcu import gaps
-from dcu.causes import Happening, explained
+from dcu.causes import Happening, explained, gone
 from dcu.field.clock_watch import Look, set_by_s, too_far
 from dcu.gaps import Absence
 
@@ -87,3 +87,9 @@ def test_a_drift_is_worth_a_word_once():
         True,
         False,
     ]
+
+
+def test_what_the_meter_did_not_capture_was_never_overwritten():
+    lost = gone([slots(1, 6)], [Happening(OFF, 1700, 3000), Happening(SET, 3500, 3700, 900)], 0, PERIOD)
+    over = Absence.OVERWRITTEN.value
+    assert lost == ((*slots(1, 1), over), (*slots(2, 3), OFF.value), (*slots(4, 6), over))

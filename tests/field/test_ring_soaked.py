@@ -3,7 +3,9 @@
 import pytest
 
 from dcu import gaps
-from tests.field.conftest import DAY_S
+from dcu.causes import Happening
+from dcu.gaps import Absence
+from tests.field.conftest import DAY_S, SERIAL
 
 
 @pytest.mark.parametrize("newest_first", [False, True])
@@ -48,3 +50,21 @@ def test_rows_between_two_grids_are_asked_for(box, meter, clock, now_s, more_s):
     box.visit()
     assert box.times() == sorted(meter.times)
     assert gaps.missing(box.state(), now_s + 3 * DAY_S - 3600) == ()
+
+
+def test_before_a_new_meters_first_row_its_power_log_says_more_than_its_ring(box, meter, clock, store, now_s):
+    """Its ring is empty below that row, which looks as if it had gone round."""
+    clock.advance(now_s + 10 - clock.now().timestamp())
+    box.visit()
+    clock.advance(7200)
+    meter.capture(now_s + 5400, now_s + 7200)
+    box.visit()
+    assert box.state().absent == ((now_s + 900, now_s + 4500, "overwritten"),)
+    off = Happening(Absence.METER_OFF, now_s + 1000, now_s + 4000)
+    store.transact(lambda tx: tx.note_happening(SERIAL, off))
+    expected = (
+        (now_s + 900, now_s + 900, "overwritten"),
+        (now_s + 1800, now_s + 3600, "meter off"),
+        (now_s + 4500, now_s + 4500, "overwritten"),
+    )
+    assert box.state().absent == expected
