@@ -6,8 +6,8 @@ What is counted (Green Book 8.4, 9.4, 9.5; ISO/IEC 13239), suite 0 with authenti
   information has an HCS too, 12. LLC is 3 octets an APDU. One frame each way: information fields are negotiated above
   128 octets, which costs 05 and 06 in SNRM and UA, and saves two frames and two acknowledgements a poll;
 - AARQ and AARE with only the fields that LLS and a ciphered context need; xDLMS Initiate with empty options;
-- one GET with list: registers, clock, the row by entry (shorter than by range by 32 octets) and nothing else. No serial:
-  we read it, the standard does not ask for it;
+- one GET with list: registers, clock, the row by entry (shorter than by range by 32 octets) and nothing else. No
+  serial: we read it, the standard does not ask for it;
 - ciphering: tag, length, security control, invocation counter, GCM tag on each APDU;
 - the end of a session: DISC and UA. RLRQ may be left out on HDLC (9.4.5);
 - kept open: RR and RR once every 120 s of 900 s, the last moment that keeps the link: 7 pairs. Held open: nothing.

@@ -1,8 +1,8 @@
 """Line time of a poll every 15 minutes: twelve registers, the clock and one new row of the block load, ciphered.
 
 Virtual meter and line in virtual time: 9600 baud, ten bits an octet, 50 ms from the end of a request to the start of
-its answer. Ours is the bus worker with its keep-alives; against it stand a session of stock gurux as its examples write it
-(`naive_session`) and the least octets that the standard needs for the same values (`least_octets`).
+its answer. Ours is the bus worker with its keep-alives; against it stand a session of stock gurux as its examples write
+it (`naive_session`) and the least octets that the standard needs for the same values (`least_octets`).
 """
 
 from collections.abc import Callable
@@ -30,9 +30,9 @@ KEYS = MeterKeys(guek=bytes(range(16)), gak=bytes(range(16, 32)), lls=b"bench-pw
 SERIAL = "BENCH0000001"
 ADDRESS = 17
 PERIOD_S = 900
+INSTANT, ENERGY = ("12.7.0", "11.7.0", "91.7.0", "13.7.0", "14.7.0", "9.7.0", "1.7.0"), ("1", "9", "2", "10")
 REGISTERS = tuple(
-    LogicalName.of(f"1.0.{name}")
-    for name in "12.7.0 11.7.0 91.7.0 13.7.0 14.7.0 9.7.0 1.7.0 1.8.0 9.8.0 2.8.0 10.8.0 1.8.1".split()
+    LogicalName.of(f"1.0.{name}") for name in (*INSTANT, *(f"{quantity}.8.0" for quantity in ENERGY), "1.8.1")
 )
 CLOCK = AttributeRef(ClassId.CLOCK, obis.CLOCK, 2)
 

@@ -37,8 +37,8 @@ class ProfileState:
     Attributes:
         period_s: capture period that the meter stated; 0 where it is not known yet.
         since_s: from when on intervals are expected.
-        held: ascending, disjoint (first, last) of the intervals that are held, both ends inclusive, on the grid; without
-            a period the time of the newest row.
+        held: ascending, disjoint (first, last) of the intervals that are held, both ends inclusive, on the grid;
+            without a period the time of the newest row.
         absent: the same with a reason, for those that will never come.
         layout: cached capture objects, or None.
         entries: rows that the meter's buffer can hold; 0 where it did not say.
