@@ -179,7 +179,7 @@ class Session:
     def _opened(self) -> OpenAssociation:
         self._caller.give_way()
         self._data_link.open()
-        dialogue = Dialogue(self._data_link, self._ciphering, self._caller.give_way)
+        dialogue = Dialogue(self._data_link, self._ciphering, self._caller.give_way, self._caller.monotonic)
         granted, ours = self._request(dialogue)
         self._accepted = True
         if self._spec.mechanism in challenge.HIGH_LEVEL:

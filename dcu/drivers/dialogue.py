@@ -1,5 +1,6 @@
 """Request and response over one data link, ciphered where the association is."""
 
+import time
 from collections.abc import Callable
 from typing import Final
 
@@ -11,6 +12,10 @@ from dcu.drivers.reply import Block
 from dcu.errors import LinkLost, OperatorFault, ReplyMalformed
 
 _LONGEST_PAYLOAD: Final = 1 << 20  # a whole ring of 35 days is 0.2 MB; a meter without end must not fill the memory
+
+_PATIENCE_S: Final = 60.0
+_SLOWEST_S: Final = 0.1
+"""How long an answer in blocks may take, and how much longer for each octet of it: three times 300 baud."""
 
 _IN_CLEAR_AT_MOST: Final = 15
 """Refusals in clear in a row. They move no counter, and the next request has the invoke-id of the first that was so
@@ -24,14 +29,22 @@ class Dialogue:
         max_pdu_bytes: longest APDU that the meter takes; 0 where it states none.
     """
 
-    def __init__(self, data_link: DataLink, ciphering: Ciphering | None, give_way: Callable[[], None]) -> None:
+    def __init__(
+        self,
+        data_link: DataLink,
+        ciphering: Ciphering | None,
+        give_way: Callable[[], None],
+        monotonic: Callable[[], float] = time.monotonic,
+    ) -> None:
         """A dialogue over an open link.
 
         Args:
             data_link: open.
             ciphering: of the association, or None for a clear one.
             give_way: called before each read exchange; raises Preempted when an urgent errand waits.
+            monotonic: seconds that never go back.
         """
+        self._monotonic = monotonic
         self._data_link = data_link
         self._ciphering = ciphering
         self._give_way = give_way
@@ -66,9 +79,10 @@ class Dialogue:
         """The payload of a GET response, its blocks joined.
 
         Raises:
-            ReplyMalformed: not its answer, blocks out of order, or without end.
+            ReplyMalformed: not its answer, blocks out of order, without end, or hardly anything in them.
             DcuError: as `ask`, AttributeDenied and MeterBusy.
         """
+        began_s = self._monotonic()
         part = reply.get_payload(request, self.ask(request))
         if isinstance(part, bytes):
             return part
@@ -81,7 +95,8 @@ class Dialogue:
             if part.last:
                 # A single value's blocks hold the value alone; a list's hold its count and results.
                 return bytes(payload) if request[1] != 1 else b"\x00" + bytes(payload)
-            if len(payload) > _LONGEST_PAYLOAD:
+            lasts_s = self._monotonic() - began_s
+            if len(payload) > _LONGEST_PAYLOAD or lasts_s > _PATIENCE_S + _SLOWEST_S * len(payload):
                 raise ReplyMalformed("a long GET without end")
             following = self.codec.next_block(request, number)
             part = self._block(following)

@@ -7,6 +7,8 @@ from dcu.errors import OperatorFault, ReplyMalformed
 from dcu.meter import AttributeRef
 from dcu.obis import LogicalName
 
+from .line import FakeTime
+
 REF = AttributeRef(7, LogicalName.of("1.0.99.1.0"), 2)
 
 
@@ -49,6 +51,38 @@ def test_blocks_without_end():
     blocks = [(number, 0, bytes(60_000)) for number in range(1, 40)]
     with pytest.raises(ReplyMalformed, match="without end"):
         ask(*blocks)
+
+
+class Dripping(Blocks):
+    """Endless blocks with hardly anything in them, each as late as an answer may be."""
+
+    def __init__(self, raw, time):
+        super().__init__((0, 0, raw))
+        self.time = time
+
+    def exchange(self, apdu, *, once):
+        self.blocks = [(len(self.asked) + 1, 0, self.blocks[0][2])]
+        self.time.now_s += 2.9
+        return super().exchange(apdu, once=once)
+
+
+@pytest.mark.parametrize("raw", [b"", b"x", bytes(16)])
+def test_blocks_that_drip(raw):
+    time = FakeTime()
+    link = Dripping(raw, time)
+    dialogue, began = Dialogue(link, None, lambda: None, time), time.now_s
+    with pytest.raises(ReplyMalformed, match="without end"):
+        dialogue.get(dialogue.codec.get(REF))
+    assert time.now_s - began < 180
+
+
+def test_small_blocks_of_a_slow_meter_are_waited_for():
+    time = FakeTime()
+    link = Dripping(bytes(100), time)
+    dialogue = Dialogue(link, None, lambda: None, time)
+    with pytest.raises(ReplyMalformed, match="without end"):
+        dialogue.get(dialogue.codec.get(REF))
+    assert len(link.asked) > 10_000, "only its length was too much"
 
 
 def test_an_order_that_does_not_fit_spends_nothing():
