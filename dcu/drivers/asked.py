@@ -48,7 +48,9 @@ class AskedRows:
         ref: the buffer.
         selector: which rows.
         rows: what the meter gave, in its order; or its refusal, or CaptureMismatch.
-        compressed: what has times that are compressed away, where no period is known to bring them back.
+        compressed: what has times that are compressed away: the meter's capture period brings them back, as it is now
+            and not as it was when somebody asked.
+        period_s: what the capture period is thought to be; says where to look, and gives no row its time.
     """
 
     __slots__ = ("compressed", "layout", "name", "period_s", "place", "ref", "rows", "selector", "zone")
@@ -78,10 +80,10 @@ class AskedRows:
             profile.tell_dropped(dropped, dropped + len(self.rows), f"{self.place}: {self.name}")
             return end
         buffer, end = axdr.decode_at(octets, at)
-        if self.period_s <= 0 and self.layout[:1] != (UNTIMED,) and profile.is_compressed(buffer):
+        if self.layout[:1] != (UNTIMED,) and profile.is_compressed(buffer):
             self.compressed = buffer
         else:
-            self._fill(buffer)
+            self._fill(buffer, 0)
         return end
 
     def refuse(self, refusal: Exception) -> None:
@@ -90,13 +92,12 @@ class AskedRows:
 
     def fill(self, period_s: int) -> None:
         """Give compressed rows their times, which are `period_s` apart; 0: those without a time are left out."""
-        self.period_s = period_s
         if self.compressed is not None:
-            self._fill(self.compressed)
+            self._fill(self.compressed, period_s)
             self.compressed = None
 
-    def _fill(self, buffer: Data) -> None:
+    def _fill(self, buffer: Data, period_s: int) -> None:
         try:
-            self.rows = profile.rows(buffer, self.layout, self.period_s, self.zone, f"{self.place}: {self.name}")
+            self.rows = profile.rows(buffer, self.layout, period_s, self.zone, f"{self.place}: {self.name}")
         except CaptureMismatch as fault:
             self.rows = fault

@@ -305,7 +305,10 @@ class OpenAssociation:
         return asked.rows
 
     def _decompress(self, asked: AskedRows) -> None:
-        """The capture period is asked for only when a row's time is compressed away."""
+        """The capture period is asked for only when a row's time is compressed away; then behind the rows each time.
+
+        One that was set meanwhile, and is remembered as it was, would put rows at times that they never had.
+        """
         if asked.compressed is None:
             return
         try:

@@ -41,7 +41,7 @@ class RowsWanted:
         layout: of it, the rows' time first (`reading.timed`): a column that is `reading.UNTIMED` is not in the buffer,
             and its rows come with `reading.NO_TIME`.
         selection: which rows.
-        period_s: capture period, for times that are compressed away; 0 where there is none.
+        period_s: capture period as far as known: where rows of a range may be looked for; 0 where there is none.
     """
 
     profile: LogicalName

@@ -289,15 +289,30 @@ def test_a_period_is_asked_for_only_where_times_are_compressed_away():
     period = AttributeRef(ClassId.PROFILE_GENERIC, obis.BLOCK_LOAD, 4)
     values = {BUFFER: b"\x01\x02" + row + b"\x02\x02\x00\x11\x02", period: b"\x12\x03\x84", CLOCK: MOMENT}
     association, link = scripted(values)
-    for count in (2, 1):
-        [rows] = association.poll([CLOCK], [RowsWanted(obis.BLOCK_LOAD, LAYOUT, None)]).rows
-        assert [r.captured_at.at.minute for r in rows] == [15, 30]
-        assert len(link.asked) == count  # the period is kept
-        link.asked.clear()
+    [rows] = association.poll([CLOCK], [RowsWanted(obis.BLOCK_LOAD, LAYOUT, None)]).rows
+    assert [r.captured_at.at.minute for r in rows] == [15, 30]
+    assert len(link.asked) == 2
+    plain = {BUFFER: b"\x01\x01" + row, CLOCK: MOMENT}
+    association, link = scripted(plain)
+    association.poll([CLOCK], [RowsWanted(obis.BLOCK_LOAD, LAYOUT, None)])
+    assert len(link.asked) == 1
     values[period] = b"\x00"
     association, _ = scripted(values)
     [rows] = association.poll([], [RowsWanted(obis.BLOCK_LOAD, LAYOUT, None)]).rows
     assert isinstance(rows, ReplyMalformed)
+
+
+@pytest.mark.parametrize("known_s", [0, 900])
+def test_compressed_times_go_by_the_period_that_the_meter_has_now(known_s):
+    """It may have been set since anybody asked; rows at other times than their own would be invented ones."""
+    period = AttributeRef(ClassId.PROFILE_GENERIC, obis.BLOCK_LOAD, 4)
+    buffer = b"\x01\x02\x02\x02" + MOMENT + b"\x11\x01\x02\x02\x00\x11\x02"
+    association, link = scripted({BUFFER: buffer})
+    for period_s in (900, 3600):
+        link.values[key(period)] = b"\x12" + period_s.to_bytes(2, "big")
+        [rows] = association.poll([], [RowsWanted(obis.BLOCK_LOAD, LAYOUT, HOUR, known_s)]).rows
+        first, second = (row.captured_at.epoch_s for row in rows)
+        assert second - first == period_s
 
 
 # ---- what a meter says of its profiles ----
