@@ -9,6 +9,7 @@ from datetime import UTC, datetime, timedelta
 from itertools import pairwise
 from zoneinfo import ZoneInfo
 
+from bench.figure import Figure, at_most
 from dcu import obis
 from dcu.config.meter_models import shipped
 from dcu.drivers.association import Caller
@@ -128,16 +129,14 @@ def backfill(
     return Use(len(rows), octets, seconds, octets * 10 / baud / seconds, wait_s)
 
 
-def main() -> None:
-    """One line for each way to ask for it."""
-    for info, window in ((128, 1), (128, 7), (342, 7), (2030, 1)):
-        for turnaround_ms in (20.0, 50.0):
-            use = backfill(info, window, turnaround_ms=turnaround_ms)
-            print(
-                f"backfill_line_use info={info} window={window} turnaround_ms={turnaround_ms:.0f} rows={use.rows}"
-                f" octets={use.octets} seconds={use.seconds:.1f} use={use.ratio:.3f} wait_s={use.wait_s:.2f}"
-            )
-
-
-if __name__ == "__main__":
-    main()
+def figures() -> list[Figure]:
+    """Use of the wire by a backfill of 30 days at 9600 baud and 50 ms turnaround, in the line's own time."""
+    found = []
+    for info, window, least in ((2030, 1, 0.90), (342, 7, 0.90), (128, 7, 0.90), (128, 1, 0.0)):
+        use = backfill(info, window, turnaround_ms=50.0)
+        name = f"backfill of {use.rows} rows, info {info}, window {window}"
+        target = f">= {least:.2f}" if least else "stated"
+        ok = use.rows == DAYS * 86_400 // PERIOD_S and use.ratio >= least
+        found.append(Figure(f"{name}: use of the wire", round(use.ratio, 3), "octet time/line time", target, ok))
+        found.append(at_most(f"{name}: longest wait of a relay errand for the line", use.wait_s, 3, "s"))
+    return found

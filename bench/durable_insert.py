@@ -8,6 +8,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from zoneinfo import ZoneInfo
 
+from bench.figure import Figure, at_least
 from dcu import obis
 from dcu.clock import SystemClock
 from dcu.mailbox import Stop
@@ -85,5 +86,6 @@ def ratio() -> float:
     return sorted(ratios)[2]
 
 
-if __name__ == "__main__":
-    print(f"durable_insert ours/bare={ratio():.2f}")
+def figures() -> list[Figure]:
+    """Ours over bare."""
+    return [at_least("durable insert", ratio(), 0.6, "ours/bare sqlite3")]

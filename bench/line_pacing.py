@@ -1,16 +1,16 @@
 """How well a virtual line keeps its pace in wall time: measured over wire time, per baud rate.
 
-A pty's reader takes the moments at which octets come; the first of a long answer to the last. Run with
-`python -m bench.line_pacing`; 1.00 is the pace of the wire, the aim is within 2 %.
+A pty's reader takes the moments at which octets come, the first of a long answer to the last. 1.00 is the pace of the
+wire, the aim is within 2 %.
 """
 
 import os
 import select
-import sys
 import threading
 import time
 import tty
 
+from bench.figure import Figure
 from dcu.sim.line import LineModel
 from dcu.sim.pty_hub import PtyHub
 
@@ -46,13 +46,10 @@ def pacing_ratio(baud: int, seconds: float = 2.0) -> float:
     return (arrived[-1][1] - start) / (count * 10 / baud)
 
 
-def main() -> int:
-    """Print one line a baud rate; 1 if any is off by more than 2 %."""
+def figures() -> list[Figure]:
+    """Wall time of the virtual line over wire time, at each rate."""
     ratios = {baud: pacing_ratio(baud) for baud in RATES}
-    for baud, ratio in ratios.items():
-        print(f"line_pacing baud={baud} wall/wire={ratio:.4f}")
-    return int(any(abs(ratio - 1) > 0.02 for ratio in ratios.values()))
-
-
-if __name__ == "__main__":
-    sys.exit(main())
+    return [
+        Figure(f"line pacing at {baud}", round(ratio, 4), "wall/wire", "0.98 to 1.02", abs(ratio - 1) <= 0.02)
+        for baud, ratio in ratios.items()
+    ]

@@ -11,7 +11,8 @@ from datetime import UTC, datetime
 from zoneinfo import ZoneInfo
 
 from bench import least_octets
-from bench.counted_line import BAUD, TURNAROUND_S, CountedLine, Used
+from bench.counted_line import BAUD, CountedLine, Used
+from bench.figure import Figure, at_least, at_most, stated
 from bench.naive_session import naive_poll
 from dcu import obis
 from dcu.config.meter_models import shipped
@@ -221,11 +222,12 @@ def compare() -> list[Compared]:
     return found
 
 
-if __name__ == "__main__":
-    print(f"{BAUD} baud, {TURNAROUND_S * 1000:g} ms turnaround; octets, round trips, seconds of line time")
+def figures() -> list[Figure]:
+    """Line time against the naive session, octets against the least, and the line time of each itself."""
+    found = []
     for each in compare():
-        for who, used in (("naive", each.naive), ("ours", each.ours), ("least", each.least)):
-            print(f"{each.name:36} {who:6} {used.octets:6} {used.round_trips:4} {used.seconds:7.3f}")
-        print(
-            f"{'':36} {each.ratio:.2f}x less than naive (>= {each.least_ratio:g}); {each.over_least:.3f} of the least"
-        )
+        name = f"line time of a poll, {each.name}"
+        found.append(at_least(name, each.ratio, each.least_ratio, "naive/ours"))
+        found.append(at_most(f"{name}: octets", each.over_least, 1.15, "ours/least", digits=3))
+        found.append(stated(f"{name}: {each.ours.octets} octets", each.ours.seconds, "s", digits=3))
+    return found

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import cbor2
 
+from bench.figure import Figure, at_least, at_most, stated
 from tests.soak.faults import DAY_S, Fault, FaultKind
 from tests.soak.holdings import holdings
 from tests.soak.judge import RingJudge, Verdict
@@ -93,10 +94,18 @@ def _delays_s(path: Path) -> list[float]:
     return sorted(found)
 
 
-if __name__ == "__main__":
+def figures() -> list[Figure]:
+    """Dead meters, noise, and twenty days of everything."""
     logging.disable(logging.CRITICAL)
-    for figure in (dead_meters, noise):
-        kept = figure()
-        delays = [round(kept.delay_min(quantile), 2) for quantile in (0.5, 0.95, 0.99, 1.0)]
-        print(figure.__name__, f"{kept.share:.5f}", delays, kept.wrong, kept.missing, f"{kept.line_use:.3f}")
-    print(soak())
+    try:
+        lame, loud, days = dead_meters(), noise(), soak()
+    finally:
+        logging.disable(logging.NOTSET)
+    dead, noisy = f"{METERS} meters on a line, {DEAD} dead", f"{BIT_ERROR_RATE:g} errors a bit"
+    return [
+        at_least(f"{dead}: intervals of the living that are held", lame.share, 0.99, "held/captured", digits=5),
+        stated(f"{dead}: end of interval to row in the store, 99 %", lame.delay_min(0.99), "min"),
+        at_most(f"{noisy}: wrong values", loud.wrong, 0, "values"),
+        at_most(f"{noisy}: intervals missing in the end", loud.missing, 0, "intervals"),
+        at_most("8 meters, 20 days, all faults: unexplained or wrong", len(days.mistakes), 0, "intervals"),
+    ]

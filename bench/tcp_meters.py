@@ -18,6 +18,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+from bench.figure import Figure
 from dcu.headend.keys import make_key
 from dcu.headend.pki import Authority
 from dcu.sim import MeterConfig, MeterKeys, PtyLine
@@ -197,8 +198,18 @@ reply_s = {max(3, round(2 * round_trip_s))}
     )
 
 
+def figures() -> list[Figure]:
+    """How many, how soon, in what memory."""
+    read = read_all()
+    name = f"{read.meters} TCP meters, round trip {ROUND_TRIP_S:g} s"
+    all_read = read.read == read.meters
+    return [
+        Figure(f"{name}: read within 15 minutes of a cold start", read.read, "meters", str(read.meters), all_read),
+        Figure(f"{name}: until the last is read", round(read.seconds), "s", "<= 900", all_read and read.seconds <= 900),
+        Figure(f"{name}: resident memory, at most", round(read.peak_mb, 1), "MB", "aim < 96", read.peak_mb < 96),
+    ]
+
+
 if __name__ == "__main__":
     if sys.argv[1:2] == ["serve"]:
         serve(int(sys.argv[2]), float(sys.argv[3]))
-    else:
-        print(read_all(*(float(word) if n else int(word) for n, word in enumerate(sys.argv[1:]))))
