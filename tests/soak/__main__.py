@@ -7,7 +7,7 @@ import sys
 import time
 
 from tests.soak.run import Outcome, run_line, table
-from tests.soak.world import Scenario
+from tests.soak.scenario import Scenario
 
 SHOWN = 20
 

@@ -12,8 +12,9 @@ from dcu.sim import read_ledger
 from tests.soak.faults import DAY_S, HOUR_S
 from tests.soak.holdings import holdings
 from tests.soak.judge import HOLD_S, KINDS, RingJudge, Verdict, judge_log
+from tests.soak.scenario import Life, Scenario
 from tests.soak.truth import Stretch, Truth, joined
-from tests.soak.world import Life, Scenario, World
+from tests.soak.world import World
 
 BLOCK_LOAD, DAILY_LOAD, BILLING = "1.0.99.1.0.255", "1.0.99.2.0.255", "1.0.98.1.0.255"
 EVENT_LOGS = tuple(f"0.0.99.98.{number}.255" for number in range(7))
@@ -75,8 +76,8 @@ def truths(world: World) -> Iterator[tuple[Truth, float]]:
         for entry in read_ledger(world.ledger_of(life)):
             if entry["kind"] == "row":
                 rows.setdefault(entry["profile"], []).append((entry["captured_at"], tuple(entry["values"])))
-        there = (0.0, life.installed_s)
-        unreachable = joined([*world.cut_off, *life.mute, *life.off, there], HOLD_S)
+        unheard_of = (0.0, life.known_s)
+        unreachable = joined([*world.cut_off, *life.mute, *life.off, unheard_of], HOLD_S)
         for profile, entries in PROFILES.items():
             stretches = list(_stretches(life, end_s, profile))
             size = entries or (

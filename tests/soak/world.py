@@ -3,7 +3,6 @@
 import random
 from collections import Counter
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from pathlib import Path
 
 from dcu.config import PollConfig
@@ -11,7 +10,9 @@ from dcu.config.meter_models import shipped
 from dcu.meter import Meter, MeterSecrets
 from dcu.sim import MeterConfig, MeterKeys, Noise, VirtualMeter, read_ledger
 from tests.soak.box import Box
-from tests.soak.faults import DAY_S, Fault, FaultKind, draw
+from tests.soak.faults import DAY_S, Fault, FaultKind
+from tests.soak.scenario import Life, Scenario
+from tests.soak.switch import Switch
 from tests.soak.truth import INDIA_S
 from tests.soak.virtual_clock import PowerCut, VirtualClock, VirtualTime
 from tests.soak.virtual_line import VirtualLine
@@ -26,88 +27,8 @@ NO_CLOCK_S = 120.0
 """A box without a battery does not know the time until somebody tells it."""
 
 
-@dataclass(frozen=True, slots=True)
-class Scenario:
-    """One line of a run.
-
-    Attributes:
-        seed: of everything.
-        line: number of the line.
-        days: how long.
-        meters: how many.
-        baud: of the line.
-        period_s: capture period of all meters; 0: theirs differ.
-        ring_days: of the meters' block load rings; IS 15959 asks for 35.
-        quiet_s: before the end nothing goes wrong any more, so that what can be read is read.
-        faults: that come; None: those of the seed.
-    """
-
-    seed: int
-    line: int = 0
-    days: float = 365.0
-    meters: int = 16
-    baud: int = 9600
-    period_s: int = 0
-    ring_days: int = 35
-    quiet_s: float = 2 * DAY_S
-    faults: tuple[Fault, ...] | None = None
-
-    def drawn(self) -> list[Fault]:
-        """By their beginning."""
-        if self.faults is not None:
-            return sorted(self.faults, key=lambda fault: fault.at_s)
-        return draw(f"{self.seed}/{self.line}", self.days, self.meters, self.quiet_s)
-
-
-@dataclass(slots=True)
-class Life:
-    """What truly happened to one meter; times are elapsed seconds.
-
-    Attributes:
-        serial: its own.
-        period_s: capture period of its block load at the beginning.
-        rate: its clock's seconds a true second.
-        event_entries: rows of its event logs.
-        installed_s, removed_s: when it hung on the line.
-        off: spans without supply.
-        clock: (when, what its clock showed then), at each setting, ascending.
-        periods: (when, capture period from then on), ascending.
-        cleared: when each profile was emptied.
-        mute: spans in which it could not be spoken to though it was there.
-    """
-
-    serial: str
-    period_s: int
-    rate: float
-    event_entries: int
-    installed_s: float = 0.0
-    removed_s: float = float("inf")
-    off: list[tuple[float, float]] = field(default_factory=list)
-    clock: list[tuple[float, float]] = field(default_factory=list)
-    periods: list[tuple[float, int]] = field(default_factory=list)
-    cleared: dict[str, list[float]] = field(default_factory=dict)
-    mute: list[tuple[float, float]] = field(default_factory=list)
-
-
 class Restart(BaseException):
     """Somebody ends the box in order and starts it again."""
-
-
-class _Switch:
-    """Something that several faults may hold at once."""
-
-    def __init__(self, on: Callable[[], None], off: Callable[[], None]) -> None:
-        self._on, self._off, self._holders = on, off, 0
-
-    def hold(self) -> None:
-        self._holders += 1
-        if self._holders == 1:
-            self._on()
-
-    def release(self) -> None:
-        self._holders -= 1
-        if not self._holders:
-            self._off()
 
 
 class World:
@@ -138,7 +59,7 @@ class World:
         self._back_s = 0.0
         self._off_since_s = 0.0
         self._commit_off_s = 0.0
-        self._switches: dict[tuple[FaultKind, int], _Switch] = {}
+        self._switches: dict[tuple[FaultKind, int], Switch] = {}
         self._noises: list[float] = []
         self._wrong_by_s = 0.0
         for fault in scenario.drawn():
@@ -170,7 +91,7 @@ class World:
     def _life(self, meter: VirtualMeter) -> Life:
         config, now_s = meter.config, self.time.elapsed_s
         life = Life(
-            config.serial, config.capture_period_s, 1 + config.clock_drift_ppm / 1e6, config.event_entries, now_s
+            config.serial, config.capture_period_s, 1 + config.clock_drift_ppm / 1e6, config.event_entries, now_s, now_s
         )
         life.clock.append((now_s, meter.clock.now()))
         return life
@@ -201,6 +122,12 @@ class World:
         self.box.stop()
         for meter in self.meters:
             meter.tick()
+        self.close()
+
+    def close(self) -> None:
+        """The meters' ledgers."""
+        for meter in self.meters:
+            meter.close()
 
     def _rest(self) -> None:
         """The box is off until it gets its supply back."""
@@ -232,7 +159,7 @@ class World:
         self.time.at(START_S + fault.until_s, ending)
 
     def _hold(self, fault: Fault, on: Callable[[], None], off: Callable[[], None]) -> None:
-        switch = self._switches.setdefault((fault.kind, fault.meter), _Switch(on, off))
+        switch = self._switches.setdefault((fault.kind, fault.meter), Switch(on, off))
         self._later(fault, switch.release)
         switch.hold()
 
@@ -313,14 +240,15 @@ class World:
         return bool(off) and off[-1][1] > self.time.elapsed_s
 
     def _meter_off(self, fault: Fault) -> None:
-        meter, life = self.meters[fault.meter], self._present[fault.meter]
+        meter = self.meters[fault.meter]
 
         def off() -> None:
-            life.off.append((self.time.elapsed_s, float("inf")))
+            self._present[fault.meter].off.append((self.time.elapsed_s, float("inf")))
             meter.power_off()
 
         def on() -> None:
-            life.off[-1] = (life.off[-1][0], self.time.elapsed_s)
+            spans = self._present[fault.meter].off
+            spans[-1] = (spans[-1][0], self.time.elapsed_s)
             meter.power_on()
 
         self._hold(fault, off, on)
@@ -356,10 +284,12 @@ class World:
         """Another meter takes its place; the box is told when somebody has corrected its configuration."""
         number, meter = fault.meter, self.meters[fault.meter]
         generation = sum(life.serial.startswith(meter.config.serial[:-1]) for life in self.lives)
-        self._present[number].removed_s = self.time.elapsed_s
-        meter.replace(f"{meter.config.serial[:-1]}{generation}")
-        self.lives.append(self._life(meter))
-        self._present[number] = self.lives[-1]
+        before, life = self._present[number], self._another(meter, generation)
+        before.removed_s = self.time.elapsed_s
+        life.known_s = fault.until_s
+        life.mute += [span for span in before.mute if span[1] > self.time.elapsed_s]  # it is the place that is mute
+        self.lives.append(life)
+        self._present[number] = life
         config = meter.config
 
         def told() -> None:
@@ -368,6 +298,10 @@ class World:
                 raise Restart
 
         self._later(fault, told)
+
+    def _another(self, meter: VirtualMeter, generation: int) -> Life:
+        meter.replace(f"{meter.config.serial[:-1]}{generation}")
+        return self._life(meter)
 
     def _event(self, fault: Fault) -> None:
         self.meters[fault.meter].happen(int(fault.amount))
