@@ -39,22 +39,25 @@ class Endpoint:
 
 
 _BROKERS_CERTIFICATE: Final = {
-    9: ("the broker's certificate is not valid yet", "is this machine's clock right?"),
-    10: ("the broker's certificate has expired", "renew it at the broker; is this machine's clock right?"),
     18: ("the broker's certificate is self-signed, and not from the CA in {ca}", "install the broker's CA there"),
     19: ("the broker's certificate is not from the CA in {ca}", "install the broker's CA there"),
     20: ("the broker's certificate is not from the CA in {ca}", "install the broker's CA there"),
     21: ("the broker's certificate is not from the CA in {ca}", "install the broker's CA there"),
+    26: ("the broker's certificate is not one for servers", "the broker needs one with serverAuth"),
     62: ("the broker's certificate is not for the host {host}", "name the broker as its certificate does"),
     64: ("the broker's certificate is not for the address {host}", "name the broker as its certificate does"),
 }
-"""By X509_V_ERR (openssl x509_vfy.h): cause and cure."""
+"""By X509_V_ERR (openssl x509_vfy.h): cause and cure. Dates are judged in `tls`."""
 
 _ALERTS: Final = {
     "UNKNOWN_CA": ("the broker does not know the authority that signed our certificate {own}", "install one from it"),
     "CERTIFICATE_EXPIRED": ("the broker says that our certificate {own} has expired", "renew it"),
     "CERTIFICATE_REVOKED": ("the broker says that our certificate {own} is revoked", "install a new one"),
     "CERTIFICATE_REQUIRED": ("the broker asks for a client certificate", "install one at {own}"),
+    "UNSUPPORTED_CERTIFICATE": (
+        "the broker takes our certificate {own} for no client's",
+        "install one with clientAuth",
+    ),
     "BAD_CERTIFICATE": ("the broker refuses our certificate {own}", "install one that its CA signed"),
     "CERTIFICATE_UNKNOWN": ("the broker refuses our certificate {own}", "install one that its CA signed"),
     "DECRYPT_ERROR": ("the broker cannot verify our certificate {own}", "install one that its CA signed"),
@@ -63,6 +66,8 @@ _ALERTS: Final = {
     "WRONG_VERSION_NUMBER": ("what answers does not speak TLS", "use the broker's TLS port"),
 }
 """By the end of OpenSSL's reason: an alert that the broker sent, or what it would have been."""
+
+_OF_OUR_CERTIFICATE: Final = ("ALERT_BAD_CERTIFICATE", "ALERT_CERTIFICATE_EXPIRED", "ALERT_CERTIFICATE_UNKNOWN")
 
 _REASONS: Final = {
     0x80: ("refused without a reason", ""),
@@ -93,14 +98,16 @@ TAKEN_OVER: Final = 0x8E
 _SSL_REASON: Final = re.compile(r"\[SSL: (\w+)\]")
 
 
-def of_exception(fault: Exception, endpoint: Endpoint) -> SessionLost:
-    """What an exception of connecting means."""
+def of_exception(fault: Exception, endpoint: Endpoint, now: datetime | None = None) -> SessionLost:
+    """What an exception of connecting means. `now` is the best known time."""
     match fault:
         case ssl.SSLCertVerificationError():
             cause, cure = _BROKERS_CERTIFICATE.get(
                 fault.verify_code, (f"the broker's certificate is not accepted: {fault.verify_message}", "")
             )
         case ssl.SSLError():
+            if any(word in str(fault) for word in _OF_OUR_CERTIFICATE):
+                return before_connack(str(fault), endpoint, now)
             return of_alert(str(fault), endpoint) or _lost(f"TLS failed: {fault.reason or fault}", "", endpoint)
         case socket.gaierror():
             cause, cure = "the name of the broker cannot be resolved", "is there a network, and is the name right?"
@@ -109,7 +116,7 @@ def of_exception(fault: Exception, endpoint: Endpoint) -> SessionLost:
         case TimeoutError():
             cause, cure = "no answer in time", "is there a network, and does the broker run?"
         case ConnectionResetError() | BrokenPipeError() | EOFError():
-            return before_connack("", endpoint)
+            return before_connack("", endpoint, now)
         case _:
             cause, cure = f"cannot connect: {fault}", ""
     return _lost(cause, cure, endpoint)
@@ -138,17 +145,27 @@ def of_alert(log_line: str, endpoint: Endpoint) -> SessionLost | None:
     return _lost(f"TLS failed: {found.group(1).lower().replace('_', ' ')}", "", endpoint)
 
 
-def before_connack(log_line: str, endpoint: Endpoint) -> SessionLost:
-    """The broker ended the connection before it answered CONNECT: by its alert, or by what our certificate shows."""
+def before_connack(log_line: str, endpoint: Endpoint, now: datetime | None = None) -> SessionLost:
+    """The broker ended the connection before it answered CONNECT: by what our certificate shows, or by its alert.
+
+    With TLS 1.3 a refusal of our certificate comes after the handshake, and the alert that says why can be lost.
+    """
+    own = _certificate(endpoint.certificate)
     told = of_alert(log_line, endpoint)
-    if told is not None:
-        return told
-    until = certificate_until(endpoint.certificate)
-    if until is not None and until < datetime.now(UTC):
-        return _lost(f"our certificate {endpoint.certificate} expired on {until:%Y-%m-%d}", "renew it", endpoint)
-    return _lost(
-        f"the broker closed before it answered CONNECT; it may refuse our certificate {endpoint.certificate}",
-        "see the broker's log",
+    if own is None:
+        return told or _lost("the broker closed before it answered CONNECT", "see the broker's log", endpoint)
+    now = now or datetime.now(UTC)
+    if own.not_valid_after_utc < now:
+        return _lost(
+            f"our certificate {{own}} expired on {own.not_valid_after_utc:%Y-%m-%d}", "install a new one", endpoint
+        )
+    if own.not_valid_before_utc > now:
+        cause = f"our certificate {{own}} is not valid before {own.not_valid_before_utc:%Y-%m-%d %H:%M} UTC"
+        return _lost(cause, "is this machine's clock right?", endpoint)
+    who = f"{own.subject.rfc4514_string()} of {own.issuer.rfc4514_string()}"
+    return told or _lost(
+        f"the broker closed before it answered CONNECT; it may refuse our certificate {{own}} ({who})",
+        "see the broker's log: is that authority known there, and the certificate not revoked?",
         endpoint,
     )
 
@@ -162,8 +179,13 @@ def of_reason(code: int, client: str, endpoint: Endpoint, *, where: str) -> Sess
 
 def certificate_until(path: Path) -> datetime | None:
     """End of validity of a PEM certificate, aware; None where it cannot be read."""
+    certificate = _certificate(path)
+    return certificate.not_valid_after_utc if certificate else None
+
+
+def _certificate(path: Path) -> x509.Certificate | None:
     try:
-        return x509.load_pem_x509_certificate(path.read_bytes()).not_valid_after_utc
+        return x509.load_pem_x509_certificate(path.read_bytes())
     except (OSError, ValueError):
         return None
 

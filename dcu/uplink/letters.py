@@ -28,7 +28,7 @@ class Terms:
         will: last will, or None.
         receive_maximum: messages that we take unacknowledged.
         expiry_s: how long the broker keeps the session while we are away.
-        keepalive_s: the broker misses us after 1.5 times that; we miss it after about twice.
+        keepalive_s: the broker misses us after 1.5 times that, and we it.
         connect_s: deadline of TCP, of TLS, and of CONNACK, each.
         inbound: largest packet accepted, octets.
     """

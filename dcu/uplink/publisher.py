@@ -163,6 +163,7 @@ class Publisher:
         self._read_letters(0.0 if self._window.room else 1.0)
         if not session.alive:
             raise SessionLost("the connection to the broker was lost", place=self._endpoint.place)
+        session.check()
         if self._window.silence_s(time.monotonic()) > self._dials.answer_s:
             raise SessionLost(
                 f"the broker has not acknowledged for {self._dials.answer_s:g} s", place=self._endpoint.place

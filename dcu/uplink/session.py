@@ -7,10 +7,11 @@ queueing and stopping are not used: reference/store-uplink.md 2.2 says why.
 
 import queue
 import socket
-import ssl
 import threading
+import time
 from collections.abc import Callable
 from contextlib import suppress
+from datetime import datetime
 from typing import Any, Final, cast
 
 from paho.mqtt.client import Client, ConnectFlags, DisconnectFlags, MQTTMessage
@@ -21,11 +22,14 @@ from paho.mqtt.reasoncodes import ReasonCode
 from paho.mqtt.subscribeoptions import SubscribeOptions
 
 from dcu.errors import SessionLost
-from dcu.uplink import diagnosis
+from dcu.uplink import diagnosis, tls
 from dcu.uplink.diagnosis import Endpoint
 from dcu.uplink.letters import Acknowledged, Arrived, Letter, Lost, SubscriptionRefused, Terms
 
 _USER_TIMEOUT_MS: Final = 60_000
+_HALF_OPEN: Final = 1.5
+"""Keepalives without a word."""
+
 _CLOSE_S: Final = 2.0
 
 
@@ -37,12 +41,15 @@ class Session:
         max_packet: largest packet that it takes, octets, or None where it does not say.
     """
 
-    def __init__(self, endpoint: Endpoint, terms: Terms, post: Callable[[Letter], object]) -> None:
+    def __init__(
+        self, endpoint: Endpoint, terms: Terms, post: Callable[[Letter], object], now: Callable[[], datetime]
+    ) -> None:
         self.receive_maximum = 65535
         self.max_packet: int | None = None
         self._endpoint = endpoint
         self._terms = terms
         self._post = post
+        self._now = now
         self._farewell = "Disconnect with will message" if terms.will else "Normal disconnection"
         self._connack: queue.SimpleQueue[tuple[int, Properties | None] | None] = queue.SimpleQueue()
         self._ended = threading.Event()
@@ -53,15 +60,22 @@ class Session:
         self._client = self._new_client()
 
     @classmethod
-    def open(cls, endpoint: Endpoint, terms: Terms, post: Callable[[Letter], object]) -> "Session":
+    def open(
+        cls,
+        endpoint: Endpoint,
+        terms: Terms,
+        post: Callable[[Letter], object],
+        now: Callable[[], datetime] = tls.known_time,
+    ) -> "Session":
         """Connect, verify, and wait for CONNACK; letters go to `post` from then on.
 
-        `post` runs in paho's thread: it must neither block nor raise.
+        `post` runs in paho's thread: it must neither block nor raise. `now` is the best known time, by which the dates
+        of the broker's certificates are judged.
 
         Raises:
             SessionLost: what failed, in words.
         """
-        session = cls(endpoint, terms, post)
+        session = cls(endpoint, terms, post, now)
         try:
             session._connect()
         except SessionLost:
@@ -73,6 +87,24 @@ class Session:
     def alive(self) -> bool:
         """False once the connection ended, or paho's thread died of what the broker sent."""
         return not self._ended.is_set() and (self._pump is None or self._pump.is_alive())
+
+    def silence_s(self) -> float:
+        """Seconds since octets came from the broker; 0 once the connection ended."""
+        heard_s = getattr(self._client.socket(), "heard_s", None)
+        return 0.0 if heard_s is None else time.monotonic() - heard_s
+
+    def check(self) -> None:
+        """Find a half-open link: a ping is due after one keepalive, so 1.5 of them without an octet are too many.
+
+        paho alone needs about two. Raises SessionLost.
+        """
+        limit_s = _HALF_OPEN * self._client.keepalive
+        if self.alive and 0 < limit_s < self.silence_s():
+            raise SessionLost(
+                f"nothing was heard for {limit_s:g} s: the link is half-open",
+                place=self._endpoint.place,
+                cure="is there a network?",
+            )
 
     def publish(self, topic: str, octets: bytes, content_type: str, *, retain: bool = False) -> int:
         """Send with QoS 1; the message id under which it will be acknowledged.
@@ -141,7 +173,7 @@ class Session:
         return client
 
     def _connect(self) -> None:
-        self._client.tls_set_context(_tls(self._endpoint))
+        self._client.tls_set_context(tls.context(self._endpoint, self._now))
         properties = _properties(PacketTypes.CONNECT)
         properties.SessionExpiryInterval = self._terms.expiry_s
         properties.ReceiveMaximum = self._terms.receive_maximum
@@ -155,9 +187,9 @@ class Session:
                 properties=properties,
             )
         except (OSError, ValueError) as fault:
-            raise diagnosis.of_exception(fault, self._endpoint) from fault
+            raise diagnosis.of_exception(fault, self._endpoint, self._now()) from fault
         if code != MQTTErrorCode.MQTT_ERR_SUCCESS:
-            raise diagnosis.before_connack(self._alert, self._endpoint)
+            raise diagnosis.before_connack(self._alert, self._endpoint, self._now())
         before = set(threading.enumerate())
         self._client.loop_start()
         name = f"paho-mqtt-client-{self._terms.client_id}"  # as loop_start names it; paho does not hand it out
@@ -170,7 +202,7 @@ class Session:
         except queue.Empty:
             raise SessionLost("no CONNACK in time", place=self._endpoint.place, cure="is the broker well?") from None
         if connack is None:
-            raise diagnosis.before_connack(self._alert, self._endpoint)
+            raise diagnosis.before_connack(self._alert, self._endpoint, self._now())
         code, properties = connack
         if code >= 0x80:
             raise diagnosis.of_reason(code, self._terms.client_id, self._endpoint, where="CONNACK")
@@ -236,33 +268,8 @@ class Session:
             self._alert = text
 
 
-class _Socket(ssl.SSLSocket):
-    """Closes itself when its handshake fails: paho forgets it then, open."""
-
-    def do_handshake(self, block: bool = False) -> None:
-        try:
-            super().do_handshake(block)
-        except (OSError, ValueError):
-            self.close()
-            raise
-
-
 def _properties(packet: int) -> Properties:
     return Properties(packet)  # type: ignore[no-untyped-call]
-
-
-def _tls(endpoint: Endpoint) -> ssl.SSLContext:
-    """TLS 1.2 or later, chain and host verified, with our certificate; read anew for each connection (renewals)."""
-    path = endpoint.ca
-    try:
-        context = ssl.create_default_context(cafile=str(path))
-        context.minimum_version = ssl.TLSVersion.TLSv1_2
-        context.sslsocket_class = _Socket
-        path = endpoint.certificate if not endpoint.certificate.exists() else endpoint.key
-        context.load_cert_chain(endpoint.certificate, endpoint.key)
-    except (OSError, ValueError) as fault:
-        raise diagnosis.of_own_files(fault, path, endpoint) from fault
-    return context
 
 
 def _tune(_client: Client, _userdata: Any, sock: Any) -> None:

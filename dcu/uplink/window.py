@@ -148,8 +148,8 @@ class Window:
         return {stream: hold.code for stream, hold in self._holds.items()}
 
     def retry_s(self, now_s: float) -> float | None:
-        """Seconds until a held stream may be tried again; None when none is held."""
-        waits = [hold.until_s - now_s for hold in self._holds.values()]
+        """Seconds until a held stream may be tried again; None when none is held, or each one's try is in flight."""
+        waits = [hold.until_s - now_s for stream, hold in self._holds.items() if not self._flights.get(stream)]
         return max(0.0, min(waits)) if waits else None
 
     def _hold(self, stream: Stream, code: int, now_s: float) -> Held:

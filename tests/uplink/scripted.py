@@ -11,8 +11,9 @@ CONNECT, PUBLISH, PUBACK, SUBSCRIBE, PINGREQ, DISCONNECT = 1, 3, 4, 8, 12, 14
 TAKEN_OVER = b"\xe0\x01\x8e"
 
 
-def connack(code=0, receive_maximum=None):
+def connack(code=0, receive_maximum=None, max_packet=None):
     properties = b"" if receive_maximum is None else b"\x21" + struct.pack(">H", receive_maximum)
+    properties += b"" if max_packet is None else b"\x27" + struct.pack(">I", max_packet)
     rest = b"\x00" + bytes([code, len(properties)]) + properties
     return bytes([0x20, len(rest)]) + rest
 
@@ -21,21 +22,27 @@ def puback(mid, code=0):
     return b"\x40\x03" + struct.pack(">H", mid) + bytes([code])
 
 
+def server_context(identity, ca):
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(identity.certificate, identity.key)
+    context.load_verify_locations(ca)
+    context.verify_mode = ssl.CERT_REQUIRED
+    return context
+
+
 class ScriptedBroker:
     """Accepts connections one after another.
 
     `on_publish(broker, mid, topic)` gives the octets that answer a PUBLISH; `published` are the (connection number,
-    mid, topic) of all of them, `connections` how many there were.
+    mid, topic) of all of them, `connections` how many there were, `connects` how many of them began to speak MQTT.
     """
 
-    def __init__(self, authority, *, greeting=None, suback=0x01, on_publish=lambda broker, mid, topic: puback(mid)):
-        identity = authority.server("scripted", ("localhost",))
-        self._context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-        self._context.load_cert_chain(identity.certificate, identity.key)
-        self._context.load_verify_locations(authority.certificate_file)
-        self._context.verify_mode = ssl.CERT_REQUIRED
+    def __init__(
+        self, authority, *, tls=None, greeting=None, suback=0x01, on_publish=lambda broker, mid, topic: puback(mid)
+    ):
+        self._context = tls or server_context(authority.server("scripted", ("localhost",)), authority.certificate_file)
         self.greeting, self.suback, self.on_publish = greeting or connack(), suback, on_publish
-        self.published, self.connections, self.acknowledged = [], 0, []
+        self.published, self.connections, self.acknowledged, self.connects = [], 0, [], 0
         self._listener = socket.create_server(("127.0.0.1", 0))
         self.host, self.port, self.authority = "localhost", self._listener.getsockname()[1], authority
         self._live = None
@@ -88,6 +95,7 @@ class ScriptedBroker:
 
     def _answer(self, kind, body):
         if kind == CONNECT:
+            self.connects += 1
             return self.greeting
         if kind == SUBSCRIBE:
             return b"\x90\x04" + body[:2] + b"\x00" + bytes([self.suback])

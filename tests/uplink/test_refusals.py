@@ -55,7 +55,7 @@ def test_our_certificate_is_from_another_ca(tmp_path, broker):
 
 def test_our_certificate_has_expired(broker):
     expired = broker.authority.client("expired", until=datetime.now(UTC) - timedelta(days=3))
-    refused_for(endpoint(broker, expired), "has expired")
+    refused_for(endpoint(broker, expired), "expired on")
 
 
 def test_the_broker_has_another_name(broker, box):
