@@ -314,6 +314,6 @@ def figures() -> list[Figure]:
     """CPU time of stock gurux over ours, for the same answers of a meter."""
     found = []
     for what, work, ciphered, rows, least in CASES:
-        compared = compare(work, ciphered=ciphered, rows=rows, loops=10 if rows < 100 else 1)
+        compared = compare(work, ciphered=ciphered, rows=rows, loops=30 if rows < 100 else 1)
         found.append(at_least(f"client CPU, {what}", compared.ratio, least, "gurux/ours", digits=1))
     return found
