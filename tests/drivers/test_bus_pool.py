@@ -129,7 +129,7 @@ def test_what_waits_is_bounded_and_urgent_errands_always_fit():
 
 
 @contextmanager
-def running(framing=Framing.WRAPPER, *, plan=None, workers=4, first_octet_s=0.5):
+def running(framing=Framing.WRAPPER, *, plan=None, workers=4, first_octet_s=10.0):
     stop, opened = Stop(), []
 
     def connect(meter):
@@ -235,7 +235,7 @@ def test_polls_give_way_between_two_exchanges(same_meter):
 
         def hold(line):
             relay_began.set()
-            assert go_on.wait(10)
+            assert go_on.wait(30)
             order.append("relay elsewhere")
 
         def relay(line):
@@ -246,12 +246,12 @@ def test_polls_give_way_between_two_exchanges(same_meter):
 
         slow = Job(found[0], poll)
         pool.post(slow, urgent=False)
-        assert began.wait(10)
+        assert began.wait(30)
         held = Job(found[1], hold)
         if not same_meter:  # the reserved thread is taken, so the poll must give its own
             held = Job(at("elsewhere"), hold)
             pool.post(held, urgent=True)
-            assert relay_began.wait(10)
+            assert relay_began.wait(30)
         job = Job(found[0 if same_meter else 1], relay)
         pool.post(job, urgent=True)
         assert job.wait().fault is None
@@ -300,7 +300,7 @@ def read_and_wait(pool, meter):
 
 
 def test_a_meter_that_fails_fails_alone_and_a_bug_ends_nobody(caplog):
-    with meters(2) as (line, found), running() as pool:
+    with meters(2) as (line, found), running(first_octet_s=2.0) as pool:
         line.meters["TCP0"].faults.silent = True
 
         def bug(_line):

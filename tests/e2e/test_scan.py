@@ -5,7 +5,7 @@ from tests.e2e.conftest import SERIALS
 
 def test_a_scan_borrows_the_line_of_the_running_box(box):
     box.start()
-    answer = box.dcu("scan", "pole", "--addresses", "16-21", "--answer-ms", "80")
+    answer = box.dcu("scan", "pole", "--addresses", "16-21", "--answer-ms", "400")
     found = {each["address"]: each for each in answer["found"]}
     assert {address: each["serials"] for address, each in found.items()} == {
         17 + n: [serial] for n, serial in enumerate(SERIALS)
@@ -20,6 +20,6 @@ def test_a_scan_borrows_the_line_of_the_running_box(box):
 
 
 def test_the_same_scan_without_a_running_box(box):
-    answer = box.dcu("scan", "pole", "--addresses", "17-18", "--answer-ms", "80")
+    answer = box.dcu("scan", "pole", "--addresses", "17-18", "--answer-ms", "400")
     assert [each["serials"] for each in answer["found"]] == [[SERIALS[0]], [SERIALS[1]]]
     assert "no bus 'south'" in box.dcu("scan", "south", code=1)
