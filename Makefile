@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.stamp
 
-.PHONY: demo test check fmt bench soak fuzz hil setup broker lock clean
+.PHONY: demo test check fmt bench soak faults fuzz hil setup broker lock clean
 
 demo: setup broker
 	$(BIN)/dcu demo $(DEMO)
@@ -29,6 +29,10 @@ bench: setup broker
 # A year of 32 meters in virtual time, about a quarter of an hour: make soak SOAK="--seed 7 --days 30"
 soak: setup
 	$(BIN)/python -m tests.soak $(SOAK)
+
+# The fault matrix, tried for real; it writes docs/RELIABILITY.md: make faults FAULTS="--seed 7 --rows 1,2"
+faults: setup broker
+	$(BIN)/python -m tests.faults $(FAULTS)
 
 # Every decoder under atheris, half a minute each: make fuzz FUZZ="--seconds 600 values rows"
 fuzz: setup

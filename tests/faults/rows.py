@@ -1,0 +1,139 @@
+"""The rows that are tried, by their numbers in the matrix."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from tests.faults import kills, power
+from tests.faults.report import Line
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """How a row is to be tried: its seed, whether all of it or a small share, and a directory in memory."""
+
+    seed: int
+    full: bool
+    scratch: Path
+
+    def of(self, small: int, full: int) -> int:
+        """The one or the other."""
+        return full if self.full else small
+
+
+def power_cut(run: Run) -> list[Line]:
+    """First the replayer itself: bad modes must lose, good ones must not. Then the store."""
+    lines = []
+    rows = run.of(30, 400)
+    for journal, synchronous, good, why in (
+        ("WAL", "NORMAL", False, "commits are not synced"),
+        ("DELETE", "FULL", False, "the journal's unlink, which commits, is not synced"),
+        ("WAL", "FULL", True, ""),
+        ("DELETE", "EXTRA", True, ""),
+    ):
+        every = run.of(4, 1 if journal == "WAL" else 4)
+        found = power.of_bare(journal, synchronous, rows, seed=run.seed, every=every)
+        loses = found.losing > 0
+        lines.append(
+            Line(
+                1,
+                f"the replayer itself: bare sqlite3, {journal} and {synchronous}",
+                "known-bad: must lose" if not good else "known-good: must not lose",
+                f"{found.points} crash points",
+                found.worst,
+                None,
+                f"loses at {found.losing} points: {why}" if loses else f"{found.corrupt} corrupt",
+                loses is not good and (found.corrupt == 0 or not good),
+            )
+        )
+    weak = power.of_store("--commits", 60, "--weak", seed=run.seed, every=run.of(30, 5))
+    lines.append(
+        Line(
+            1,
+            "the store with synchronous=NORMAL",
+            "known-bad: must lose",
+            f"{weak.points} crash points",
+            weak.worst,
+            None,
+            f"loses at {weak.losing} points",
+            weak.losing > 0,
+        )
+    )
+    lines.append(_store_cut(run))
+    return lines
+
+
+def _store_cut(run: Run) -> Line:
+    words = ("--commits", run.of(40, 400), "--lives", 2, "--burst", run.of(100, 3000))
+    found = power.of_store(*words, seed=run.seed, every=run.of(20, 2))
+    return Line(
+        1,
+        "power cut, any instant: polls with ledger, alarms, journal, counters, cursor, close and next start",
+        "recorded by strace, cut at each second write, sync and acknowledgement: "
+        + ", ".join(f"{name} {count}" for name, count in found.at.items()),
+        f"{found.points} crash points of {found.events} boundaries",
+        found.worst,
+        0 if not found.corrupt else None,
+        found.first or "every image opens, is whole, and holds all that was acknowledged",
+        not found.losing and not found.corrupt,
+    )
+
+
+def kill_9(run: Run) -> list[Line]:
+    """Of the store's process, and of the uplink's."""
+    of_store = kills.of_store(run.scratch, run.of(15, 1000), seed=run.seed)
+    uplinks = run.scratch / "uplink"
+    uplinks.mkdir()
+    of_uplink = kills.of_uplink(uplinks, run.of(8, 1000), seed=run.seed)
+    return [
+        _killed(
+            "kill -9 of the process that holds the store (store, counters and all writers; no line, no sockets)",
+            of_store,
+            f"next life serves: {of_store.recovery()}",
+        ),
+        _killed(
+            "kill -9 of the uplink process between field's socket and mosquitto (mutual TLS)",
+            of_uplink,
+            f"delivers again: {of_uplink.recovery()}; {of_uplink.repeated} records came again, known by their id",
+        ),
+    ]
+
+
+def _killed(fault: str, found: kills.Kills, recovery: str) -> Line:
+    bad = (*found.lost, *found.doubled, *found.damaged)
+    return Line(
+        2,
+        fault,
+        "SIGKILL at a random moment under load, one in ten while it starts",
+        f"{found.kills} kills, {found.told} acknowledgements before them",
+        len(found.lost),
+        len(found.doubled),
+        "; ".join(bad[:2]) or recovery,
+        not bad,
+    )
+
+
+def failed_sync(run: Run) -> list[Line]:
+    """EIO of the N-th sync, for each N; what it was to write is gone for good."""
+    lives = points = losing = corrupt = told = 0
+    first = ""
+    for call, numbers in (("fdatasync", range(1, run.of(6, 45))), ("fsync", range(8, run.of(9, 14)))):
+        for number, found, faults in power.failed_syncs(call, numbers, seed=run.seed, every=run.of(60, 20)):
+            lives, points = lives + 1, points + found.points
+            losing, corrupt, told = losing + found.losing, corrupt + found.corrupt, told + (faults > 0)
+            first = first or (found.first and f"{call} {number}: {found.first}")
+    return [
+        Line(
+            4,
+            "fsync fails with EIO, and what it was to write never comes",
+            "strace: the N-th fdatasync or fsync, each N",
+            f"{lives} lives, {points} crash points behind them",
+            losing,
+            0 if not corrupt else None,
+            first or f"no false acknowledgement; in {told} lives works were told of the fault, the rest fell at start",
+            not losing and not corrupt,
+        )
+    ]
+
+
+ROWS: dict[int, Callable[[Run], list[Line]]] = {1: power_cut, 2: kill_9, 4: failed_sync}
