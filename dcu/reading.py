@@ -26,7 +26,21 @@ class ClockState(Enum):
     """Whether the box's own clock could be trusted when it put a time on something."""
 
     TRUSTED = "trusted"
+    HOLDOVER = "holdover"  # it was, and has been running on by itself for less than a day
     UNTRUSTED = "untrusted"
+
+    @property
+    def known(self) -> bool:
+        """Whether the time is known."""
+        return self is not ClockState.UNTRUSTED
+
+
+@dataclass(frozen=True, slots=True)
+class Uptime:
+    """A moment that is known although the time is not: `seconds` since the start `boot` of the machine."""
+
+    boot: str
+    seconds: int
 
 
 @dataclass(frozen=True, slots=True)

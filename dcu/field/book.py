@@ -9,7 +9,7 @@ from dcu.gaps import Span
 from dcu.meter import Meter, ProfileKind, ProfileSpec
 from dcu.obis import LogicalName
 from dcu.ports import Association, Clock, Described, MeterState, ProfileState, Store, Transaction
-from dcu.reading import ClockState, Value
+from dcu.reading import Value
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,7 +92,7 @@ class MeterBook:
         store.transact(self.reload)
         self.loaded = True
         kept = self.kept
-        if self.look is None and kept is not None and kept.ahead_s is not None and clock.state() is ClockState.TRUSTED:
+        if self.look is None and kept is not None and kept.ahead_s is not None and clock.state().known:
             now_s = clock.monotonic_s()
             self.look = Look(int(clock.now().timestamp()) + kept.ahead_s, now_s, now_s, RESTART_SLACK_S)
 

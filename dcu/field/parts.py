@@ -15,7 +15,6 @@ from dcu.field.book import MeterBook
 from dcu.meter import AttributeRef, ProfileSpec
 from dcu.ports import Clock, Polled, RowsWanted, Store, Transaction
 from dcu.reading import (
-    ClockState,
     Data,
     Layout,
     MeterTime,
@@ -182,7 +181,7 @@ class ProfilePart:
 
 def trusted(clock: Clock) -> bool:
     """Whether the box's clock may be compared with."""
-    return clock.state() is ClockState.TRUSTED
+    return clock.state().known
 
 
 def answers(asks: Sequence[Ask], polled: Polled, skipped: int) -> list[Answer]:

@@ -7,6 +7,7 @@ implement these too.
 from datetime import datetime
 from typing import Protocol
 
+from dcu.ports.holding import Page, Stock, StoredRecord, StreamStock
 from dcu.ports.metering import (
     Association,
     Bus,
@@ -36,11 +37,15 @@ __all__ = [
     "Errand",
     "Line",
     "MeterState",
+    "Page",
     "Plan",
     "Polled",
     "ProfileState",
     "RowsWanted",
+    "Stock",
     "Store",
+    "StoredRecord",
+    "StreamStock",
     "Transaction",
     "VisitErrand",
 ]
@@ -57,6 +62,19 @@ class Clock(Protocol):
         """Whether `now` can be trusted."""
         ...
 
+    def floor(self) -> datetime:
+        """No true time is before this moment (aware, UTC), whatever `now` says."""
+        ...
+
     def monotonic_s(self) -> float:
         """Seconds that never go back; deadlines are made of these."""
+        ...
+
+    def boottime_s(self) -> float:
+        """Seconds since the machine started, its sleep included."""
+        ...
+
+    @property
+    def boot_id(self) -> str:
+        """Which start of the machine that is."""
         ...

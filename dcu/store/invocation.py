@@ -5,7 +5,6 @@ from typing import Final
 
 from dcu.errors import CounterExhausted
 from dcu.ports import Clock, CounterStanding
-from dcu.reading import ClockState
 from dcu.store.database import Database
 
 LIMIT: Final = 1 << 32
@@ -34,7 +33,7 @@ class Invocation:
             "SELECT next FROM invocation WHERE meter = ? AND client_sap = ?", (serial, client_sap)
         )
         start: int = 0 if found is None else found[0]
-        if self._clock.state() is not ClockState.TRUSTED:
+        if not self._clock.state().known:
             return CounterStanding(start, start + secrets.randbelow(UNTRUSTED_SKIP))
         line = int(self._clock.now().timestamp()) - LINE_SINCE_S
         return CounterStanding(start, max(start, line) if line < LIMIT // 2 else start, by_time=True)

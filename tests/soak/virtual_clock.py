@@ -74,6 +74,19 @@ class VirtualClock:
         """As set."""
         return ClockState.TRUSTED if self.trusted else ClockState.UNTRUSTED
 
+    def floor(self) -> datetime:
+        """Nothing is known to have passed."""
+        return _EPOCH
+
+    @property
+    def boot_id(self) -> str:
+        """Named by its moment."""
+        return f"boot-{self._booted_s:.0f}"
+
+    def boottime_s(self) -> float:
+        """Uptime."""
+        return self.monotonic_s()
+
     def monotonic_s(self) -> float:
         """Uptime."""
         return self.time.elapsed_s - self._booted_s
