@@ -209,7 +209,7 @@ class StoreFull(StoreFault):
 
 
 class RecordDamaged(StoreFault):
-    """A stored record is not what was written. It is never delivered; its stream waits, alarmed, the others flow."""
+    """A stored record is not what was written. It is never delivered but given up and announced; the rest flows."""
 
     fate = Fate.SET_ASIDE
 

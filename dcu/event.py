@@ -29,9 +29,19 @@ class AlarmKind(Enum):
     COMMAND_REFUSED = "command-refused"
     COMMAND_IN_DOUBT = "command-in-doubt"
     CURSOR_REFUSED = "cursor-refused"  # uplink claimed a delivery of what was never offered
-    RECORD_DAMAGED = "record-damaged"  # a stored record is not what was written: its stream is not delivered beyond it
+    DROPPED = "dropped"  # records that the store does not keep any more; these ids never come, or not again
+    SALVAGED = "salvaged"  # the store was damaged: what could be read of it goes on in a new one with a new epoch
+    STORE_TROUBLE = "store-trouble"  # nothing could be stored for a time; told when it can again
     UPLINK_TROUBLE = "uplink-trouble"  # the broker refused, or the connection was lost; told when it is back
     STARTED = "started"
+
+
+class DropReason(Enum):
+    """Why the store does not keep records any more; the names are a contract with the head-end."""
+
+    AGE = "age"  # every record of its class is kept for a fixed time, and this one was
+    NO_ROOM = "no-room"  # the file is full: the oldest of the least worth went
+    DAMAGED = "damaged"  # what is stored is not what was written
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,6 +7,7 @@ from typing import Protocol, TypeVar
 from dcu.causes import Happening
 from dcu.command import RelaySequence, StoredCommand
 from dcu.obis import LogicalName
+from dcu.ports.holding import Page, Stock
 from dcu.reading import Layout, ProfileReading
 from dcu.record import Stream
 
@@ -91,6 +92,14 @@ class Transaction(Protocol):
 
     def cursors(self) -> Mapping[Stream, tuple[int, int]]:
         """(delivered up to, last id given) of each stream."""
+        ...
+
+    def stock(self) -> Stock:
+        """What is held, at which rate it grows, and for how long an outage it is enough. Cheap: counts no rows."""
+        ...
+
+    def page(self, stream: Stream, after: int, max_bytes: int = 65_536) -> Page:
+        """Records of a stream beyond an id, delivered or not, to about `max_bytes`; at least one where there is one."""
         ...
 
     # gap ledger

@@ -4,7 +4,8 @@ One file, one connection, one thread. Who needs the store calls `transact` with 
 and has the result when it is on the disk.
 """
 
+from dcu.store.archive import Archive
 from dcu.store.counters import Counters
 from dcu.store.sqlite_store import SqliteStore
 
-__all__ = ["Counters", "SqliteStore"]
+__all__ = ["Archive", "Counters", "SqliteStore"]

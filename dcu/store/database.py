@@ -11,7 +11,7 @@ import secrets
 import sqlite3
 import threading
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import closing, contextmanager
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final
 
@@ -162,7 +162,7 @@ def _prepare(connection: sqlite3.Connection, path: Path, page_limit: int | None)
     """Pragmas in the order that works, then the schema."""
     run = connection.execute
     run("PRAGMA locking_mode = EXCLUSIVE")
-    _refuse_strangers(connection, path)
+    refuse_strangers(connection, path)
     run("PRAGMA auto_vacuum = INCREMENTAL")
     mode = run("PRAGMA journal_mode = WAL").fetchone()[0]
     if mode != "wal":
@@ -178,8 +178,8 @@ def _prepare(connection: sqlite3.Connection, path: Path, page_limit: int | None)
     schema.MIGRATIONS.apply(Utilities(connection, recursive_triggers=False))
 
 
-def _refuse_strangers(connection: sqlite3.Connection, path: Path) -> None:
-    """Nothing is written into a file that is not ours, or that a newer program wrote."""
+def refuse_strangers(connection: sqlite3.Connection, path: Path) -> None:
+    """Nothing is written into a file that is not ours, or that a newer program wrote. Raises StoreFault."""
     tables = {name for (name,) in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
     if tables - {schema.MIGRATIONS.migrations_table, "sqlite_sequence"}:
         (application,) = connection.execute("PRAGMA application_id").fetchone()
@@ -187,8 +187,7 @@ def _refuse_strangers(connection: sqlite3.Connection, path: Path) -> None:
             raise StoreFault("a database, but not a store", place=str(path), cure="name another file as the store")
     if schema.MIGRATIONS.migrations_table not in tables:
         return
-    with closing(Utilities(memory=True)) as nothing:
-        ours = {migration.name for migration in schema.MIGRATIONS.pending(nothing)}
+    ours = schema.names()
     newer = [m.name for m in schema.MIGRATIONS.applied(Utilities(connection)) if m.name not in ours]
     if newer:
         raise StoreFault(

@@ -3,7 +3,9 @@
 A migration is applied once, in one transaction with the note that it was; it is never edited after a release, only
 followed by another. All tables are STRICT. Column order: bodies last, so that reading the rest skips their pages.
 """
+# ruff: noqa: S608 - the only names put into statements are those of `table`, made from the Stream enum
 
+from contextlib import closing
 from typing import Final
 
 from sqlite_utils import Database as Utilities
@@ -20,6 +22,12 @@ MIGRATIONS: Final = Migrations("dcu")
 def table(stream: Stream) -> str:
     """Name of a stream's table."""
     return f"record_{stream.value}"
+
+
+def names() -> frozenset[str]:
+    """Of all migrations that this program knows."""
+    with closing(Utilities(memory=True)) as nothing:
+        return frozenset(migration.name for migration in MIGRATIONS.pending(nothing))
 
 
 @MIGRATIONS(name="0001_identity_and_streams")
@@ -114,3 +122,34 @@ def _meters_and_marks(db: Utilities) -> None:
         "since_s INTEGER NOT NULL) STRICT"
     )
     db.execute("CREATE INDEX place_newest ON place (place, id)")
+
+
+@MIGRATIONS(name="0005_retention")
+def _retention(db: Utilities) -> None:
+    """What each stream has given up, how much it was given by when, and how long the store has lived.
+
+    Ages are told by seconds that the store was open, never by the box's clock, which may lie. What an older program
+    stored counts as stored now.
+    """
+    db.execute(
+        "CREATE TABLE account (stream TEXT PRIMARY KEY, floor INTEGER NOT NULL, holes INTEGER NOT NULL, "
+        "octets INTEGER NOT NULL) STRICT, WITHOUT ROWID"
+    )
+    db.execute(
+        "CREATE TABLE milestone (stream TEXT NOT NULL, lived_s INTEGER NOT NULL, last INTEGER NOT NULL, "
+        "octets INTEGER NOT NULL, PRIMARY KEY (stream, lived_s)) STRICT, WITHOUT ROWID"
+    )
+    db.execute("CREATE TABLE upkeep (name TEXT PRIMARY KEY, n INTEGER NOT NULL) STRICT, WITHOUT ROWID")
+    db.execute("INSERT INTO upkeep (name, n) VALUES ('lived_s', 0)")
+    for stream in Stream:
+        db.execute(
+            "INSERT INTO account (stream, floor, holes, octets) "
+            "SELECT ?, coalesce(min(id), 1) - 1, coalesce(max(id) - min(id) + 1, 0) - count(*), "
+            f"coalesce(sum(length(body)), 0) FROM {table(stream)}",
+            (stream.value,),
+        )
+    db.execute("INSERT INTO milestone SELECT stream, -1, floor, 0 FROM account")
+    db.execute(
+        "INSERT INTO milestone SELECT a.stream, 0, coalesce(s.seq, 0), a.octets "
+        "FROM account AS a LEFT JOIN sqlite_sequence AS s ON s.name = 'record_' || a.stream"
+    )

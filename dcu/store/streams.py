@@ -7,16 +7,20 @@ holds, however long the table is: the ids and sizes beyond the start are read in
 
 import logging
 from collections.abc import Iterator, Mapping
+from itertools import takewhile
 from typing import Final
 
 from dcu import batching
 from dcu.batching import Turns
 from dcu.errors import OperatorFault, RecordDamaged
-from dcu.event import Alarm, AlarmKind
+from dcu.event import DropReason
 from dcu.ports import BatchSlice, Clock
 from dcu.reading import Layout
-from dcu.record import Stream, checksum, encode_alarm, encode_layout, layout_digest
+from dcu.record import Stream, checksum, encode_layout, layout_digest
+from dcu.store.accounts import Accounts
+from dcu.store.columns import decode_columns
 from dcu.store.database import Database
+from dcu.store.dropping import Dropping
 from dcu.store.schema import table
 
 log = logging.getLogger(__name__)
@@ -27,37 +31,58 @@ LOOK_BACK: Final = 50_000
 STEP: Final = 128
 """Records whose sizes are looked at in one query."""
 
+DAMAGED_AT_ONCE: Final = 64
+"""Damaged places that one search for a batch steps over; the next search goes on."""
+
+
+class _Damaged(RecordDamaged):
+    """A record that is not what was written, or whose layout `digest` is not."""
+
+    def __init__(self, stream: Stream, n: int, cause: str, digest: bytes | None = None) -> None:
+        super().__init__(cause, place=f"record {n} of {stream.value}")
+        self.id = n
+        self.digest = digest
+
 
 class Streams:
-    """The streams of one store. Holds no record; remembers only whose turn it is, and what is damaged."""
+    """The streams of one store. Holds no record; remembers only whose turn it is."""
 
-    def __init__(self, database: Database, clock: Clock) -> None:
+    def __init__(self, database: Database, clock: Clock, accounts: Accounts, dropping: Dropping) -> None:
         self._database = database
         self._clock = clock
+        self._accounts = accounts
+        self._dropping = dropping
         self._turns = Turns()
-        self._damaged: dict[Stream, int] = {}  # the first id that cannot be delivered
 
     def append(self, stream: Stream, body: bytes, layout: Layout | None = None) -> int:
         """See `ports.Transaction.append`."""
         digest = None if layout is None else self._keep(layout)
+        self._accounts.note(stream, len(body))
         return self._database.write(
             f"INSERT INTO {table(stream)} (at_s, crc, layout, body) VALUES (?, ?, ?, ?)",
             (int(self._clock.now().timestamp()), checksum(body), digest, body),
         )
 
     def next_batch(self, after: Mapping[Stream, int], max_bytes: int) -> BatchSlice | None:
-        """See `ports.Transaction.next_batch`. A stream whose next record is damaged waits, alarmed once a start."""
+        """See `ports.Transaction.next_batch`. What is damaged is given up, announced, and the rest goes on."""
         starts: dict[Stream, int] = {}
+        floors = self._accounts.floors()
         for stream, (delivered, last) in self.cursors().items():
-            start = max(delivered, after.get(stream, 0)) + 1
-            if start <= last and start != self._damaged.get(stream) and self._exists(stream, start):
+            start = max(delivered, after.get(stream, 0), floors[stream]) + 1
+            if start <= last and self._exists(stream, start):
                 starts[stream] = start
-        while (turn := batching.next_stream(starts, self._turns)) is not None:
-            self._turns = self._turns.after(turn)
+        damaged = 0
+        while (turn := batching.next_stream(starts, self._turns)) is not None and damaged < DAMAGED_AT_ONCE:
             try:
-                return self._slice(turn, starts[turn], max_bytes)
-            except RecordDamaged as fault:
-                self._set_aside(turn, starts.pop(turn), fault)
+                found = self._slice(turn, starts[turn], max_bytes)
+            except _Damaged as fault:
+                damaged += 1
+                self._give_up(turn, fault)
+                if not self._exists(turn, starts[turn]):
+                    del starts[turn]
+            else:
+                self._turns = self._turns.after(turn)
+                return found
         return None
 
     def deliver(self, stream: Stream, last: int) -> None:
@@ -87,16 +112,31 @@ class Streams:
         )
         return (body for (body,) in found)
 
-    def _set_aside(self, stream: Stream, start: int, fault: RecordDamaged) -> None:
+    def _give_up(self, stream: Stream, fault: "_Damaged") -> None:
+        """A damaged record; of a damaged layout all that use it from there on, unless it is known from elsewhere."""
         log.error("%s", fault)
-        self._damaged[stream] = start
-        facts = {"stream": stream.value, "id": start}
-        self.append(
-            Stream.ALARM,
-            encode_alarm(
-                Alarm(AlarmKind.RECORD_DAMAGED, self._clock.now(), self._clock.state(), str(fault), "", facts)
-            ),
-        )
+        last = fault.id
+        if fault.digest is not None:
+            if self._mend(fault.digest):
+                return
+            rows = self._database.rows(
+                f"SELECT id, layout FROM {table(stream)} WHERE id >= ? ORDER BY id LIMIT ?", (fault.id, LOOK_BACK)
+            )
+            same = takewhile(lambda row: row[1] == fault.digest, rows)
+            last = [n for n, _ in same][-1]
+        self._dropping.between(stream, fault.id, last, DropReason.DAMAGED, fault.cause)
+
+    def _mend(self, digest: bytes) -> bool:
+        """Write a layout anew where the gap ledger has its columns."""
+        for (columns,) in self._database.rows("SELECT DISTINCT columns FROM profile WHERE columns IS NOT NULL"):
+            try:
+                encoded = encode_layout(decode_columns(columns))
+            except Exception:  # noqa: BLE001, S112  whatever is wrong with these, they are not what is looked for
+                continue
+            if layout_digest(encoded) == digest:
+                self._database.write("INSERT OR REPLACE INTO layout (digest, encoded) VALUES (?, ?)", (digest, encoded))
+                return True
+        return False
 
     def _exists(self, stream: Stream, start: int) -> bool:
         return self._database.first(f"SELECT 1 FROM {table(stream)} WHERE id >= ? LIMIT 1", (start,)) is not None
@@ -113,7 +153,7 @@ class Streams:
         for n, crc, digest, body in found:
             if checksum(body) != crc:
                 if not bodies:
-                    raise RecordDamaged("its checksum is wrong: not delivered", place=f"record {n} of {stream.value}")
+                    raise _Damaged(stream, n, "its checksum is wrong")
                 break
             if digest is not None:
                 used[digest] = layouts[digest]
@@ -123,7 +163,7 @@ class Streams:
     def _sizes(self, stream: Stream, start: int, layouts: dict[bytes, bytes]) -> Iterator[int]:
         """Octets that each record adds to a batch, from `start` to the first hole; a layout counts where it is new."""
         awaited: int | None = None
-        first = start
+        first = True
         while True:
             step = self._database.rows(
                 f"SELECT id, layout, length(body) FROM {table(stream)} WHERE id >= ? ORDER BY id LIMIT ?", (start, STEP)
@@ -137,11 +177,12 @@ class Streams:
                 else:
                     try:
                         layouts[digest] = self._layout(stream, n, digest)
-                    except RecordDamaged:
-                        if n == first:
+                    except _Damaged:
+                        if first:
                             raise
                         return  # what stands before it is good
                     yield size + len(digest) + len(layouts[digest])
+                first = False
             if len(step) < STEP:
                 return
             start = step[-1][0] + 1
@@ -149,7 +190,7 @@ class Streams:
     def _layout(self, stream: Stream, n: int, digest: bytes) -> bytes:
         found = self._database.first("SELECT encoded FROM layout WHERE digest = ?", (digest,))
         if found is None or layout_digest(found[0]) != digest:
-            raise RecordDamaged("its layout is damaged: not delivered", place=f"record {n} of {stream.value}")
+            raise _Damaged(stream, n, "its layout is damaged", digest)
         encoded: bytes = found[0]
         return encoded
 

@@ -11,16 +11,20 @@ from dcu.causes import Happening
 from dcu.command import RelaySequence, StoredCommand
 from dcu.gaps import Absence
 from dcu.obis import LogicalName
-from dcu.ports import BatchSlice, Clock, CounterStanding, MeterState, ProfileState
+from dcu.ports import BatchSlice, Clock, CounterStanding, MeterState, Page, ProfileState, Stock
 from dcu.reading import Layout, ProfileReading
 from dcu.record import Stream, check_size, encode_profile
+from dcu.store.accounts import Accounts
 from dcu.store.commands import Commands
 from dcu.store.database import Database
+from dcu.store.dropping import Dropping
 from dcu.store.invocation import Invocation
 from dcu.store.journal import Journal
 from dcu.store.ledger import Ledger
 from dcu.store.marks import Let, digest
 from dcu.store.meters import Meters
+from dcu.store.pages import page
+from dcu.store.stock import stock
 from dcu.store.streams import Streams
 
 MAX_RECORD_BYTES: Final = 65_536
@@ -31,7 +35,10 @@ class SqliteTransaction:
     """`ports.Transaction`, where each method is described. Usable inside a work only, in the writer's thread."""
 
     def __init__(self, database: Database, clock: Clock) -> None:
-        self._streams = Streams(database, clock)
+        self._database = database
+        self.accounts = Accounts(database, clock)
+        self.dropping = Dropping(database, clock, self.accounts)
+        self._streams = Streams(database, clock, self.accounts, self.dropping)
         self._ledger = Ledger(database)
         self._meters = Meters(database)
         self._commands = Commands(database)
@@ -47,7 +54,7 @@ class SqliteTransaction:
         return self._streams.append(stream, body, layout)
 
     def next_batch(self, after: Mapping[Stream, int], max_bytes: int) -> BatchSlice | None:
-        """See `ports.Transaction`. Raises StoreFault when the record that is next is damaged."""
+        """See `ports.Transaction`."""
         return self._streams.next_batch(after, max_bytes)
 
     def deliver(self, stream: Stream, last: int) -> None:
@@ -57,6 +64,14 @@ class SqliteTransaction:
     def cursors(self) -> Mapping[Stream, tuple[int, int]]:
         """See `ports.Transaction`."""
         return self._streams.cursors()
+
+    def stock(self) -> Stock:
+        """See `ports.Transaction`."""
+        return stock(self._database, self.accounts, dict(self._streams.cursors()))
+
+    def page(self, stream: Stream, after: int, max_bytes: int = 65_536) -> Page:
+        """See `ports.Transaction`."""
+        return page(self._database, stream, max(after, self.accounts.floors()[stream]), max_bytes)
 
     # gap ledger
     def profile(self, serial: str, profile: LogicalName) -> ProfileState | None:
@@ -213,6 +228,11 @@ class SqliteTransaction:
         return self._commands.counts()
 
     # beyond the port
+    def identity(self) -> tuple[str, str]:
+        """(id of the box, epoch)."""
+        known = dict(self._database.rows("SELECT name, value FROM identity"))
+        return known["dcu"], known["epoch"]
+
     def journal_head(self) -> tuple[int, bytes]:
         """(number, digest) of the newest journal entry; (0, 32 zero octets) before the first."""
         return self._journal.head()

@@ -8,6 +8,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from running_store import LAYOUT, running
 
+from dcu import obis
 from dcu.errors import OperatorFault
 from dcu.record import Stream, checksum, encode_layout, layout_digest
 
@@ -108,34 +109,57 @@ def spoil(path, sql):
     raw.close()
 
 
-def test_a_flipped_bit_is_never_delivered(path):
+def test_a_flipped_bit_is_never_delivered_and_does_not_block_its_stream(path):
     with running(path) as it:
         fill(it.store, Stream.PROFILE, 4)
+        epoch = it.store.epoch
     spoil(path, "UPDATE record_profile SET body = CAST(x'ff' || substr(body, 2) AS BLOB) WHERE id = 3")
     with running(path) as it:
         found = batch(it.store)
         assert (found.first, len(found.bodies)) == (1, 2), "what is good before the damage still goes"
-        it.store.transact(lambda tx: tx.append(Stream.HEALTH, b"flows"))
-        seen = {Stream.PROFILE: 2}
-        after_damage = [batch(it.store, seen), batch(it.store, seen | {Stream.HEALTH: 1})]
-        assert after_damage[0].bodies == [b"flows"], "the other streams flow"
-        [alarm] = [cbor2.loads(body) for body in after_damage[1].bodies]
-        assert (alarm["kind"], alarm["facts"]) == ("record-damaged", {"stream": "profile", "id": 3})
-        assert "record 3 of profile: its checksum is wrong" in alarm["text"]
-        assert batch(it.store, seen | {Stream.HEALTH: 1, Stream.ALARM: 1}) is None, "and it is told once"
-        assert batch(it.store, {Stream.PROFILE: 3, Stream.ALARM: 1, Stream.HEALTH: 1}).first == 4
-        assert it.fault is None
+        behind = batch(it.store, {Stream.PROFILE: 2})
+        assert (behind.stream, behind.first, len(behind.bodies)) == (Stream.PROFILE, 4, 1), "and what is behind it too"
+        told = batch(it.store, {Stream.PROFILE: 4})
+        [alarm] = [cbor2.loads(body) for body in told.bodies]
+        gone = {"epoch": epoch, "stream": "profile", "first": 3, "last": 3, "reason": "damaged"}
+        assert (alarm["kind"], alarm["facts"]) == ("dropped", gone)
+        assert alarm["text"] == "record 3 of profile: its checksum is wrong"
+        assert batch(it.store, {Stream.PROFILE: 4, Stream.ALARM: 1}) is None, "and it is told once"
+        assert batch(it.store, {Stream.PROFILE: 2, Stream.ALARM: 1}).first == 4
+        [stock] = [s for s in it.store.transact(lambda tx: tx.stock()).streams if s.stream is Stream.PROFILE]
+        assert (stock.held, stock.dropped) == (3, 1)
+
+
+def test_many_damaged_records_are_stepped_over_in_pieces(path):
+    with running(path) as it:
+        fill(it.store, Stream.PROFILE, 200)
+    spoil(path, "UPDATE record_profile SET crc = crc + 1 WHERE id < 200")
+    with running(path) as it:
+        asked = [batch(it.store, {Stream.ALARM: 10**6}) for _ in range(5)]
+        assert [found and found.first for found in asked] == [None, None, None, 200, 200]
 
 
 @pytest.mark.parametrize("sql", ["DELETE FROM layout", "UPDATE layout SET encoded = x'80'"])
 def test_a_damaged_layout_is_never_delivered(path, sql):
     with running(path) as it:
+        it.store.transact(lambda tx: [tx.append(Stream.PROFILE, b"a", LAYOUT) for _ in range(5)])
+        it.store.transact(lambda tx: tx.append(Stream.PROFILE, b"no layout"))
+    spoil(path, sql)
+    with running(path) as it:
+        assert batch(it.store, {Stream.ALARM: 1}).bodies == [b"no layout"]
+        [alarm] = [cbor2.loads(body) for body in batch(it.store).bodies]
+        assert alarm["text"] == "records 1 to 5 of profile: its layout is damaged"
+
+
+@pytest.mark.parametrize("sql", ["DELETE FROM layout", "UPDATE layout SET encoded = x'80'"])
+def test_a_damaged_layout_that_the_ledger_knows_is_mended(path, sql):
+    with running(path) as it:
+        it.store.transact(lambda tx: tx.describe("GXT1", obis.BLOCK_LOAD, LAYOUT, 900, 0))
         it.store.transact(lambda tx: tx.append(Stream.PROFILE, b"a", LAYOUT))
     spoil(path, sql)
     with running(path) as it:
-        assert batch(it.store) is None
-        [alarm] = [cbor2.loads(body) for body in batch(it.store).bodies]
-        assert "record 1 of profile: its layout is damaged" in alarm["text"]
+        found = batch(it.store)
+        assert (found.bodies, found.layouts) == ([b"a"], {layout_digest(encode_layout(LAYOUT)): encode_layout(LAYOUT)})
 
 
 def test_a_damaged_layout_holds_back_only_what_uses_it(path):
@@ -146,6 +170,16 @@ def test_a_damaged_layout_holds_back_only_what_uses_it(path):
     spoil(path, f"DELETE FROM layout WHERE digest = x'{layout_digest(encode_layout(other)).hex()}'")
     with running(path) as it:
         assert batch(it.store).bodies == [b"good"]
+
+
+def test_a_damaged_layout_behind_a_hole_is_found(path):
+    with running(path) as it:
+        it.store.transact(lambda tx: [tx.append(Stream.PROFILE, b"a", LAYOUT) for _ in range(3)])
+    spoil(path, "DELETE FROM record_profile WHERE id = 1")
+    spoil(path, "DELETE FROM layout")
+    with running(path) as it:
+        assert batch(it.store, {Stream.ALARM: 1}) is None
+        assert it.store.transact(lambda tx: tx.cursors())[Stream.ALARM] == (0, 1)
 
 
 def test_a_batch_ends_at_a_hole(path):
