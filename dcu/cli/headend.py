@@ -9,7 +9,8 @@ from typing import Any
 import click
 
 from dcu.cli.answers import answering, as_json, say
-from dcu.cli.headend_mqtt import listen, pki, send
+from dcu.cli.headend_listen import listen
+from dcu.cli.headend_mqtt import pki, send
 from dcu.command import CommandRefused, Operation, OutputState, Refusal, Why
 from dcu.errors import DcuError, OperatorFault
 from dcu.headend import keys as keyring

@@ -1,7 +1,5 @@
-"""`dcu headend listen`, `send` and `pki`: the head-end's side of the broker."""
+"""`dcu headend send` and `pki`: the head-end's side of the broker."""
 
-import sys
-import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar
@@ -11,10 +9,7 @@ import click
 
 from dcu.cli.answers import EXIT_TRY_AGAIN, answering, as_json, give_up, say
 from dcu.errors import OperatorFault, SessionLost
-from dcu.headend.holdings import Item
-from dcu.headend.journal import LineFile, line
 from dcu.headend.link import HeadEndLink
-from dcu.headend.listen import Listener
 from dcu.headend.pki import HEAD_END, Authority
 from dcu.mailbox import Stop
 from dcu.uplink.diagnosis import Endpoint
@@ -54,38 +49,6 @@ def endpoint(broker: str, ca: Path, cert: Path, key: Path) -> Endpoint:
 
 
 @click.command()
-@broker_options
-@click.option("--out", type=click.Path(path_type=Path), help="Keep records there, as JSON lines; else print them.")
-@click.option("--count", type=click.IntRange(min=1), help="End after so many records.")
-@click.option("--client-id", default=f"{HEAD_END}-listen", show_default=True, help="With the broker.")
-@answering
-def listen(broker: str, ca: Path, cert: Path, key: Path, out: Path | None, count: int | None, client_id: str) -> None:
-    """Take what the boxes deliver, each record once, until interrupted; tell what is missing."""
-    place = endpoint(broker, ca, cert, key)
-    stop = Stop()
-    with HeadEndLink(place, stop, client_id=client_id) as link:
-        link.open()  # a mistake in the options is told at once
-        file = LineFile(out) if out else None
-        taken = _Taken(count, stop, echo=out is None)
-        listener = Listener(link, file, taken.note, lambda dcu, state: click.echo(f"{dcu}: {dict(state)}", err=True))
-        loop = threading.Thread(target=listener.run, args=(stop,), name="listener", daemon=True)
-        loop.start()
-        try:
-            while loop.is_alive():
-                loop.join(0.5)
-        except KeyboardInterrupt:
-            stop.set()
-            loop.join(5.0)
-        finally:
-            if file is not None:
-                file.close()
-    for hole in listener.holes():
-        series = hole.series
-        click.echo(f"missing: {series.dcu} {series.epoch} {series.stream.value} {hole.first}..{hole.last}", err=True)
-    click.echo(f"{taken.records} records taken, {listener.repeated} repeated", err=True)
-
-
-@click.command()
 @click.argument("file", type=click.Path(path_type=Path, exists=True, dir_okay=False))
 @broker_options
 @click.option("--dcu", "dcu_id", required=True, help="Box that the document is for.")
@@ -120,22 +83,3 @@ def pki(directory: Path, dcus: tuple[str, ...], hosts: tuple[str, ...], as_json:
     made = [authority.server("broker", hosts), authority.client(HEAD_END), *(authority.client(n) for n in dcus)]
     answer = {"ca": str(authority.certificate_file), "certificates": [str(i.certificate) for i in made]}
     say(answer, as_json=as_json, text=lambda a: "\n".join([a["ca"], *a["certificates"]]))
-
-
-class _Taken:
-    """Counts records, prints them where nobody keeps them, and ends the loop when there are enough."""
-
-    def __init__(self, count: int | None, stop: Stop, *, echo: bool) -> None:
-        self.records = 0
-        self._count = count
-        self._stop = stop
-        self._echo = echo
-
-    def note(self, item: Item) -> None:
-        """One more."""
-        self.records += 1
-        if self._echo:
-            sys.stdout.write(line(item).decode())
-            sys.stdout.flush()
-        if self._count is not None and self.records >= self._count:
-            self._stop.set()

@@ -77,6 +77,12 @@ class IdRanges:
         return tuple(zip(self._firsts, self._lasts, strict=True))
 
 
+def columns_of(record: Mapping[str, Any], batch: Batch) -> list[dict[str, Any]] | None:
+    """Columns that a record of the batch stands in; None where it names no layout."""
+    digest = record.get("layout")
+    return batch.layouts.get(digest) if isinstance(digest, bytes) else None
+
+
 @dataclass(slots=True)
 class Holdings:
     """All that is held, of all boxes.
@@ -96,8 +102,7 @@ class Holdings:
             if not self.note(series, n):
                 self.repeated += 1
                 continue
-            digest = record.get("layout")
-            items.append(Item(series, n, record, batch.layouts.get(digest) if isinstance(digest, bytes) else None))
+            items.append(Item(series, n, record, columns_of(record, batch)))
         return items
 
     def note(self, series: Series, n: int) -> bool:
@@ -107,6 +112,10 @@ class Holdings:
     def held(self) -> dict[Series, tuple[tuple[int, int], ...]]:
         """Ranges of ids by series."""
         return {series: ids.ranges() for series, ids in self._ids.items()}
+
+    def count(self) -> int:
+        """Records held."""
+        return sum(last - first + 1 for ranges in self.held().values() for first, last in ranges)
 
     def holes(self) -> list[Hole]:
         """What is missing below the highest id of each series."""

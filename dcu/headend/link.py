@@ -34,6 +34,7 @@ class HeadEndLink:
         stop: ends every wait.
         filters: topic filters; none for a link that only sends.
         client_id: with the broker. Two links at once need two.
+        expiry_s: how long the broker keeps the session, and what comes, while nobody is connected.
         backoff_max_s: longest wait before the next attempt to connect.
     """
 
@@ -44,6 +45,7 @@ class HeadEndLink:
         *,
         filters: tuple[str, ...] = (ALL_BATCHES, ALL_STATES),
         client_id: str = HEAD_END,
+        expiry_s: int = 3600,
         backoff_max_s: float = 30.0,
     ) -> None:
         self._endpoint = endpoint
@@ -53,7 +55,7 @@ class HeadEndLink:
             client_id,
             subscriptions=filters,
             receive_maximum=_RECEIVE_MAXIMUM,
-            expiry_s=3600 if filters else 0,
+            expiry_s=expiry_s if filters else 0,
             inbound=_INBOUND,
             with_retained=True,
         )

@@ -1,24 +1,29 @@
 """The consumer: batches decoded, each record taken once and kept before the broker is told so.
 
-What is not a batch is logged, counted and acknowledged: it would come again for ever. Source: DESIGN 4 and 6.
+What is not a batch is logged, counted and acknowledged: it would come again for ever. Source: DESIGN 4 and 6,
+`docs/head-end.md`.
 """
 
 import json
 import logging
 import threading
+from collections import deque
 from collections.abc import Callable, Mapping
-from typing import Any, Protocol
+from typing import Any, Final, Protocol
 
 from dcu.errors import ReplyMalformed
+from dcu.headend.contract import Check
 from dcu.headend.holdings import Holdings, Hole, Item
-from dcu.headend.journal import LineFile
 from dcu.mailbox import Stop
 from dcu.record import Batch
 from dcu.uplink.encoding import decode
 from dcu.uplink.letters import Arrived
 from dcu.uplink.topics import origin
+from dcu.wire.fields import MAX_ID
 
 log = logging.getLogger(__name__)
+
+_COMPLAINTS: Final = 20
 
 
 class Receiving(Protocol):
@@ -26,6 +31,24 @@ class Receiving(Protocol):
 
     def receive(self, timeout_s: float) -> Arrived | None:
         """The next one, or None."""
+        ...
+
+
+class Keeping(Protocol):
+    """What takes records: in memory (`Holdings`) or in a file (`Collection`)."""
+
+    repeated: int
+
+    def take(self, batch: Batch) -> list[Item]:
+        """The records that were not held; they are, durably where it is a file, when this returns."""
+        ...
+
+    def holes(self) -> list[Hole]:
+        """Ids that are missing."""
+        ...
+
+    def count(self) -> int:
+        """Records held."""
         ...
 
 
@@ -38,38 +61,38 @@ class Listener:
 
     Args:
         link: where messages come from.
-        file: keeps each record before it is acknowledged; None keeps nothing.
+        keeping: takes each record before it is acknowledged; memory where None.
         on_item: told of each new record, in the loop's thread.
         on_state: told of a box's presence: (dcu, state).
+        check: holds each message against the published contract; one that fails is malformed.
+
+    Attributes:
+        malformed: messages that were no batch of their topic, or not of the contract.
+        complaints: the last of them in words.
     """
 
     def __init__(
         self,
         link: Receiving,
-        file: LineFile | None = None,
+        keeping: Keeping | None = None,
         on_item: Callable[[Item], object] = _ignore,
         on_state: Callable[[str, Mapping[str, Any]], object] = _ignore,
+        check: Check = _ignore,
     ) -> None:
         self._link = link
-        self._file = file
+        self._check = check
         self._on_item = on_item
         self._on_state = on_state
         self._lock = threading.Lock()
-        self._holdings = Holdings()
-        self._malformed = 0
-        if file is not None:
-            file.recall(self._holdings)
+        self._holdings: Keeping = Holdings() if keeping is None else keeping
+        self.malformed = 0
+        self.complaints: deque[str] = deque(maxlen=_COMPLAINTS)
 
     @property
     def repeated(self) -> int:
         """Records that came again and were not taken."""
         with self._lock:
             return self._holdings.repeated
-
-    @property
-    def malformed(self) -> int:
-        """Messages that were no batch of their topic."""
-        return self._malformed
 
     def holes(self) -> list[Hole]:
         """Ids that are missing below the highest of each series."""
@@ -79,7 +102,7 @@ class Listener:
     def count(self) -> int:
         """Records held."""
         with self._lock:
-            return sum(last - first + 1 for ranges in self._holdings.held().values() for first, last in ranges)
+            return self._holdings.count()
 
     def run(self, stop: Stop) -> None:
         """Take messages until `stop`."""
@@ -89,21 +112,23 @@ class Listener:
                 self.take(letter)
 
     def take(self, letter: Arrived) -> None:
-        """One message, kept and then acknowledged. Raises OSError when it cannot be kept: it is not acknowledged."""
+        """One message, kept and then acknowledged. Raises OperatorFault when it cannot be kept: then it is not."""
         try:
             self._sort(letter)
         except ReplyMalformed as fault:
-            self._malformed += 1
+            self.malformed += 1
+            self.complaints.append(f"{letter.topic}: {fault}"[:1000])
             log.warning("%s: %s", letter.topic, fault)
         letter.session.acknowledge(letter.mid)
 
     def _sort(self, letter: Arrived) -> None:
+        self._check(letter.topic, letter.octets, letter.content_type)
         dcu, what = origin(letter.topic) or ("", "")
         if what == "state":
             self._on_state(dcu, _state(letter.octets))
             return
         batch = decode(letter.octets, letter.content_type)
-        if batch.first < 1 or not all(isinstance(record, dict) for record in batch.records):
+        if batch.first < 1 or batch.last > MAX_ID or not all(isinstance(record, dict) for record in batch.records):
             raise ReplyMalformed("a batch whose records are not maps, or that does not begin at an id")
         if batch.dcu != dcu or what != f"up/{batch.stream.value}":
             raise ReplyMalformed(f"a batch of {batch.dcu!r}, stream {batch.stream.value}, on another's topic")
@@ -112,8 +137,6 @@ class Listener:
     def _keep(self, batch: Batch) -> None:
         with self._lock:
             items = self._holdings.take(batch)
-        if self._file is not None:
-            self._file.append(items)
         for item in items:
             self._on_item(item)
 

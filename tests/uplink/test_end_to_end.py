@@ -1,18 +1,20 @@
 """From a store on disk over a real broker to the head-end, and what may break on the way."""
 
-import json
 import os
 import secrets
 import signal
 
-import cbor2
 import pytest
 
-from dcu.headend.journal import LineFile
-from dcu.record import Stream
+from dcu.event import Alarm, AlarmKind
+from dcu.headend.collection import Collection
+from dcu.reading import ClockState, from_epoch
+from dcu.record import Stream, encode_alarm
 from tests.uplink.world import DCU, Field, HeadEnd, Uplink, until, uplink_process
 
 pytestmark = pytest.mark.broker
+
+EPOCH = from_epoch(0)
 
 
 @pytest.mark.parametrize("encoding", ["cbor", "json"])
@@ -28,7 +30,7 @@ def test_every_record_arrives_once_and_the_cursor_follows(tmp_path, field, box, 
     assert head_end.listener.holes() == []
     assert {i.series.epoch for i in head_end.items} == {field.store.epoch}
     seventh = next(i for i in head_end.items if i.series.stream is Stream.PROFILE and i.id == 7)
-    assert seventh.record["facts"] == {"n": 6, "pad": "x" * 200, "raw": b"\x06"}
+    assert seventh.record["rows"] == [[6, 6, "x" * 200, b"\x06"]]
 
 
 def test_urgent_records_do_not_wait_behind_the_backlog(tmp_path, field, box, head_end):
@@ -176,21 +178,17 @@ def test_a_broker_that_falls_silent_is_left(tmp_path, broker, field, box, head_e
 
 
 def test_the_listener_goes_on_where_its_file_ends(tmp_path, field, box, hes):
-    path = tmp_path / "records.jsonl"
+    path = tmp_path / "headend.db"
     field.append(Stream.PROFILE, 20)
     with Uplink(tmp_path, box):
-        with LineFile(path) as file, HeadEnd(hes, file=file):
+        with Collection(path) as kept, HeadEnd(hes, keeping=kept):
             until(lambda: field.delivered(Stream.PROFILE) == 20)
-        with path.open("ab") as torn:
-            torn.write(b'{"dcu": "half a li')
         field.append(Stream.PROFILE, 10)
-        with LineFile(path) as file, HeadEnd(hes, file=file) as again:
+        with Collection(path) as kept, HeadEnd(hes, keeping=kept) as again:
             until(lambda: field.delivered(Stream.PROFILE) == 30)
             until(lambda: again.listener.count() == 30)
             assert again.listener.holes() == []
-    lines = [json.loads(line) for line in path.read_text().splitlines()]
-    assert [line["id"] for line in lines] == list(range(1, 31))
-    assert lines[4]["record"]["facts"]["raw"] == {"hex": "04"}
+            assert [item.id for _, item in kept.after(0, 100)] == list(range(1, 31))
 
 
 def test_a_record_too_large_for_the_broker_holds_its_stream_only(tmp_path, broker, field, box, head_end):
@@ -198,7 +196,7 @@ def test_a_record_too_large_for_the_broker_holds_its_stream_only(tmp_path, broke
     configuration.write_text(configuration.read_text() + "max_packet_size 3000\n")
     broker.stop()
     broker.start()
-    too_large = cbor2.dumps({"pad": secrets.token_bytes(9000)})
+    too_large = encode_alarm(Alarm(AlarmKind.METER_RETURNED, EPOCH, ClockState.TRUSTED, secrets.token_hex(9000), "M"))
     field.store.transact(lambda tx: tx.append(Stream.ALARM, too_large))
     field.append(Stream.PROFILE, 60)
     with Uplink(tmp_path, box):

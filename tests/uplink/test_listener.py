@@ -13,10 +13,11 @@ from cryptography import x509
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dcu.cli.headend_mqtt import listen, pki, send
+from dcu.cli.headend_listen import listen
+from dcu.cli.headend_mqtt import pki, send
 from dcu.errors import OperatorFault
+from dcu.headend.collection import Collection
 from dcu.headend.holdings import Holdings, Hole, IdRanges, Series
-from dcu.headend.journal import LineFile
 from dcu.headend.listen import Listener
 from dcu.headend.pki import Authority
 from dcu.record import Batch, Stream, encode_batch
@@ -75,18 +76,16 @@ def encoded(first=1, records=({"n": 1},), dcu="JH", stream=Stream.ALARM):
     return encode_batch(dcu, "e", stream, first, {}, [cbor2.dumps(r) for r in records])
 
 
-def test_a_record_is_kept_before_it_is_acknowledged(tmp_path):
-    with LineFile(tmp_path / "out.jsonl") as file:
-        listener = Listener(None, file)
+def test_a_record_is_kept_before_it_is_acknowledged(tmp_path, monkeypatch):
+    with Collection(tmp_path / "headend.db") as collection:
+        listener = Listener(None, collection)
         letter = arrived("dcu/v1/JH/up/alarm", encoded())
         listener.take(letter)
         assert letter.session.acknowledged == [7]
-        assert json.loads((tmp_path / "out.jsonl").read_text()) == {
-            "dcu": "JH", "epoch": "e", "stream": "alarm", "id": 1, "record": {"n": 1},
-        }  # fmt: skip
-        file.append = lambda items: (_ for _ in ()).throw(OSError("disk full"))
+        assert collection.count() == 1
+        monkeypatch.setattr(collection, "take", lambda batch: (_ for _ in ()).throw(OperatorFault("disk full")))
         letter = arrived("dcu/v1/JH/up/alarm", encoded(2))
-        with pytest.raises(OSError, match="disk full"):
+        with pytest.raises(OperatorFault, match="disk full"):
             listener.take(letter)
         assert letter.session.acknowledged == []
 
@@ -98,6 +97,7 @@ def test_a_record_is_kept_before_it_is_acknowledged(tmp_path):
         ("dcu/v1/other/up/alarm", encoded()),  # a box that speaks for another
         ("dcu/v1/JH/up/receipt", encoded()),
         ("dcu/v1/JH/up/alarm", encoded(0)),
+        ("dcu/v1/JH/up/alarm", encoded(2**63)),
         ("dcu/v1/JH/up/alarm", encoded(1, [7])),
         ("dcu/v1/JH/state", b"online"),
         ("dcu/v1/JH/state", b"[]"),
@@ -121,16 +121,6 @@ def test_the_columns_come_with_the_record():
     )
     Listener(None, on_item=items.append).take(arrived("dcu/v1/JH/up/profile", octets))
     assert items[0].columns == columns
-
-
-def test_a_file_that_is_not_ours_is_left_alone(tmp_path):
-    path = tmp_path / "letter.txt"
-    path.write_text("Dear Sir\nbest regards\n")
-    with LineFile(path) as file, pytest.raises(OperatorFault, match="letter.txt:1: not a record of ours"):
-        Listener(None, file)
-    assert path.read_text() == "Dear Sir\nbest regards\n"
-    with pytest.raises(OperatorFault, match="cannot be opened"):
-        LineFile(tmp_path / "no" / "file")
 
 
 # ---- certificates and commands --------------------------------------------------------------------------------------

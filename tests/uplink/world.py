@@ -10,12 +10,11 @@ from contextlib import suppress
 from pathlib import Path
 from types import SimpleNamespace
 
-import cbor2
-
 from dcu.clock import SystemClock
 from dcu.command import Refusal
 from dcu.errors import SocketFault
 from dcu.field.uplink_socket import UplinkSocket
+from dcu.headend.contract import Contract
 from dcu.headend.link import ALL_BATCHES, ALL_STATES, HeadEndLink
 from dcu.headend.listen import Listener
 from dcu.mailbox import Bell, Stop
@@ -23,9 +22,11 @@ from dcu.store import SqliteStore
 from dcu.uplink.inbox import Inbox
 from dcu.uplink.publisher import Dials, Publisher
 from dcu.wire import connect
+from tests.records import record
 
 DCU = "JH-RNC-0042"
 ROOT = Path(__file__).resolve().parent.parent.parent
+CONTRACT = Contract()
 
 
 def until(predicate, timeout_s=10.0):
@@ -36,11 +37,6 @@ def until(predicate, timeout_s=10.0):
             raise AssertionError(f"did not happen in {timeout_s:g} s")
         time.sleep(0.01)
     return answer
-
-
-def body(n):
-    """A record that says which it is, and is long enough to be deflated."""
-    return cbor2.dumps({"at": n, "clock": "trusted", "facts": {"n": n, "pad": "x" * 200, "raw": bytes([n % 256])}})
 
 
 class Field:
@@ -90,7 +86,7 @@ class Field:
 
     def append(self, stream, count):
         """So many records, in one commit; the last id."""
-        return self.store.transact(lambda tx: [tx.append(stream, body(n)) for n in range(count)])[-1]
+        return self.store.transact(lambda tx: [tx.append(stream, *record(stream, n)) for n in range(count)])[-1]
 
     def delivered(self, stream):
         return self.store.transact(lambda tx: tx.cursors())[stream][0]
@@ -169,12 +165,16 @@ def uplink_process(directory, endpoint, log, **more):
 class HeadEnd:
     """The head-end: link and listener in a thread."""
 
-    def __init__(self, endpoint, *, filters=(ALL_BATCHES, ALL_STATES), client_id="hes", file=None):
-        self.items, self.states = [], []
+    def __init__(self, endpoint, *, filters=(ALL_BATCHES, ALL_STATES), client_id="hes", keeping=None):
+        self.items, self.states, self.messages = [], [], []
         self.stop = Stop()
         self.link = HeadEndLink(endpoint, self.stop, filters=filters, client_id=client_id, backoff_max_s=0.2)
         self.listener = Listener(
-            self.link, file, on_item=self.items.append, on_state=lambda dcu, state: self.states.append((dcu, state))
+            self.link,
+            keeping,
+            on_item=self.items.append,
+            on_state=lambda dcu, state: self.states.append((dcu, state)),
+            check=lambda *message: self.messages.append(message),
         )
         self.link.open()
         self._thread = threading.Thread(target=self.listener.run, args=(self.stop,))
@@ -187,6 +187,8 @@ class HeadEnd:
         self.stop.set()
         self._thread.join(10)
         self.link.close()
+        for message in self.messages:
+            CONTRACT.check(*message)
 
     def __enter__(self):
         return self
