@@ -10,6 +10,7 @@ from dcu.obis import LogicalName
 from dcu.ports.holding import Page, Stock
 from dcu.reading import Layout, ProfileReading
 from dcu.record import Stream
+from dcu.timekeeping import KeptTime
 
 T = TypeVar("T")
 
@@ -100,6 +101,15 @@ class Transaction(Protocol):
 
     def page(self, stream: Stream, after: int, max_bytes: int = 65_536) -> Page:
         """Records of a stream beyond an id, delivered or not, to about `max_bytes`; at least one where there is one."""
+        ...
+
+    # time
+    def kept_time(self) -> KeptTime | None:
+        """When the box last knew the time, or None."""
+        ...
+
+    def keep_time(self, kept: KeptTime) -> None:
+        """The same, from now on."""
         ...
 
     # gap ledger

@@ -153,3 +153,12 @@ def _retention(db: Utilities) -> None:
         "INSERT INTO milestone SELECT a.stream, 0, coalesce(s.seq, 0), a.octets "
         "FROM account AS a LEFT JOIN sqlite_sequence AS s ON s.name = 'record_' || a.stream"
     )
+
+
+@MIGRATIONS(name="0006_kept_time")
+def _kept_time(db: Utilities) -> None:
+    """When the box last knew the time, and the moment before which no true time is."""
+    db.execute(
+        "CREATE TABLE kept_time (one INTEGER PRIMARY KEY CHECK (one = 1), boot TEXT NOT NULL, "
+        "floor_ms INTEGER NOT NULL, boot_ms INTEGER NOT NULL, wall_ms INTEGER NOT NULL) STRICT"
+    )

@@ -12,6 +12,7 @@ from dcu.store.database import Database
 from dcu.store.errand import Errand
 from dcu.store.transaction import SqliteTransaction
 from dcu.store.writer import CAPACITY, Writer
+from dcu.timekeeping import KeptTime
 
 T = TypeVar("T")
 
@@ -67,6 +68,14 @@ class SqliteStore:
         """
         opened, epoch = database.connect(Path(path), dcu=dcu, page_limit=page_limit)
         return cls(opened, epoch, stop=stop, clock=clock, beat=beat, on_append=on_append)
+
+    def kept_time(self) -> KeptTime | None:
+        """When the box last knew the time: for its clock, before anybody asks that. Before `run` only."""
+        self._database.control("BEGIN")
+        try:
+            return self._transaction.kept_time()
+        finally:
+            self._database.control("ROLLBACK")
 
     def run(self) -> None:
         """The writer's loop, in the calling thread, until `stop` is set and nothing waits.

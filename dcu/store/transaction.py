@@ -20,12 +20,14 @@ from dcu.store.database import Database
 from dcu.store.dropping import Dropping
 from dcu.store.invocation import Invocation
 from dcu.store.journal import Journal
+from dcu.store.kept_time import KeptTimes
 from dcu.store.ledger import Ledger
 from dcu.store.marks import Let, digest
 from dcu.store.meters import Meters
 from dcu.store.pages import page
 from dcu.store.stock import stock
 from dcu.store.streams import Streams
+from dcu.timekeeping import KeptTime
 
 MAX_RECORD_BYTES: Final = 65_536
 """A reading larger than this becomes several records, so that every record fits a frame of the socket."""
@@ -44,6 +46,7 @@ class SqliteTransaction:
         self._commands = Commands(database)
         self._journal = Journal(database)
         self._invocation = Invocation(database, clock)
+        self._kept_times = KeptTimes(database)
         self.appended = 0
         """Records appended since the store was opened, those of rolled-back works too: for waking who waits."""
 
@@ -226,6 +229,15 @@ class SqliteTransaction:
     def counts(self) -> Mapping[str, int]:
         """See `ports.Transaction`."""
         return self._commands.counts()
+
+    # time
+    def kept_time(self) -> KeptTime | None:
+        """See `ports.Transaction`."""
+        return self._kept_times.read()
+
+    def keep_time(self, kept: KeptTime) -> None:
+        """See `ports.Transaction`."""
+        self._kept_times.write(kept)
 
     # beyond the port
     def identity(self) -> tuple[str, str]:
