@@ -239,6 +239,14 @@ def absences(
     return tuple(lost)
 
 
+def around(span: Span, inner: Span | None) -> tuple[Span, ...]:
+    """What of a span lies before and behind a part of it, to the second; all of it where there is no such part."""
+    if inner is None:
+        return (span,)
+    ends = ((span[0], inner[0] - 1), (inner[1] + 1, span[1]))
+    return tuple((first, last) for first, last in ends if first <= last)
+
+
 def _below(whole: Span, bound: int | None, phase: int, period: int) -> Span | None:
     return None if bound is None else snap((whole[0], min(whole[1], bound - 1)), phase, period)
 

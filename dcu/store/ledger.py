@@ -19,6 +19,7 @@ from dcu.store.database import Database
 from dcu.store.marks import UNKNOWN, Let, Marks
 
 _CAUSES = frozenset({Absence.METER_OFF.value, Absence.CLOCK_SET.value})
+_OTHER = Absence.OTHER_PERIOD.value
 
 
 @dataclass(frozen=True, slots=True)
@@ -237,7 +238,9 @@ class Ledger:
         before = self._absent(line)
         snapped = [(gaps.snap((first, last), phase, line.period_s), reason) for first, last, reason in before]
         after = [(*span, reason) for span, reason in snapped if span is not None]
-        self._keep_absent(known, before, _joined(_outside(after, held, line.period_s), line.period_s))
+        off = [(each, span) for each, (span, _) in zip(before, snapped, strict=True) if each[2] != _OTHER]
+        ends = [(*end, each[2]) for each, span in off for end in gaps.around(each[:2], span)]  # were intervals once
+        self._keep_absent(known, before, [*_joined(_outside(after, held, line.period_s), line.period_s), *ends])
         return known
 
     def _leave_grid(self, line: _Line) -> None:
@@ -245,7 +248,7 @@ class Ledger:
         held = self._held(line)
         for first, last in held:
             self._keep_strays(line, range(first, last + 1, line.period_s))
-        between = [(first, last, Absence.OTHER_PERIOD.value) for first, last in held if first < last]
+        between = [(first, last, _OTHER) for first, last in held if first < last]
         absent = self._absent(line)
         self._keep_absent(line, absent, (*absent, *between))
         self._keep_held(line, held, ())
@@ -275,11 +278,10 @@ class Ledger:
         )
 
     def _absent(self, line: _Line) -> tuple[Absent, ...]:
-        return tuple(
-            self._database.rows(
-                "SELECT first_s, last_s, reason FROM absent WHERE profile = ? ORDER BY first_s", (line.number,)
-            )
-        )
+        """Those on the grid; what begins beside it tells of intervals of an earlier one."""
+        query = "SELECT first_s, last_s, reason FROM absent WHERE profile = ? ORDER BY first_s"
+        found, phase = self._database.rows(query, (line.number,)), line.phase_s
+        return tuple(each for each in found if phase is None or gaps.on_grid(each[0], phase, line.period_s))
 
     def _strays(self, line: _Line, times: Sequence[int]) -> frozenset[int]:
         """Of `times`, those that were let in off the grid."""

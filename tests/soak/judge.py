@@ -76,6 +76,8 @@ class RingJudge:
         for at in self._known.held ^ self._known.rows.keys():
             where = "the gap ledger" if at in self._known.held else "the records"
             self._mistake("ledger and records differ", at, f"only in {where}")
+        for at in self._held_and_absent():
+            self._mistake("ledger and records differ", at, "held, and absent too")
         if since_s is None:
             if self._truth.rows and not self._losses.was_out_of_reach(0, self._end_s()):
                 self._mistake("unexplained", self._truth.rows[0][0], "the profile was never described")
@@ -99,6 +101,12 @@ class RingJudge:
                 instants.update(stretch.grid(stretch.from_s - skipped_s, stretch.from_s))
             before = stretch
         return sorted(instants)
+
+    def _held_and_absent(self) -> Iterator[int]:
+        """Instants that cannot be both; a span that ends off the ledger's grid, or spans rows of another, says less."""
+        period_s = self._known.period_s or 1
+        for first, last, _ in self._known.absent:
+            yield from (at for at in range(first, last + 1, period_s) if at in self._known.rows)
 
     def _judge(self, at: int) -> None:
         if at in self._known.rows:

@@ -1,5 +1,8 @@
 """The gap ledger in a real file: every row exactly once, whatever overlaps, restarts or changes."""
 
+import sqlite3
+from contextlib import closing
+
 import cbor2
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -199,6 +202,31 @@ def test_after_another_period_no_row_comes_twice(path, period_s):
         }
         describe(it.store)
         assert admit(it.store, [*old, *new]) == []
+
+
+def test_what_was_absent_of_a_finer_grid_stays_explained(path):
+    """Half past is no interval any more, and was one: why it is absent is still known."""
+
+    def why(at):
+        with closing(sqlite3.connect(path)) as file:
+            found = file.execute("SELECT reason FROM absent WHERE first_s <= :at AND :at <= last_s", {"at": at})
+            return sorted({reason for (reason,) in found} - {"other period"})
+
+    with running(path) as it:
+        describe(it.store)
+        admit(it.store, slots(0, 1, 7, 8, 10))
+        note(it.store, *slots(2, 6))
+        note(it.store, *slots(9, 9), reason="clock set")
+    for period_s in (3600, 900):
+        with running(path) as it:
+            describe(it.store, period_s=period_s)
+            admit(it.store, [DAY + 36_000 + period_s, DAY + 36_000 + 2 * period_s])
+            state = known(it.store)
+        ends = {each for first, last, _ in state.absent for each in (first, last)}
+        assert {(each - state.since_s) % period_s for each in ends} == {0}
+        assert [why(at) for at in slots(2, 6, 9)] == [["meter off"], ["meter off"], ["clock set"]]
+        assert [why(at) for at in slots(1, 7, 8, 10)] == [[]] * 4
+    assert {(*slots(2, 6), "meter off"), (*slots(9, 9), "clock set")} <= {*state.absent}
 
 
 def test_a_poll_moves_the_end_of_one_span(store):
