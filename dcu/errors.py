@@ -88,6 +88,12 @@ class LinkLost(DcuError):
     fate = Fate.RETRY_LATER
 
 
+class VisitTooLong(DcuError):
+    """A visit that did not come to its end while others of the bus waited. What it brought home stays."""
+
+    fate = Fate.RETRY_LATER
+
+
 class EchoHeard(LineFault):
     """The adapter hears what it sends, and nothing else came: the meter did not answer. The echo itself is left out.
 
@@ -206,6 +212,21 @@ class StoreFull(StoreFault):
     """The page limit or the disk is reached. Polling stops; commands that cannot be journalled are refused."""
 
     fate = Fate.SHED_LOAD
+
+
+class StoreDown(StoreFull):
+    """Nothing can be stored for now: read-only, an I/O error, or being salvaged. It is opened again without a hand.
+
+    Metering goes on into a bounded memory; what has to be journalled first is refused.
+    """
+
+    fate = Fate.SHED_LOAD
+
+
+class StoreDamaged(StoreFault):
+    """The file is not what was written. The process ends; the next start salvages what can be read into a new file."""
+
+    fate = Fate.STOP_PROCESS
 
 
 class RecordDamaged(StoreFault):

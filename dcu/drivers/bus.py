@@ -16,7 +16,7 @@ from dcu.drivers.data_link import LineTiming
 from dcu.drivers.dispatch import is_spare
 from dcu.drivers.lending import Framing, LentLine, LinkFactory
 from dcu.drivers.parked import Parked, Parking
-from dcu.errors import BusFault, DcuError, Fate, OperatorFault, Preempted
+from dcu.errors import BusFault, DcuError, Fate, OperatorFault, Preempted, VisitTooLong
 from dcu.mailbox import Mailbox, Stop
 from dcu.meter import Meter, Purpose
 from dcu.ports import Association, ByteLink, Clock, CounterVault, Errand, Line, Plan, VisitErrand
@@ -28,9 +28,30 @@ log = logging.getLogger(__name__)
 Letter = tuple[Errand, bool]
 """An errand and whether it is urgent."""
 
+VISIT_LEAST_S: Final = 300.0
+"""No visit is too long before this."""
+
+_LONGEST_READ: Final = 1 << 18  # octets: a whole ring of 35 days, of a meter that cannot give a part of it
+_PACE: Final = 1.25  # of what the line could carry, for turnarounds
+
 _IDLE_S: Final = 1.0  # longest sleep, so that the watchdog hears of this thread
 _BACKOFF_FIRST_S: Final = 0.5
 _BACKOFF_CAP_S: Final = 30.0
+
+
+def longest_visit_s(octet_s: float) -> float:
+    """After how long a visit gives the line to others for good: its meter crawls, or has no end.
+
+    Args:
+        octet_s: one octet on the line, seconds.
+    """
+    return max(VISIT_LEAST_S, _PACE * _LONGEST_READ * octet_s)
+
+
+def too_long(errand: Errand, lasted_s: float) -> VisitTooLong:
+    """What ends such a visit."""
+    cure = "look what it answers: dcu read"
+    return VisitTooLong(f"not at its end after {lasted_s:.0f} s, and others wait", place=errand.meter.serial, cure=cure)
 
 
 class KeepAlive:
@@ -111,6 +132,8 @@ class BusWorker:
         self._posted_last = False  # what ran last was posted: what is due goes before the next one
         self._running: Errand | None = None
         self._running_urgent = False
+        self._began_s = 0.0
+        self._visit_most_s = longest_visit_s((timing or LineTiming()).octet_s)
         self._lent = LentLine(
             name,
             link_factory,
@@ -208,6 +231,7 @@ class BusWorker:
     def _run(self, errand: Errand, *, urgent: bool) -> None:
         """One errand; whatever it raises becomes its own failure, and a fault of the bus closes the bus."""
         self._running, self._running_urgent = errand, urgent
+        self._began_s = self._clock.monotonic_s()
         if isinstance(errand, VisitErrand) and errand.probe:
             self._lent.probed.add(errand.meter.serial)
         try:
@@ -244,10 +268,18 @@ class BusWorker:
             raise Preempted("a relay errand waits", place=self.name)
         if self._stop:
             raise Preempted("the process ends", place=self.name)
-        if self._running is not None and is_spare(self._running):
-            now = self._clock.monotonic_s()
+        if self._running is None:
+            return
+        now = self._clock.monotonic_s()
+        if is_spare(self._running):
             if len(self._mailbox) or self._plan.is_due(now):
                 raise Preempted("a visit is due", place=self.name)
+        elif now - self._began_s > self._visit_most_s and self._others_wait(self._running, now):
+            raise too_long(self._running, now - self._began_s)
+
+    def _others_wait(self, errand: Errand, now: float) -> bool:
+        serial = errand.meter.serial
+        return len(self._mailbox) > 0 or self._plan.is_due(now, lambda meter: meter.serial == serial)
 
     # ---- the line ----
 

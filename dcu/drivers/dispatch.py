@@ -20,12 +20,14 @@ class Job:
         errand: what is done.
         urgent: nothing interrupts it.
         place: where.
+        began_s: when, monotonic.
         asked_to_yield: it was told to give its thread to an urgent errand elsewhere.
     """
 
     errand: Errand
     urgent: bool
     place: Hashable
+    began_s: float = 0.0
     asked_to_yield: bool = False
 
     @property

@@ -39,6 +39,7 @@ _ENDED: Final = frozenset({hdlc.DM, hdlc.FRMR})
 _POLLS: Final = 20  # RR after RR to a meter that says "taken, still working"
 _NOISY: Final = 5  # garbled segments of an answer that has begun, beyond the tries
 _SLOWEST: Final = 20  # times the line's own time for an answer, beside its time-outs
+_SLOWEST_S: Final = 0.1  # an octet of it, where the line has no pace of its own
 _BUSY_PAUSE_S: Final = 0.2
 _CLOSING_S: Final = 1.0
 
@@ -333,9 +334,9 @@ class HdlcLink:
         return 1 if carriage.once else self._timing.tries
 
     def _crawls(self, carriage: _Carriage, lasted_s: float) -> bool:
-        """Whether the answer comes so slowly that the others of a shared line wait no longer for its end."""
-        earned_s = _SLOWEST * self._timing.octet_s * len(carriage.answer)
-        return self._timing.octet_s > 0 and lasted_s > self._timing.tries * self._timing.reply_s + earned_s
+        """Whether the answer comes so slowly that nobody waits any longer for its end."""
+        octet_s = _SLOWEST * self._timing.octet_s or _SLOWEST_S
+        return lasted_s > self._timing.tries * self._timing.reply_s + octet_s * len(carriage.answer)
 
     def _loss(self, carriage: _Carriage, *, garbled: bool = False) -> DcuError:
         if garbled and not carriage.once:

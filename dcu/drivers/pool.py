@@ -11,7 +11,7 @@ from contextlib import AbstractContextManager
 from datetime import tzinfo
 from typing import Final
 
-from dcu.drivers.bus import KeepAlive
+from dcu.drivers.bus import KeepAlive, longest_visit_s, too_long
 from dcu.drivers.counters import CounterBook, CounterLow
 from dcu.drivers.data_link import LineTiming
 from dcu.drivers.dispatch import Dispatch, Job
@@ -26,6 +26,7 @@ log = logging.getLogger(__name__)
 PARKED_AT_MOST: Final = 128
 """Connections that stay open between visits; each is a file of the process."""
 
+_SLOWEST_OCTET_S: Final = 0.01  # of a radio mesh: a frame of 128 octets in 1.3 s
 _CAPACITY: Final = 1024
 _IDLE_S: Final = 1.0  # longest sleep of the one who watches the plan
 _REST_S: Final = 10.0  # longest sleep of the others
@@ -168,6 +169,7 @@ class TcpPool:
     def _run(self, job: Job, beat: Callable[[], None]) -> None:
         """One errand; whatever it raises becomes its own failure."""
         errand, gave_way = job.errand, False
+        job.began_s = self._clock.monotonic_s()
         self._jobs[threading.get_ident()] = (job, beat)
         if isinstance(errand, VisitErrand) and errand.probe:
             self._lent.probed.add(errand.meter.serial)
@@ -204,8 +206,11 @@ class TcpPool:
             if self._dispatch.wants_thread(idle=sum(self._idle.values())):
                 job.asked_to_yield = True
                 raise Preempted("a relay errand waits", place=self.name)
-            if job.spare and not self._idle[False] and self._dispatch.wants_line(self._clock.monotonic_s()):
-                raise Preempted("a visit is due", place=self.name)
+            now_s = self._clock.monotonic_s()
+            lasted_s = now_s - job.began_s
+            endless = lasted_s > longest_visit_s(_SLOWEST_OCTET_S)
+            if (job.spare or endless) and not self._idle[False] and self._dispatch.wants_line(now_s):
+                raise Preempted("a visit is due", place=self.name) if job.spare else too_long(job.errand, lasted_s)
 
     def _interrupt(self) -> None:
         """The process ends: who waits for a meter's answer to a poll waits no longer."""

@@ -252,17 +252,17 @@ def test_empty_segments_without_end():
     def endless(_frames):
         number = next(numbers)
         control = hdlc.information_control(number % 8, 1)
-        return [Frame(CLIENT, SERVER, control, b"", segmented=True).encode()]
+        return [(0.001, Frame(CLIENT, SERVER, control, b"", segmented=True).encode())]
 
     bench.down = endless
     with pytest.raises(ReplyMalformed, match="without end"):
         link.exchange(REQUEST, once=False)
 
 
+@pytest.mark.parametrize("timing", [LineTiming.at_baud(9600), LineTiming.over_tcp()])
 @pytest.mark.parametrize("octets", [b"", b"x"])
-def test_an_answer_that_drips_is_not_waited_for(octets):
+def test_an_answer_that_drips_is_not_waited_for(octets, timing):
     bench = StationLine()
-    timing = LineTiming.at_baud(9600)
     link = bench.opened(timing=timing)
     numbers = itertools.count()
 
@@ -277,9 +277,10 @@ def test_an_answer_that_drips_is_not_waited_for(octets):
     assert bench.line.time.now_s - began < timing.tries * timing.reply_s + timing.first_octet_s
 
 
-def test_a_slow_meter_is_waited_for_as_long_as_it_says_something():
+@pytest.mark.parametrize("timing", [LineTiming.at_baud(9600), LineTiming.over_tcp()])
+def test_a_slow_meter_is_waited_for_as_long_as_it_says_something(timing):
     bench = StationLine(long_answer, **WIDE)
-    link = bench.opened(timing=LineTiming.at_baud(9600))
+    link = bench.opened(timing=timing)
     bench.down = lambda frames: [(2.0, frame) for frame in frames]
     assert link.exchange(REQUEST, once=False) == LONG
 
@@ -314,7 +315,7 @@ def test_a_meter_that_is_busy_for_ever_gives_way_between_two_polls(control):
     bench.down = lambda _frames: [(2.9, Frame(CLIENT, SERVER, 1 << 5 | control).encode())]
     with pytest.raises(MeterSilent):
         link.exchange(REQUEST, once=False)
-    assert len(asked) > 5
+    assert len(asked) >= 5
     assert max(later - earlier for earlier, later in itertools.pairwise(asked)) < 3.5
 
 
