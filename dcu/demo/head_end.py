@@ -85,7 +85,7 @@ class HeadEnd:
             with self._news:
                 self._news.wait(min(left_s, RETRY_S))
 
-    def receipt(self, document: bytes, within_s: float = 20.0, *, end: bool = True) -> Receipt:
+    def receipt(self, document: bytes, within_s: float = 60.0, *, end: bool = True) -> Receipt:
         """The verified receipt of exactly that document; with `end` the one that says how it ended."""
 
         def there() -> Receipt | None:

@@ -14,12 +14,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
-from dcu.errors import OperatorFault
+from dcu.errors import OperatorFault, SocketFault
 from dcu.headend.broker import Broker
 from dcu.headend.keys import add_to_trust, box_document, load_box_key, make_key, trust_entry
 from dcu.headend.pki import HEAD_END, Authority
 from dcu.relay.key import FileSigner
 from dcu.relay.public_key import PublicKey, Role
+from dcu.wire import connect
 
 DCU: Final = "JH-DEMO-0001"
 ISSUER: Final = "hes.jharkhand"
@@ -27,7 +28,7 @@ RANCHI: Final = "JH-RNC"
 DHANBAD: Final = "JH-DHN"
 CAPTURE_PERIOD_S: Final = 10
 BAUD: Final = 9600
-READY_WITHIN_S: Final = 20.0
+READY_WITHIN_S: Final = 60.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,7 +100,8 @@ class Stage:
 
     def ledger(self, serial: str) -> list[str]:
         """Lines of a virtual meter's own ledger."""
-        return (self.directory / "ledger" / f"{serial}.jsonl").read_text().splitlines()
+        text = (self.directory / "ledger" / f"{serial}.jsonl").read_text()
+        return text[: text.rfind("\n") + 1].splitlines()  # the last one may be half written
 
     def actuations(self, serial: str) -> list[int]:
         """Methods of its relay that a meter was made to carry out: 1 disconnect, 2 reconnect."""
@@ -124,7 +126,10 @@ class Stage:
         Raises:
             OperatorFault: it does not run at the moment.
         """
-        children = Path(f"/proc/{self._box.pid}/task/{self._box.pid}/children").read_text().split()
+        try:
+            children = Path(f"/proc/{self._box.pid}/task/{self._box.pid}/children").read_text().split()
+        except OSError as fault:
+            raise OperatorFault("the box does not run") from fault
         for child in children:
             try:
                 words = Path(f"/proc/{child}/cmdline").read_bytes().split(b"\0")
@@ -140,9 +145,10 @@ class Stage:
         while time.monotonic() < deadline_s:
             try:
                 pid = self.field_pid()
-                if pid != other_than and (self.directory / "run" / "field.sock").exists():
+                if pid != other_than:  # and not only the socket that a killed one left behind
+                    connect(self.directory / "run" / "field.sock").close()
                     return pid
-            except OperatorFault:
+            except (OperatorFault, SocketFault):
                 pass
             time.sleep(0.05)
         raise OperatorFault("the field process did not start", cure=f"see {self.directory}/box.log")

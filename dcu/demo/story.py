@@ -20,7 +20,7 @@ from dcu.relay.envelope import payload_of, unsigned
 FLOWING_ROWS: Final = 2
 SECOND_KILL_S: Final = 7.0
 OUTAGE_S: Final = 26.0
-DRAIN_WITHIN_S: Final = 60.0
+DRAIN_WITHIN_S: Final = 120.0
 BLOCK_LOAD: Final = "1.0.99.1.0.255"
 CUT_METER: Final = METERS[1].serial
 DHANBAD_METER: Final = METERS[2].serial
@@ -68,7 +68,7 @@ class Story:
         self.head_end.start()
         self.stage.start_box()
         self.screen.doing("the box starts and shows its certificate to the broker")
-        state = self.head_end.wait("presence", lambda: self.head_end.state(DCU).get("online"), 20)
+        state = self.head_end.wait("presence", lambda: self.head_end.state(DCU).get("online"), 60)
         self.screen.did(f"{DCU} is online over mutual TLS, journal {self.jid}", held=bool(state))
         policy = self._policy()
         self.head_end.send(DCU, policy)
@@ -178,7 +178,7 @@ class Story:
         self.prove("signed disconnect in Ranchi", f"{receipt.state}, {looks[-1]} read {len(looks)}x", held=done)
         before = self.head_end.receipts_of(cut)
         self.head_end.send(DCU, cut)
-        self._wait("the old receipt", lambda: self.head_end.receipts_of(cut) > before, 15)
+        self._wait("the old receipt", lambda: self.head_end.receipts_of(cut) > before, 60)
         again = self.head_end.receipt(cut)
         moved = self.stage.actuations(CUT_METER)
         self.prove(
@@ -285,7 +285,7 @@ class Story:
             found = self.head_end.receipt(document)
             seen, shown = found.code or found.state, "signed receipt"
         else:
-            self._wait("the count", lambda: self.refusals().get(code.value, 0) > before, 10)
+            self._wait("the count", lambda: self.refusals().get(code.value, 0) > before, 60)
             seen, shown = code.value, "counted"
         self.codes[what] = seen
         self.prove(what, f"refused {seen}, {shown}", held=seen == code.value)

@@ -26,6 +26,7 @@ def test_the_demo_proves_what_it_claims(tmp_path):
         text=True,
         timeout=280,
     )
+    assert done.stdout, (done.returncode, done.stderr[-4000:])
     report = json.loads(done.stdout)
     failed = [line for line in report["proven"] if not line["held"]]
     assert not failed, (failed, (tmp_path / "demo" / "box.log").read_text()[-4000:])
