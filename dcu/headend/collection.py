@@ -33,9 +33,18 @@ CREATE TABLE outlet (name TEXT PRIMARY KEY, n INTEGER NOT NULL);
 CREATE TABLE outlet_file (
     outlet TEXT NOT NULL, file TEXT NOT NULL, octets INTEGER NOT NULL, PRIMARY KEY (outlet, file));
 CREATE VIEW announced AS
-    SELECT dcu, COALESCE(json_extract(body, '$.facts.epoch'), epoch) AS epoch, json_extract(body, '$.facts.stream')
-        AS stream, json_extract(body, '$.facts.first') AS first, json_extract(body, '$.facts.last') AS last
-    FROM record WHERE stream = 'alarm' AND json_extract(body, '$.kind') = 'dropped';
+    SELECT dcu, json_extract(body, '$.facts.epoch') AS epoch, json_extract(body, '$.facts.stream') AS stream,
+        json_extract(body, '$.facts.first') AS first, json_extract(body, '$.facts.last') AS last
+    FROM record WHERE stream = 'alarm' AND json_extract(body, '$.kind') IN ('dropped', 'record-quarantined');
+CREATE VIEW reading AS
+    SELECT r.n, r.dcu, r.epoch, r.stream, r.id, row.key AS row,
+        json_extract(r.body, '$.meter') AS meter, json_extract(r.body, '$.profile') AS profile,
+        json_extract(row.value, '$[0]') AS captured_at,
+        COALESCE((SELECT json_extract(pair.value, '$[1]') FROM json_each(r.body, '$.again') AS pair
+            WHERE json_extract(pair.value, '$[0]') = row.key), 0) AS again,
+        json_extract(r.body, '$.read_at') AS read_at, json_extract(r.body, '$.clock') AS clock,
+        json_extract(r.body, '$.layout') AS layout, row.value AS cells
+    FROM record AS r, json_each(r.body, '$.rows') AS row WHERE r.stream IN ('profile', 'billing');
 """
 
 HOLES: Final = """
@@ -103,7 +112,10 @@ class Collection:
     def holes(self) -> list[Hole]:
         """Ids that a later one shows to exist, and that are neither held nor announced as dropped."""
         with self._reading() as run:
-            return [Hole(Series(dcu, epoch, Stream(name)), *span) for dcu, epoch, name, *span in run(HOLES)]
+            names = {stream.value for stream in Stream}
+            return [
+                Hole(Series(dcu, epoch, Stream(name)), *span) for dcu, epoch, name, *span in run(HOLES) if name in names
+            ]
 
     def count(self) -> int:
         """Records held."""

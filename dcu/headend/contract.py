@@ -12,7 +12,9 @@ from typing import Any, Final
 
 import cbor2
 
+from dcu.command import CommandRefused, Refusal
 from dcu.errors import OperatorFault, ReplyMalformed
+from dcu.relay.canonical import from_base64url
 from dcu.uplink.encoding import MAX_INFLATED, to_json
 from dcu.uplink.topics import origin
 
@@ -58,10 +60,26 @@ class Contract:
         if what != f"up/{body['stream']}" or body["dcu"] != dcu:
             raise ReplyMalformed("not the box and stream of its topic", place=topic)
         for n, record in enumerate(body["records"]):
+            if "jws" in record:
+                self.check_document(record["jws"].encode(), "receipt.json")
             if "layout" in record:
                 _check_widths(record, body["layouts"], f"records/{n}")
         if unused := body["layouts"].keys() - {record.get("layout") for record in body["records"]}:
             raise ReplyMalformed(f"layouts that no record names: {', '.join(sorted(unused))}", place="layouts")
+
+    def check_document(self, octets: bytes, payload: str) -> None:
+        """A signed document in form: its envelope, each header, and its payload by that schema. Raises ReplyMalformed.
+
+        Signatures are not verified here.
+        """
+        try:
+            envelope = json.loads(octets)
+            self.check_value("envelope.json", envelope)
+            for signature in envelope["signatures"]:
+                self.check_value("header.json", json.loads(from_base64url(signature["protected"], Refusal.E_B64)))
+            self.check_value(payload, json.loads(from_base64url(envelope["payload"], Refusal.E_B64)))
+        except (ValueError, CommandRefused) as fault:
+            raise ReplyMalformed(f"not a signed document: {fault}", place=payload) from fault
 
     def check_value(self, schema: str, value: Any) -> None:
         """A value against the schema in that file. Raises ReplyMalformed."""

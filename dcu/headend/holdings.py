@@ -7,9 +7,12 @@ way, and only ids that are new are taken. Ids of a stream start at 1 and have no
 from bisect import bisect_left
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Final
 
 from dcu.record import Batch, Stream
+
+ANNOUNCING: Final = ("dropped", "record-quarantined")
+"""Kinds of alarm that name ids which never come."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,6 +80,16 @@ class IdRanges:
         return tuple(zip(self._firsts, self._lasts, strict=True))
 
 
+def announced(series: Series, record: Mapping[str, Any]) -> Hole | None:
+    """The ids that an alarm of `ANNOUNCING` says never come; None where it is not legible."""
+    facts = record.get("facts")
+    try:
+        of = Series(series.dcu, str(facts["epoch"]), Stream(facts["stream"]))  # type: ignore[index]
+        return Hole(of, int(facts["first"]), int(facts["last"]))  # type: ignore[index]
+    except (KeyError, TypeError, ValueError):
+        return None
+
+
 def columns_of(record: Mapping[str, Any], batch: Batch) -> list[dict[str, Any]] | None:
     """Columns that a record of the batch stands in; None where it names no layout."""
     digest = record.get("layout")
@@ -93,6 +106,7 @@ class Holdings:
 
     repeated: int = 0
     _ids: dict[Series, IdRanges] = field(default_factory=dict)
+    _announced: dict[Series, set[tuple[int, int]]] = field(default_factory=dict)
 
     def take(self, batch: Batch) -> list[Item]:
         """The records of a batch that were not held; they are from now on."""
@@ -103,7 +117,13 @@ class Holdings:
                 self.repeated += 1
                 continue
             items.append(Item(series, n, record, columns_of(record, batch)))
+            self._hear(series, record)
         return items
+
+    def _hear(self, series: Series, record: Mapping[str, Any]) -> None:
+        """An alarm that says which ids never come."""
+        if series.stream is Stream.ALARM and record.get("kind") in ANNOUNCING and (found := announced(series, record)):
+            self._announced.setdefault(found.series, set()).add((found.first, found.last))
 
     def note(self, series: Series, n: int) -> bool:
         """One id is held, e.g. from an earlier run; True when it was new."""
@@ -118,12 +138,12 @@ class Holdings:
         return sum(last - first + 1 for ranges in self.held().values() for first, last in ranges)
 
     def holes(self) -> list[Hole]:
-        """What is missing below the highest id of each series."""
+        """What is missing below the highest id of each series, and was not announced as never to come."""
         found = []
-        for series, ranges in self.held().items():
+        for series, ids in self._ids.items():
             awaited = 1
-            for first, last in ranges:
+            for first, last in sorted([*ids.ranges(), *self._announced.get(series, ())]):
                 if first > awaited:
                     found.append(Hole(series, awaited, first - 1))
-                awaited = last + 1
+                awaited = max(awaited, last + 1)
         return found

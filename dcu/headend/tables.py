@@ -109,7 +109,7 @@ def _profile(item: Item, zone: tzinfo) -> list[Line]:
             str(again.get(n, 0)),
             str(status.get(n, 0)),
             moment(record["read_at"], zone),
-            record["clock"],
+            _plain(record["clock"]),
             *_key(item),
             *(_cell(value, column, zone) for value, column in zip(values, columns[1:], strict=True)),
         )
@@ -127,7 +127,7 @@ def _credit(item: Item, zone: tzinfo) -> list[Line]:
         _plain(record["area"]),
         _plain(record["amount"]),
         moment(record["read_at"], zone),
-        record["clock"],
+        _plain(record["clock"]),
         *_key(item),
         *(_cell(value, column, zone) for value, column in zip(record["values"], columns, strict=True)),
     )
@@ -138,13 +138,13 @@ def _alarm(item: Item, zone: tzinfo) -> list[Line]:
     record = item.record
     header = ("at", "clock", "kind", "meter", "text", "facts", *KEY)
     words = (_plain(record["kind"]), _plain(record.get("meter", "")), _plain(record["text"]))
-    cells = (moment(record["at"], zone), record["clock"], *words, _facts(record.get("facts", {})), *_key(item))
+    cells = (moment(record["at"], zone), _plain(record["clock"]), *words, _facts(record.get("facts", {})), *_key(item))
     return [Line("alarm.csv", header, cells)]
 
 
 def _health(item: Item, zone: tzinfo) -> list[Line]:
     record = item.record
-    cells = (moment(record["at"], zone), record["clock"], _facts(record["facts"]), *_key(item))
+    cells = (moment(record["at"], zone), _plain(record["clock"]), _facts(record["facts"]), *_key(item))
     return [Line("health.csv", ("at", "clock", "facts", *KEY), cells)]
 
 
