@@ -183,8 +183,13 @@ class LentLine:
             return self._framed(self.link, meter, client_sap)
         place = self._framing.place(meter)
         guest = self._link_factory(meter)
+        try:
+            framed = self._framed(guest, meter, client_sap)
+        except BaseException:
+            guest.close()
+            raise
         self._guests[place] = guest
-        return OwnLink(self._framed(guest, meter, client_sap), guest, lambda: self._forget(place, guest))
+        return OwnLink(framed, guest, lambda: self._forget(place, guest))
 
     def _forget(self, place: Hashable, guest: ByteLink) -> None:
         if self._guests.get(place) is guest:

@@ -24,12 +24,16 @@ class TcpLink:
         """
         self._place = f"{host}:{port}"
         self._monotonic = monotonic
+        opened: socket.socket | None = None
         try:
-            self._socket = socket.create_connection((host, port), timeout=connect_timeout_s)
-            self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            opened = socket.create_connection((host, port), timeout=connect_timeout_s)
+            opened.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         except OSError as fault:
+            if opened is not None:
+                opened.close()
             cure = "check host, port and that the meter's network is up"
             raise LinkLost(f"no connection: {fault}", place=self._place, cure=cure) from fault
+        self._socket = opened
 
     def send(self, octets: bytes) -> None:
         """Write all of it. Raises LinkLost."""
