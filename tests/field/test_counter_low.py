@@ -49,7 +49,7 @@ def test_alarmed_once_past_the_half(store, clock, scene, used, told):
         dcu=SimpleNamespace(id="JH-TEST", timezone=IST), poll=scene.poll, meters_on=lambda _bus: ()
     )
     builder = BusBuilder(config, store, counters, clock, Announcer(store, clock), stop, lambda _name, _fault: None)
-    room = builder.build(BusConfig("mesh", BusKind.WRAPPER, "", 0, 3, 2))
+    room = builder.build(BusConfig("mesh", BusKind.WRAPPER, "", 0, 20, 2))
     threads = [threading.Thread(target=unit.run) for unit in room.units]
     with running_line([MeterConfig(SERIAL, keys=KEYS, port=0)]) as line:
         secrets = MeterSecrets(KEYS.guek, KEYS.gak, KEYS.lls, KEYS.hls)
@@ -58,10 +58,10 @@ def test_alarmed_once_past_the_half(store, clock, scene, used, told):
         for thread in threads:
             thread.start()
         room.bus.post(errand, urgent=False)
-        assert errand.done.wait(20)
+        assert errand.done.wait(60)
         stop.set()
         for thread in threads:
-            thread.join(20)
+            thread.join(30)
     assert errand.fault is None
     batch = store.transact(lambda tx: tx.next_batch({}, 65_536))
     assert (batch is not None) == bool(told)
