@@ -165,12 +165,26 @@ def _swept(wires: list[Wire], options: Mapping[str, Any], show: Progress) -> Ans
 def _opened(wire: Wire, options: Mapping[str, Any], show: Progress) -> Answer:
     baud = wire.baud if wire.port else 0
     survey = survey_of(_request(options, baud), baud, zone_of(options), SystemClock())
-    link = wire.open()
-    try:
-        while survey.step(link):
-            show(survey.progress())
-    finally:
-        link.close()
+    ended_at: int | None = None
+    while True:
+        at = survey.sweep.done
+        try:
+            link = wire.open()
+        except LinkLost as fault:
+            if ended_at is None:
+                raise
+            survey.notes.append(f"not looked at from address {survey.progress()['address']} on: {fault.cause}")
+            break
+        try:
+            while survey.step(link):
+                show(survey.progress())
+            break
+        except LinkLost as fault:  # a gateway may end a connection with each link
+            if survey.sweep.done == at == ended_at:
+                survey.pass_over(fault.cause)
+            ended_at = survey.sweep.done
+        finally:
+            link.close()
     return {"found": survey.found, "notes": survey.notes}
 
 

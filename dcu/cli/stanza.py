@@ -33,7 +33,8 @@ def _meter(found: Mapping[str, Any], bus: str, area: str, baud: int) -> str:
     if baud and found["baud"] != baud:
         lines.append(f"# answers at {found['baud']} baud, and the bus is at {baud}: all meters of a bus have one speed")
     lines += ["[[meter]]", f"serial = {json.dumps(serial)}", f"bus = {json.dumps(bus)}"]
-    lines.append(f"model = {json.dumps(found['model'])}")
+    guess = "  # a guess: look at the meter" if found.get("guess") else ""
+    lines.append(f"model = {json.dumps(found['model'])}{guess}")
     if found.get("host"):
         lines += [f"host = {json.dumps(found['host'])}", f"port = {found['port']}"]
     if found["baud"] or not found.get("host") or found["address"]:

@@ -57,14 +57,26 @@ class Identity:
     @property
     def model(self) -> tuple[str, str]:
         """(name of the model that it may be, why)."""
+        said = self._said_model
+        if said is not None:
+            return said
+        if "reader_counter" in self.said:
+            return "is15959-1ph", "a guess: it publishes an IS 15959 counter; look whether it has one phase or three"
+        return "dlms-generic", "a guess: nothing that it says is of IS 15959"
+
+    @property
+    def is_guess(self) -> bool:
+        """It did not say which kind of meter it is: a person has to look."""
+        return self._said_model is None
+
+    @property
+    def _said_model(self) -> tuple[str, str] | None:
         category, kind = str(self.said.get("category", "")).strip().upper(), self.said.get("type")
         if category in _BY_CATEGORY:
             return _BY_CATEGORY[category], f"category {category}"
         if isinstance(kind, int) and kind in _BY_TYPE:
             return _BY_TYPE[kind], f"meter type {kind}"
-        if "reader_counter" in self.said:
-            return "is15959-1ph", "it publishes an IS 15959 counter; look whether it has one phase or three"
-        return "dlms-generic", "nothing that it says is of IS 15959"
+        return None
 
 
 def identity(association: Association) -> Identity:

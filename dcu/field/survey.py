@@ -28,7 +28,7 @@ _PATIENCE: Final = 5
 
 Found = dict[str, Any]
 """Plain data of one address: `address`, `baud`, `serials`, `condition` (meter, nameless, silent, refuses, two meters,
-garbled), and of a meter `make`, `model`, `why`, `said`; `note` for people."""
+garbled), and of a meter `make`, `model`, `why`, `guess` (it does not say its kind), `said`; `note` for people."""
 
 TWO: Final = "two meters at one address: take one off the line, or give it another address"
 ECHO: Final = "the adapter hears itself: harmless here, yet switch its echo off where it can be"
@@ -79,6 +79,13 @@ class Survey:
             self.found.append(found)
         self.sweep.tell(address, found=found is not None)
         return True
+
+    def pass_over(self, cause: str) -> None:
+        """Leave out the address that is next: whoever is there ends the connection."""
+        place = self.sweep.next()
+        if place is not None:
+            self.notes.append(f"address {place[1]}: the connection ended twice: {cause}")
+            self.sweep.tell(place[1], found=False)
 
     def progress(self) -> dict[str, Any]:
         """How far it is, as plain data."""
@@ -166,5 +173,5 @@ def described(who: Identity) -> Found:
     model, why = who.model
     found: Found = {"condition": "meter" if who.serial else "nameless", "serials": [who.serial] if who.serial else []}
     said = {name: value for name, value in who.said.items() if name != "reader_counter"}
-    found |= {"make": who.make, "model": model, "why": why, "said": said}
+    found |= {"make": who.make, "model": model, "why": why, "guess": who.is_guess, "said": said}
     return found if who.serial else found | {"note": "answers, but keeps its serial from the public client"}

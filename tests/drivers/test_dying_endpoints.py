@@ -1,11 +1,11 @@
 """Weeks of endpoints that die in every way: no thread, file or association is left behind, and a sound one is read."""
 
-import os
 import socket
 import struct
 import threading
 from contextlib import contextmanager, suppress
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
@@ -94,7 +94,7 @@ def endpoint(behave):
 
 
 def held():
-    return len(os.listdir("/proc/self/fd")), threading.active_count()
+    return len(list(Path("/proc/self/fd").iterdir())), threading.active_count()
 
 
 @pytest.mark.parametrize("framing", [Framing.WRAPPER, Framing.HDLC_TCP])

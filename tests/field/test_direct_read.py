@@ -45,7 +45,7 @@ def secrets(tmp_path_factory):
 @pytest.fixture(scope="module")
 def line():
     plain = MeterConfig("PLAIN1", 18, KEYS, ciphered=False, reader_mechanism="none", history_s=7200)
-    meters = [MeterConfig(SERIAL, 17, KEYS, history_s=7200, port=0), plain]
+    meters = [MeterConfig(SERIAL, 17, KEYS, history_s=7200, port=0, hdlc_port=0), plain]
     with running_line(meters, baud=115200, turnaround_ms=2.0) as running:
         yield running
 
@@ -69,6 +69,25 @@ def test_the_utility_setting_client_proves_itself(line, secrets):
 def test_a_meter_behind_the_wrapper(line, secrets):
     direct = ["--tcp", f"127.0.0.1:{line.tcp[SERIAL]}", "--client", 32, "--secrets", secrets]
     assert answer("read", *direct, "identity")[0]["raw"] == SERIAL
+
+
+def test_a_meter_behind_hdlc_over_tcp(line, secrets):
+    """Addressed as on a line: nobody answers for an address that is not there, and each client proves itself."""
+    direct = ["--tcp", f"127.0.0.1:{line.hdlc_tcp[SERIAL]}", "--hdlc", "--secrets", secrets]
+    assert answer("read", *direct, "--address", 17, "--client", 32, "identity")[0]["raw"] == SERIAL
+    assert len(answer("read", *direct, "--address", 17, "--client", 32, "load")) > 3
+    setting = ["--address", 17, "--client", 48, "--auth", "hls-secret"]
+    assert answer("read", *direct, *setting, "relay")[0]["meaning"] == "connected"
+    nobody = dcu("read", *direct, "--address", 18, "--reply-s", 0.3, "clock")
+    assert (nobody.exit_code, "no answer" in nobody.stderr) == (1, True), nobody.stderr
+
+
+@pytest.mark.parametrize("wrong", ["--hdlc", ""])
+def test_the_wrong_framing_on_tcp_is_a_fault_and_no_hang(line, wrong):
+    port = (line.tcp if wrong else line.hdlc_tcp)[SERIAL]
+    result = dcu("read", "--tcp", f"127.0.0.1:{port}", *wrong.split(), "--reply-s", 0.3, "--client", 32, "clock")
+    assert result.exit_code == 1
+    assert "closed the connection" in result.stderr or "no answer" in result.stderr, result.stderr
 
 
 def test_a_meter_without_password_or_keys(line):

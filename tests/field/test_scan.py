@@ -1,10 +1,12 @@
 """`dcu scan`: over a real pty and TCP, and on the line of a bus that has other work to do."""
 
 import json
+import select
+import socket
 import termios
 import threading
 import tomllib
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 import pytest
 from click.testing import CliRunner
@@ -35,7 +37,7 @@ from tests.drivers.test_scan import meters as scripted
 BAUD = 38400
 METERS = [
     MeterConfig("ALONE1", 0, KEYS, address_octets=1),
-    MeterConfig("GXT1", 17, KEYS, port=0),
+    MeterConfig("GXT1", 17, KEYS, port=0, hdlc_port=0),
     MeterConfig("LATE1", 19, KEYS, turnaround_ms=2),
     MeterConfig("LATE2", 19, KEYS, turnaround_ms=45),
     MeterConfig("GXT2", 20, KEYS),
@@ -116,6 +118,81 @@ def test_a_meter_behind_the_wrapper(line):
     port = line.tcp["GXT1"]
     [found] = scan("--tcp", f"127.0.0.1:{port}")["found"]
     assert (found["serials"], found["host"], found["port"]) == (["GXT1"], "127.0.0.1", port)
+
+
+def test_a_meter_behind_hdlc_over_tcp(line):
+    port = line.hdlc_tcp["GXT1"]
+    answer = scan(
+        "--tcp", f"127.0.0.1:{port}", "--hdlc", "--addresses", "16-18", "--answer-ms", 400, "--area", "JH-RNC"
+    )
+    [found] = answer["found"]
+    assert (found["serials"], found["address"], found["host"], found["port"]) == (["GXT1"], 17, "127.0.0.1", port)
+    [meter] = tomllib.loads(answer["config"])["meter"]
+    assert (meter["host"], meter["port"], meter["address"]) == ("127.0.0.1", port, 17)
+
+
+class Gateway:
+    """Passes connections on to a meter's; ends one after so many octets of the meter, or where an address is called."""
+
+    def __init__(self, port, at_most, hangs_up_at=None, *, once=False):
+        self.port, self.at_most, self.connections = port, at_most, 0
+        self.hangs_up_at, self.once = hangs_up_at, once
+        self.listening = socket.create_server(("127.0.0.1", 0))
+        threading.Thread(target=self._serve, daemon=True).start()
+
+    def _serve(self):
+        with suppress(OSError):
+            while True:
+                near, _ = self.listening.accept()
+                self.connections += 1
+                with near, socket.create_connection(("127.0.0.1", self.port)) as far, suppress(OSError):
+                    self._carry(near, far, self.at_most)
+
+    def _carry(self, near, far, left):
+        while left > 0:
+            for ready in select.select([near, far], [], [])[0]:
+                octets = ready.recv(4096)
+                if ready is near and self.hangs_up_at and self.hangs_up_at in octets:
+                    if self.once:
+                        self.listening.shutdown(socket.SHUT_RDWR)
+                        self.listening.close()
+                    return
+                (far if ready is near else near).sendall(octets)
+                left -= len(octets) if ready is far else 0
+                if not octets:
+                    return
+
+
+def test_a_gateway_that_ends_its_connections_ends_no_scan(line):
+    gateway = Gateway(line.hdlc_tcp["GXT1"], at_most=150)
+    try:
+        words = ["--hdlc", "--addresses", "16-18", "--answer-ms", 300]
+        answer = scan("--tcp", f"127.0.0.1:{gateway.listening.getsockname()[1]}", *words)
+    finally:
+        gateway.listening.close()
+    assert [each["serials"] for each in answer["found"]] == [["GXT1"]]
+    assert answer["notes"] == []
+    assert gateway.connections > 1
+
+
+def test_a_gateway_that_hangs_up_at_one_address_is_told_and_the_others_are_found(line):
+    gateway = Gateway(line.hdlc_tcp["GXT1"], at_most=10**6, hangs_up_at=b"\x02\x21")  # address 16
+    try:
+        words = ["--hdlc", "--addresses", "16-17", "--answer-ms", 300]
+        answer = scan("--tcp", f"127.0.0.1:{gateway.listening.getsockname()[1]}", *words)
+    finally:
+        gateway.listening.close()
+    assert [each["serials"] for each in answer["found"]] == [["GXT1"]]
+    assert answer["notes"] == ["address 16: the connection ended twice: the meter closed the connection"]
+
+
+def test_a_gateway_that_is_gone_in_the_middle_keeps_what_was_found(line):
+    gateway = Gateway(line.hdlc_tcp["GXT1"], at_most=10**6, hangs_up_at=b"\x02\x25", once=True)  # address 18
+    words = ["--hdlc", "--addresses", "17-19", "--answer-ms", 300]
+    answer = scan("--tcp", f"127.0.0.1:{gateway.listening.getsockname()[1]}", *words)
+    assert [each["serials"] for each in answer["found"]] == [["GXT1"]]
+    [note] = answer["notes"]
+    assert note.startswith("not looked at from address 18 on: ")
 
 
 def test_a_host_where_nobody_is():
@@ -247,6 +324,7 @@ def test_what_a_meter_says_cannot_break_the_configuration(box):
 def test_make_and_model_are_guessed_from_what_is_said(said, make, model):
     who = Identity(said)
     assert (who.make, who.model[0]) == (make, model)
+    assert who.is_guess == who.model[1].startswith("a guess") == ("category" not in said and "type" not in said)
     assert who.model[0] in shipped()
 
 
