@@ -32,6 +32,7 @@ class AlarmKind(Enum):
     DROPPED = "dropped"  # records that the store does not keep any more; these ids never come, or not again
     SALVAGED = "salvaged"  # the store was damaged: what could be read of it goes on in a new one with a new epoch
     STORE_TROUBLE = "store-trouble"  # nothing could be stored for a time; told when it can again
+    RECORD_QUARANTINED = "record-quarantined"  # the broker refuses these ids: kept, and not delivered
     UPLINK_TROUBLE = "uplink-trouble"  # the broker refused, or the connection was lost; told when it is back
     STARTED = "started"
 

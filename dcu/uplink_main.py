@@ -11,9 +11,10 @@ from dcu.clock import SystemClock
 from dcu.mailbox import Stop
 from dcu.supervisor import Pulse, Supervisor, Unit
 from dcu.uplink.diagnosis import Endpoint
+from dcu.uplink.dials import Dials
 from dcu.uplink.encoding import Encoding
 from dcu.uplink.inbox import Inbox
-from dcu.uplink.publisher import Dials, Publisher
+from dcu.uplink.publisher import Publisher
 
 PULSE_S = 120.0
 """A connection that fails slowly (name, TCP, TLS, CONNACK) is still life."""

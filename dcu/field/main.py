@@ -13,6 +13,7 @@ from dcu.event import AlarmKind
 from dcu.field.announce import Announcer
 from dcu.field.buses import BusBuilder
 from dcu.field.field_socket import FieldSocket
+from dcu.field.quarantine import Quarantine
 from dcu.field.status import Status
 from dcu.field.throttle import Throttle
 from dcu.field.uplink_socket import UplinkSocket
@@ -91,6 +92,7 @@ def build(config: Config, clock: Clock) -> Box:
         config.dcu.run_dir / "uplink.sock",
         store=store,
         put=desk.put,
+        set_aside=Quarantine(store, clock).set_aside,
         note_link=status.note_link,
         cursor_refused=_cursor_refused(announcer, clock),
         bell=bell,

@@ -10,9 +10,11 @@ import socket
 import threading
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 from typing import Final, Protocol
 
+from dcu.clock import BUILT
 from dcu.command import Refusal
 from dcu.errors import DcuError, Fate, OperatorFault, SocketFault
 from dcu.mailbox import Bell, Stop
@@ -32,6 +34,7 @@ from dcu.wire.verbs import (
     Nothing,
     Offer,
     Put,
+    Quarantine,
     Reason,
     Request,
     Welcome,
@@ -67,20 +70,24 @@ class Room:
     Attributes:
         store: records and cursors.
         put: decides a document (octets, topic, qos, retained) and returns after the decision is durable.
+        set_aside: lets the cursor of a stream pass a record, by id, that the broker refuses with a code.
         note_link: told what uplink says of its connection; must not block.
         cursor_refused: told in words of a delivery that was never offered; must not block.
         bell: rung after each commit that appended records.
         dcu: id of the box.
         version: of the program.
+        floor: no true time is before it.
     """
 
     store: Store
     put: Callable[[bytes, str, int, bool], Verdict]
+    set_aside: Callable[[Stream, int, int], None]
     note_link: Callable[[Link], None]
     cursor_refused: Callable[[str], None]
     bell: Bell
     dcu: str
     version: str
+    floor: Callable[[], datetime]
 
 
 class UplinkSocket:
@@ -88,7 +95,7 @@ class UplinkSocket:
 
     Args:
         path: where it listens (mode 0660).
-        store, put, note_link, cursor_refused, bell, dcu, version: as in `Room`.
+        store, put, set_aside, note_link, cursor_refused, bell, dcu, version, floor: as in `Room`.
         stop: ends it.
         beat: called at each turn of the accepting loop.
         allowed_uids: users whose processes may connect.
@@ -101,6 +108,7 @@ class UplinkSocket:
         *,
         store: Store,
         put: Callable[[bytes, str, int, bool], Verdict],
+        set_aside: Callable[[Stream, int, int], None],
         note_link: Callable[[Link], None],
         cursor_refused: Callable[[str], None],
         bell: Bell,
@@ -109,10 +117,11 @@ class UplinkSocket:
         stop: Stop,
         beat: Callable[[], None],
         allowed_uids: Collection[int],
+        floor: Callable[[], datetime] = lambda: BUILT,
         frame_s: float = 10.0,
     ) -> None:
         self._path = path
-        self._room = Room(store, put, note_link, cursor_refused, bell, dcu, version)
+        self._room = Room(store, put, set_aside, note_link, cursor_refused, bell, dcu, version, floor)
         self._stop = stop
         self._beat = beat
         self._allowed = frozenset(allowed_uids)
@@ -223,11 +232,12 @@ class Conversation:
         try:
             match request:
                 case Hello():
-                    return Welcome(self._room.dcu, self._room.store.epoch, self._room.version)
+                    floor_s = int(self._room.floor().timestamp())
+                    return Welcome(self._room.dcu, self._room.store.epoch, self._room.version, floor=floor_s)
                 case Next():
                     return self._next(request)
-                case Delivered():
-                    return self._delivered(request)
+                case Delivered() | Quarantine():
+                    return self._move(request)
                 case Put():
                     verdict = self._room.put(request.octets, request.topic, request.qos, request.retained)
                     return Decided(verdict.status, verdict.code)
@@ -266,17 +276,22 @@ class Conversation:
                 raise OperatorFault(f"record {part.first} of {part.stream.value} is too large to be offered")
             limit = max(1, limit // 2)
 
-    def _delivered(self, request: Delivered) -> Answer:
+    def _move(self, request: Delivered | Quarantine) -> Answer:
+        """Move a cursor: what uplink claims without right is refused and alarmed."""
         if request.epoch != self._room.store.epoch:
             text = f"the epoch is {self._room.store.epoch}, not {request.epoch[:64]!r}"
             self._room.cursor_refused(f"uplink claims a delivery in another epoch: {text}")
             return Denied(Reason.EPOCH, text)
+        claim = "uplink claims a delivery of what was never offered"
         try:
-            self._room.store.transact(lambda tx: tx.deliver(request.stream, request.last))
+            if isinstance(request, Quarantine):
+                claim = f"uplink asks to pass record {request.n} of {request.stream.value}"
+                self._room.set_aside(request.stream, request.n, request.code)
+            else:
+                self._room.store.transact(lambda tx: tx.deliver(request.stream, request.last))
         except OperatorFault as fault:
-            text = f"{request.stream.value} up to {request.last}: {fault}"
-            self._room.cursor_refused(f"uplink claims a delivery of what was never offered: {text}"[:500])
-            return Denied(Reason.BEYOND, text[:500])
+            self._room.cursor_refused(f"{claim}: {fault}"[:500])
+            return Denied(Reason.BEYOND, str(fault)[:500])
         return Done()
 
 

@@ -154,20 +154,29 @@ def before_connack(log_line: str, endpoint: Endpoint, now: datetime | None = Non
     told = of_alert(log_line, endpoint)
     if own is None:
         return told or _lost("the broker closed before it answered CONNECT", "see the broker's log", endpoint)
-    now = now or datetime.now(UTC)
-    if own.not_valid_after_utc < now:
-        return _lost(
-            f"our certificate {{own}} expired on {own.not_valid_after_utc:%Y-%m-%d}", "install a new one", endpoint
-        )
-    if own.not_valid_before_utc > now:
-        cause = f"our certificate {{own}} is not valid before {own.not_valid_before_utc:%Y-%m-%d %H:%M} UTC"
-        return _lost(cause, "is this machine's clock right?", endpoint)
+    outdated = of_own_dates(endpoint, now or datetime.now(UTC))
+    if outdated is not None:
+        return outdated
     who = f"{own.subject.rfc4514_string()} of {own.issuer.rfc4514_string()}"
     return told or _lost(
         f"the broker closed before it answered CONNECT; it may refuse our certificate {{own}} ({who})",
         "see the broker's log: is that authority known there, and the certificate not revoked?",
         endpoint,
     )
+
+
+def of_own_dates(endpoint: Endpoint, now: datetime) -> SessionLost | None:
+    """What the dates of our own certificate say at `now`; None where they are right, or there is none to read."""
+    own = _certificate(endpoint.certificate)
+    if own is None:
+        return None
+    if own.not_valid_after_utc < now:
+        cause = f"our certificate {{own}} expired on {own.not_valid_after_utc:%Y-%m-%d}"
+        return _lost(cause, "install a new one", endpoint)
+    if own.not_valid_before_utc > now:
+        cause = f"our certificate {{own}} is not valid before {own.not_valid_before_utc:%Y-%m-%d %H:%M} UTC"
+        return _lost(cause, "is this machine's clock right?", endpoint)
+    return None
 
 
 def of_reason(code: int, client: str, endpoint: Endpoint, *, where: str) -> SessionLost:

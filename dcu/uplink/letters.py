@@ -90,10 +90,17 @@ class SubscriptionRefused:
 
 @dataclass(frozen=True, slots=True)
 class Lost:
-    """The connection ended; posted once. `taken_over` when another client uses our id."""
+    """The connection ended; posted once.
+
+    Attributes:
+        fault: why, in words.
+        code: reason code of the broker's DISCONNECT, or None where it sent none.
+        closed: the broker closed in order; no reset, no silence.
+    """
 
     fault: SessionLost
-    taken_over: bool = False
+    code: int | None = None
+    closed: bool = False
 
 
 Letter = Acknowledged | Arrived | SubscriptionRefused | Lost

@@ -8,53 +8,35 @@ import json
 import logging
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 from typing import Final
 
+from dcu.clock import BUILT
 from dcu.errors import SessionLost, SocketFault
 from dcu.mailbox import Mailbox, Stop
-from dcu.uplink import topics
-from dcu.uplink.backoff import LONGEST_S, Backoff
-from dcu.uplink.diagnosis import Endpoint, certificate_until
-from dcu.uplink.encoding import Encoding, encode
+from dcu.reading import from_epoch
+from dcu.uplink import tls, topics
+from dcu.uplink.backoff import Backoff
+from dcu.uplink.diagnosis import TAKEN_OVER, Endpoint
+from dcu.uplink.dials import Dials
+from dcu.uplink.encoding import encode
 from dcu.uplink.field_line import FieldLine
 from dcu.uplink.letters import Acknowledged, Arrived, Letter, Lost, SubscriptionRefused, Terms, Will
+from dcu.uplink.renewal import Renewal
+from dcu.uplink.reports import Reports
+from dcu.uplink.rivals import Rivals
 from dcu.uplink.session import Session
-from dcu.uplink.window import Held, Window
-from dcu.wire.verbs import Delivered, Denied, Done, Link, Next, Noted, Nothing, Offer
+from dcu.uplink.window import SUCCESS, Held, Window
+from dcu.wire.verbs import Delivered, Denied, Done, Link, Next, Nothing, Offer, Quarantine, Reason
 
 log = logging.getLogger(__name__)
 
 _PACKET_OVERHEAD: Final = 512  # topic, properties and heads of a PUBLISH, octets
-_SMALLEST_ASK: Final = 1024
-_TELL_AFTER: Final = 4  # confirmed batches; each telling is one commit in field
+_TELL_AFTER: Final = 16  # confirmed batches; each telling is one commit in field
 _TOO_LARGE: Final = 0x95
 _FIELD_RETRY_S: Final = 2.0
 _OFFLINE: Final = b'{"online":false}'
-
-
-@dataclass(frozen=True, slots=True)
-class Dials:
-    """What an engineer may turn.
-
-    Attributes:
-        encoding: of batches.
-        backoff_max_s: longest wait before the next attempt.
-        max_bytes: octets of records in a batch: above 16 KiB a link is busy, below 100 KiB a lost one costs little.
-        in_flight: most batches unacknowledged.
-        answer_s: a broker that leaves the oldest batch unanswered for longer is left.
-        idle_ms: how long field holds a question when nothing is in flight.
-        busy_ms: the same while something is, so that what is confirmed does not wait.
-    """
-
-    encoding: Encoding = "cbor"
-    backoff_max_s: float = LONGEST_S
-    max_bytes: int = 32 * 1024
-    in_flight: int = 8
-    answer_s: float = 60.0
-    idle_ms: int = 1000
-    busy_ms: int = 200
 
 
 class Publisher:
@@ -86,14 +68,21 @@ class Publisher:
         self._window = Window(dials.in_flight, lambda: Backoff(dials.backoff_max_s))
         self._backoff = Backoff(dials.backoff_max_s)
         self._field_retry = Backoff(_FIELD_RETRY_S)
+        self._rivals = Rivals()
+        self._reports = Reports(dcu, endpoint, forward)
+        self._floor = BUILT
+        self._renewal = Renewal(endpoint, self._known_time, dials.look_s)
         self._line: FieldLine | None = None
         self._session: Session | None = None
         self._sessions = 0
-        self._taken_over = False
-        self._max_bytes = dials.max_bytes
+        self._opened_s = 0.0
+        self._end: Lost | None = None
+        self._refusals_heard = False
+        self._refused: list[Held] = []
+        self._packet_bytes = dials.max_bytes
         self._untold = 0
         self._state_epoch = ""
-        self._last_cause = ""
+        self._field_cause = ""
 
     def run(self) -> None:
         """Publish until the process stops."""
@@ -117,10 +106,16 @@ class Publisher:
 
     def _greet(self) -> FieldLine:
         self._line = FieldLine(self._path, self._dcu, self._stop)
+        self._floor = from_epoch(self._line.welcome.floor)
         self._field_retry.connected(time.monotonic())
         self._window.forget()
+        self._refused.clear()
+        self._field_cause = ""
         log.info("field is there: epoch %s", self._line.welcome.epoch)
         return self._line
+
+    def _known_time(self) -> datetime:
+        return tls.known_time(self._floor)
 
     def _open(self, line: FieldLine) -> Session:
         self._sessions += 1
@@ -129,14 +124,16 @@ class Publisher:
             self._dcu,
             subscriptions=(topics.cmd(self._dcu),),
             will=Will(topics.state(self._dcu), _OFFLINE),
+            keepalive_s=self._dials.keepalive_s,
         )
-        session = Session.open(self._endpoint, terms, lambda letter: self._post(number, letter))
+        self._renewal.began(time.monotonic())
+        session = Session.open(self._endpoint, terms, lambda letter: self._post(number, letter), self._known_time)
         self._session = session
         self._window.begin(session.receive_maximum)
-        self._max_bytes, self._untold, self._last_cause, self._state_epoch = self._dials.max_bytes, 0, "", ""
-        self._backoff.connected(time.monotonic())
-        log.info("%s: connected", self._endpoint.place)
-        self._note(Noted.CONNECTED, f"connected to {self._endpoint.place}")
+        self._packet_bytes, self._untold, self._state_epoch = self._dials.max_bytes, 0, ""
+        self._end, self._refusals_heard, self._opened_s = None, False, time.monotonic()
+        self._backoff.connected(self._opened_s)
+        self._reports.connected()
         self._say_online(line, session)
         return session
 
@@ -160,20 +157,41 @@ class Publisher:
     def _turn(self, line: FieldLine, session: Session) -> None:
         if self._state_epoch != line.welcome.epoch and self._window.room:
             self._say_online(line, session)
-        self._read_letters(0.0 if self._window.room else 1.0)
-        if not session.alive:
-            raise SessionLost("the connection to the broker was lost", place=self._endpoint.place)
-        session.check()
-        if self._window.silence_s(time.monotonic()) > self._dials.answer_s:
-            raise SessionLost(
-                f"the broker has not acknowledged for {self._dials.answer_s:g} s", place=self._endpoint.place
-            )
-        full = not self._window.room
-        offer = None if full else self._ask(line)
+        ready = self._window.room and not self._renewal.wanted
+        self._read_letters(0.0 if ready else 1.0)
+        self._look_after(session)
+        while self._refused:
+            self._set_aside(line, self._refused.pop())
+        if self._session is None:
+            return
+        ready = self._window.room and not self._renewal.wanted
+        offer = self._ask(line) if ready else None
         if offer is None or self._untold >= _TELL_AFTER:
             self._tell(line)
         if offer is not None:
             self._publish(session, offer)
+
+    def _look_after(self, session: Session) -> None:
+        """Leave a session that is dead, half-open or silent, and one whose certificate was renewed."""
+        now_s = time.monotonic()
+        if not session.alive:
+            raise SessionLost("the connection to the broker was lost", place=self._endpoint.place)
+        try:
+            session.check()
+            if self._window.silence_s(now_s) > self._dials.answer_s:
+                raise SessionLost(
+                    f"the broker has not acknowledged for {self._dials.answer_s:g} s", place=self._endpoint.place
+                )
+        except SessionLost:
+            self._window.flow.stalled()
+            raise
+        unfit = self._renewal.look(now_s)
+        if unfit is not None:
+            self._reports.new_certificate_unfit(unfit)
+        if self._renewal.due(now_s, idle=self._window.idle):
+            log.info("%s: new files of TLS: a new session", self._endpoint.place)
+            session.close(quiet=True)
+            self._session = None
 
     def _read_letters(self, wait_s: float) -> None:
         for number, letter in self._letters.drain(wait_s, at_most=256):
@@ -183,55 +201,67 @@ class Publisher:
                 case Acknowledged():
                     self._acknowledged(letter)
                 case SubscriptionRefused():
-                    text = f"the broker refuses our subscription (0x{letter.code:02X}): no command can arrive"
-                    log.warning("%s: %s", self._endpoint.place, text)
-                    self._note(Noted.SUBSCRIPTION_REFUSED, text, letter.code)
+                    self._refusals_heard = True
+                    self._reports.subscription_refused(letter.code)
                 case Lost():
-                    self._taken_over = letter.taken_over
+                    self._end = letter
                     raise letter.fault
 
     def _acknowledged(self, letter: Acknowledged) -> None:
         held_before = self._window.held()
         held = self._window.acknowledged(letter.mid, letter.code, time.monotonic())
         self._untold += 1
+        self._refusals_heard |= letter.code != SUCCESS
+        self._note_held(held)
+        again = held_before.keys() - self._window.held().keys()
+        if again:
+            self._reports.taken_again({s.value for s in again}, all_are=not self._window.held())
+
+    def _note_held(self, held: Held | None) -> None:
         if held is not None:
-            self._note_held(held)
-        for stream in held_before.keys() - self._window.held().keys():
-            log.info("%s: taken again", topics.up(self._dcu, stream))
-        if held_before and not self._window.held():
-            self._note(Noted.CONNECTED, "every stream is taken again")
+            self._reports.held(held)
+            if held.refused:
+                self._refused.append(held)
 
     def _ask(self, line: FieldLine) -> Offer | None:
         now_s = time.monotonic()
-        retry_s = self._window.retry_s(now_s)
-        wait_ms = self._dials.idle_ms if self._window.idle else self._dials.busy_ms
-        if retry_s is not None:
-            wait_ms = min(wait_ms, max(10, int(retry_s * 1000)))
-        if self._untold:
-            wait_ms = 0  # the confirmed is told as soon as nothing more urgent is there
-        answer = line.ask(Next(self._window.after(now_s), self._max_bytes, wait_ms), wait_ms / 1000)
+        most = min(self._dials.max_bytes, self._window.flow.batch_bytes, self._packet_bytes)
+        search = self._window.search(now_s)
+        if search is not None:
+            after, wait_ms = search[0], 0
+            most = min(most, search[1])
+        else:
+            after, wait_ms = self._window.after(now_s), self._wait_ms(now_s)
+        answer = line.ask(Next(after, most, wait_ms), wait_ms / 1000)
         match answer:
             case Offer():
                 return answer
             case Nothing():
+                self._window.found_nothing(after)
                 return None
             case _:
                 raise SocketFault(f"field answered next with {_words(answer)}")
+
+    def _wait_ms(self, now_s: float) -> int:
+        """How long field may hold the question: what is confirmed, and a stream that was held, are not to wait."""
+        if self._untold:
+            return 0
+        wait_ms = self._dials.idle_ms if self._window.idle else self._dials.busy_ms
+        retry_s = self._window.retry_s(now_s)
+        return wait_ms if retry_s is None else min(wait_ms, max(10, int(retry_s * 1000)))
 
     def _publish(self, session: Session, offer: Offer) -> None:
         payload, content_type = encode(offer.batch, self._dials.encoding)
         limit = session.max_packet
         if limit is not None and len(payload) + _PACKET_OVERHEAD > limit:
+            self._packet_bytes = max(1, min(self._packet_bytes, len(offer.batch)) // 2)
             if offer.first == offer.last:
-                self._max_bytes = self._dials.max_bytes
+                self._packet_bytes = self._dials.max_bytes
                 self._note_held(self._window.refuse(offer.stream, offer.first, _TOO_LARGE, time.monotonic()))
-            else:
-                self._max_bytes = max(_SMALLEST_ASK, self._max_bytes // 2)
-                if self._max_bytes == _SMALLEST_ASK:
-                    self._max_bytes = 1  # one record at a time: at least one is always offered
             return
         mid = session.publish(topics.up(self._dcu, offer.stream), payload, content_type)
-        self._window.sent(mid, offer.stream, offer.first, offer.last, time.monotonic())
+        self._window.sent(mid, offer.stream, offer.first, offer.last, time.monotonic(), len(offer.batch))
+        self._packet_bytes = min(self._dials.max_bytes, self._packet_bytes + self._packet_bytes // 8 + 1)
 
     def _tell(self, line: FieldLine) -> None:
         self._untold = 0
@@ -240,6 +270,20 @@ class Publisher:
             if not isinstance(answer, Done):
                 raise SocketFault(f"field does not move the cursor of {stream.value} to {last}: {_words(answer)}")
 
+    def _set_aside(self, line: FieldLine, held: Held) -> None:
+        """Have field's cursor pass a record that the broker refuses; all before it is told first."""
+        self._tell(line)
+        answer = line.ask(Quarantine(line.welcome.epoch, held.stream, held.first, held.code))
+        match answer:
+            case Done():
+                self._window.passed(held.stream, held.first)
+                self._reports.set_aside(held)
+            case Denied(Reason.BUSY):
+                wait_s = self._window.postpone(held.stream, time.monotonic())
+                self._reports.not_set_aside(held, answer.text, wait_s)
+            case _:
+                raise SocketFault(f"field does not set record {held.first} aside: {_words(answer)}")
+
     # ---- losses -----------------------------------------------------------------------------------------------------
 
     def _field_lost(self, fault: SocketFault) -> None:
@@ -247,36 +291,43 @@ class Publisher:
         self._hang_up()
         if self._stop:
             return
-        if had_line or str(fault) != self._last_cause:
+        if had_line or str(fault) != self._field_cause:
             log.warning("field is not there: %s", fault)
-            self._last_cause = str(fault)
+            self._field_cause = str(fault)
         self._field_retry.lost(time.monotonic())
         self._rest(self._field_retry.next_s())
 
     def _session_lost(self, fault: SessionLost) -> None:
+        end = Lost(fault)
+        now_s = time.monotonic()
+        rival = False
         if self._session is not None:
             self._session.close()
             self._session = None
-            fault = self._last_words() or fault
-        now_s = time.monotonic()
+            end = self._last_words() or end
+            told = self._refusals_heard or end.code is not None
+            rival = self._rivals.ended(now_s - self._opened_s, closed=end.closed, told=told)
+            if end.code is not None:
+                self._note_held(self._window.ended(end.code, now_s))
         self._backoff.lost(now_s)
-        wait_s = self._backoff.rest_s() if self._taken_over else self._backoff.next_s()
-        self._taken_over = False
-        if str(fault) != self._last_cause:
-            self._last_cause = str(fault)
-            log.warning("no session: %s (next try in %.1f s)", fault, wait_s)
-            self._note(Noted.LOST, str(fault))
+        rival |= end.code == TAKEN_OVER
+        wait_s = self._backoff.rest_s() if rival else self._backoff.next_s()
+        if rival and end.code is None:
+            cause = (
+                f"the broker took us and closed soon after, again and again: another client may use the id {self._dcu}"
+            )
+            end = Lost(SessionLost(cause, place=self._endpoint.place, cure="is a copy of this box's card in use?"))
+        self._reports.lost(end.fault, wait_s, end.code)
         self._rest(wait_s)
 
-    def _last_words(self) -> SessionLost | None:
+    def _last_words(self) -> Lost | None:
         """Reads what came before the end: a refusal is often answered first (mosquitto drops who it denied)."""
-        told: SessionLost | None = None
         while len(self._letters):
             try:
                 self._read_letters(0.0)
-            except SessionLost as fault:
-                told = fault
-        return told
+            except SessionLost:
+                continue
+        return self._end
 
     def _rest(self, seconds: float) -> None:
         until_s = time.monotonic() + seconds
@@ -287,19 +338,6 @@ class Publisher:
         if self._line is not None:
             self._line.close()
             self._line = None
-
-    def _note_held(self, held: Held) -> None:
-        if held.again:
-            return
-        meaning = "nobody is subscribed" if held.code == 0x10 else "the broker did not take it"
-        text = f"{topics.up(self._dcu, held.stream)} from {held.first}: {meaning} (0x{held.code:02X}); held"
-        log.warning("%s: %s", self._endpoint.place, text)
-        self._note(Noted.HELD, text, held.code)
-
-    def _note(self, noted: Noted, text: str, code: int | None = None) -> None:
-        until = certificate_until(self._endpoint.certificate)
-        seconds = max(0, int(until.timestamp())) if until else None
-        self._forward(Link(noted, text[:500], code, seconds))
 
 
 def _words(answer: object) -> str:

@@ -50,13 +50,13 @@ class Session:
         self._terms = terms
         self._post = post
         self._now = now
-        self._farewell = "Disconnect with will message" if terms.will else "Normal disconnection"
         self._connack: queue.SimpleQueue[tuple[int, Properties | None] | None] = queue.SimpleQueue()
         self._ended = threading.Event()
         self._answered = False
         self._closing = False
         self._pump: threading.Thread | None = None
         self._alert = ""
+        self._socket: object = None
         self._client = self._new_client()
 
     @classmethod
@@ -90,8 +90,8 @@ class Session:
 
     def silence_s(self) -> float:
         """Seconds since octets came from the broker; 0 once the connection ended."""
-        heard_s = getattr(self._client.socket(), "heard_s", None)
-        return 0.0 if heard_s is None else time.monotonic() - heard_s
+        heard_s = getattr(self._socket, "heard_s", None)
+        return 0.0 if heard_s is None or not self.alive else time.monotonic() - heard_s
 
     def check(self) -> None:
         """Find a half-open link: a ping is due after one keepalive, so 1.5 of them without an octet are too many.
@@ -127,12 +127,13 @@ class Session:
         if self.alive:
             self._client.ack(mid, 1)
 
-    def close(self) -> None:
-        """End the connection, in bounded time; a will is published by the broker. Idempotent."""
+    def close(self, *, quiet: bool = False) -> None:
+        """End the connection, in bounded time; a will is published by the broker, unless `quiet`. Idempotent."""
         self._closing = True
+        farewell = "Disconnect with will message" if self._terms.will and not quiet else "Normal disconnection"
         if self._pump is not None:
             if self.alive:
-                self._client.disconnect(ReasonCode(PacketTypes.DISCONNECT, self._farewell))
+                self._client.disconnect(ReasonCode(PacketTypes.DISCONNECT, farewell))
                 if not self._ended.wait(_CLOSE_S if self._answered else 0.0):
                     self._shut()  # paho's thread then ends, whatever the broker does
             self._pump.join(_CLOSE_S)  # never paho's loop_stop: it waits without end
@@ -159,7 +160,7 @@ class Session:
         )
         client.connect_timeout = self._terms.connect_s
         client.max_inflight_messages_set(0)  # the window is ours: paho ignores the broker's Receive Maximum
-        client.on_socket_open = _tune
+        client.on_socket_open = self._on_socket_open
         client.on_connect = self._on_connect
         client.on_publish = self._on_publish
         client.on_message = self._on_message
@@ -258,10 +259,17 @@ class Session:
         if flags.is_disconnect_packet_from_server:
             code = int(reason.value)
             fault = diagnosis.of_reason(code, self._terms.client_id, self._endpoint, where="DISCONNECT")
-            self._post(Lost(fault, taken_over=code == diagnosis.TAKEN_OVER))
+            self._post(Lost(fault, code))
             return
         told = diagnosis.of_alert(self._alert, self._endpoint)
-        self._post(Lost(told or SessionLost("the connection to the broker was lost", place=self._endpoint.place)))
+        fault = told or SessionLost("the connection to the broker was lost", place=self._endpoint.place)
+        self._post(Lost(fault, closed=told is None and getattr(self._socket, "peer_ended", False)))
+
+    def _on_socket_open(self, _client: Client, _userdata: Any, sock: Any) -> None:
+        """No Nagle (a record above 16 KB would wait for a delayed ACK), and an end to what is never acknowledged."""
+        self._socket = sock
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, _USER_TIMEOUT_MS)
 
     def _on_log(self, _client: Client, _userdata: Any, _level: int, text: str) -> None:
         if "[SSL" in text:
@@ -270,9 +278,3 @@ class Session:
 
 def _properties(packet: int) -> Properties:
     return Properties(packet)  # type: ignore[no-untyped-call]
-
-
-def _tune(_client: Client, _userdata: Any, sock: Any) -> None:
-    """No Nagle (a record above 16 KB would wait for a delayed ACK), and an end to what is never acknowledged."""
-    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, _USER_TIMEOUT_MS)

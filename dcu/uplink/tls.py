@@ -44,9 +44,11 @@ class VerifiedSocket(ssl.SSLSocket):
 
     Attributes:
         heard_s: when octets came last, monotonic; None before.
+        peer_ended: the peer said that nothing more comes.
     """
 
     heard_s: float | None = None
+    peer_ended: bool = False
 
     def do_handshake(self, block: bool = False) -> None:
         """As ssl.SSLSocket; raises SessionLost for dates."""
@@ -61,7 +63,7 @@ class VerifiedSocket(ssl.SSLSocket):
     def recv(self, buflen: int = 1024, flags: int = 0) -> bytes:
         """As ssl.SSLSocket."""
         octets = super().recv(buflen, flags)
-        self.heard_s = time.monotonic()
+        self.heard_s, self.peer_ended = time.monotonic(), not octets
         return octets
 
 

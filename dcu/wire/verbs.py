@@ -22,6 +22,9 @@ MAX_BATCH: Final = 200 * 1024
 """Octets of records that `next` may ask for: with layouts and head the answer still fits in a frame."""
 
 MAX_WAIT_MS: Final = 30_000
+LAST_SECOND: Final = 253_402_300_799
+"""Of year 9999, UTC."""
+
 MAX_PUT: Final = 128 * 1024
 """Octets of a document that can be handed in. Far above what any check lets pass, so that field names the refusal."""
 
@@ -35,6 +38,7 @@ class Noted(Enum):
     LOST = "lost"  # the session ended or could not be made; text names the cause
     HELD = "held"  # the broker did not take a batch (PUBACK other than 0x00); the cursor holds
     SUBSCRIPTION_REFUSED = "subscription-refused"  # no command can arrive
+    CERTIFICATE = "certificate"  # a new one that cannot be used; the session goes on with the old one
 
 
 # ---- requests -------------------------------------------------------------------------------------------------------
@@ -66,6 +70,19 @@ class Delivered:
 
 
 @dataclass(frozen=True, slots=True)
+class Quarantine:
+    """The broker refuses record `n` of `stream`, the next one there, again and again, with that reason code.
+
+    Field marks it in an alarm, counts it, and lets the cursor pass; it is bounded how often.
+    """
+
+    epoch: str
+    stream: Stream
+    n: int
+    code: int
+
+
+@dataclass(frozen=True, slots=True)
 class Put:
     """A document that came from the head-end, and how it came. Uplink cannot judge it."""
 
@@ -92,20 +109,24 @@ class Link:
     certificate_until: int | None = None
 
 
-Request = Hello | Next | Delivered | Put | Link
+Request = Hello | Next | Delivered | Quarantine | Put | Link
 
 # ---- answers --------------------------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True, slots=True)
 class Welcome:
-    """Field's side of `hello`: its id, the epoch of its store, its version, and how batches are encoded."""
+    """Field's side of `hello`: its id, the epoch of its store, its version, and how batches are encoded.
+
+    `floor` is a moment, UTC seconds, before which no true time is, whatever the kernel's clock says.
+    """
 
     dcu: str
     epoch: str
     version: str
     protocol: int = PROTOCOL
     encoding: str = "cbor"
+    floor: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,7 +162,7 @@ class Reason(Enum):
     """Why field denies a request."""
 
     EPOCH = "epoch"  # the store is another one: say hello again
-    BEYOND = "beyond"  # a delivery of what was never given an id
+    BEYOND = "beyond"  # a delivery of what was never given an id, or a quarantine of what is not next
     BUSY = "busy"  # could not be done in time; ask again
 
 
@@ -199,7 +220,9 @@ def _outward(value: object) -> object:
     return value
 
 
-_REQUESTS: Final[dict[str, type[Request]]] = {c.__name__.lower(): c for c in (Hello, Next, Delivered, Put, Link)}
+_REQUESTS: Final[dict[str, type[Request]]] = {
+    c.__name__.lower(): c for c in (Hello, Next, Delivered, Quarantine, Put, Link)
+}
 _ANSWERS: Final[dict[str, type[Answer]]] = {
     c.__name__.lower(): c for c in (Welcome, Offer, Nothing, Done, Decided, Denied)
 }
@@ -215,6 +238,12 @@ _READERS: Final[dict[type[object], Callable[[Fields], dict[str, Any]]]] = {
         "epoch": f.text("epoch", 1, 64),
         "stream": f.one_of("stream", Stream),
         "last": f.number("last", 1, MAX_ID),
+    },
+    Quarantine: lambda f: {
+        "epoch": f.text("epoch", 1, 64),
+        "stream": f.one_of("stream", Stream),
+        "n": f.number("n", 1, MAX_ID),
+        "code": f.number("code", 0, 255),
     },
     Put: lambda f: {
         "octets": f.octets("octets", MAX_PUT),
@@ -234,6 +263,7 @@ _READERS: Final[dict[type[object], Callable[[Fields], dict[str, Any]]]] = {
         "version": f.text("version", 1, 64),
         "protocol": f.number("protocol", PROTOCOL, PROTOCOL),
         "encoding": f.text("encoding", 1, 20),
+        "floor": f.number("floor", 0, LAST_SECOND),
     },
     Offer: lambda f: {
         "epoch": f.text("epoch", 1, 64),

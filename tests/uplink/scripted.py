@@ -1,5 +1,6 @@
 """A broker that says what a test wants, over real TLS: what no well-behaved broker can be made to do."""
 
+import io
 import socket
 import ssl
 import struct
@@ -34,7 +35,8 @@ class ScriptedBroker:
     """Accepts connections one after another.
 
     `on_publish(broker, mid, topic)` gives the octets that answer a PUBLISH; `published` are the (connection number,
-    mid, topic) of all of them, `connections` how many there were, `connects` how many of them began to speak MQTT.
+    mid, topic) of all of them and `payload` that of the last; `connections` says how many there were, `connects` how
+    many of them began to speak MQTT.
     """
 
     def __init__(
@@ -45,7 +47,7 @@ class ScriptedBroker:
         self.published, self.connections, self.acknowledged, self.connects = [], 0, [], 0
         self._listener = socket.create_server(("127.0.0.1", 0))
         self.host, self.port, self.authority = "localhost", self._listener.getsockname()[1], authority
-        self._live = None
+        self._live, self.payload = None, b""
         self._ends = False
         self._thread = threading.Thread(target=self._serve)
         self._thread.start()
@@ -106,6 +108,9 @@ class ScriptedBroker:
         if kind == PUBLISH:
             size = struct.unpack(">H", body[:2])[0]
             topic, mid = body[2 : 2 + size].decode(), struct.unpack(">H", body[2 + size : 4 + size])[0]
+            rest = io.BytesIO(body[4 + size :])
+            rest.seek(_length(rest), io.SEEK_CUR)  # properties
+            self.payload = rest.read()
             self.published.append((self.connections, mid, topic))
             return self.on_publish(self, mid, topic) or b""
         return b""

@@ -10,6 +10,7 @@ from types import SimpleNamespace
 
 import pytest
 
+from dcu.clock import BUILT
 from dcu.errors import SocketFault, StoreBusy, StoreFault
 from dcu.record import Stream, decode_batch
 from dcu.uplink.field_line import FieldLine
@@ -50,7 +51,7 @@ def raw(field):
 def alive(field):
     """Field still answers a well-behaved uplink."""
     with FieldLine(field.path, DCU, field.stop) as line:
-        return line.welcome == Welcome(DCU, field.store.epoch, "1.2.3")
+        return line.welcome == Welcome(DCU, field.store.epoch, "1.2.3", floor=int(BUILT.timestamp()))
 
 
 def test_a_batch_begins_beyond_what_was_asked_and_knows_its_ids(field, line):
@@ -60,7 +61,7 @@ def test_a_batch_begins_beyond_what_was_asked_and_knows_its_ids(field, line):
     assert (offer.epoch, offer.stream, offer.first, offer.last) == (field.store.epoch, Stream.PROFILE, 5, 10)
     batch = decode_batch(offer.batch)
     assert (batch.dcu, batch.epoch, batch.first, batch.last) == (DCU, field.store.epoch, 5, 10)
-    assert [r["at"] for r in batch.records] == [4, 5, 6, 7, 8, 9]
+    assert [r["rows"][0][0] for r in batch.records] == [4, 5, 6, 7, 8, 9]
 
 
 def test_next_waits_for_a_record_and_not_longer(field, line):

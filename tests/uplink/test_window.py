@@ -118,7 +118,123 @@ def test_a_record_that_cannot_be_sent_holds_its_stream():
     held = w.refuse(P, 4, 0x95, 0.0)
     assert (held.first, held.code) == (4, 0x95)
     assert w.after(0.0) == {P: MAX_ID}
-    assert w.after(held.wait_s) == {P: 3}
+    assert w.search(1.9) is None
+    assert w.search(held.wait_s) == ({s: 3 if s is P else MAX_ID for s in Stream}, 1)
+
+
+def deliver_all(w, refused, last, *, octets=100):
+    """Field and a broker that takes what holds none of `refused`; the answers it gave, and what was set aside."""
+    now, mid, cursor, asked, aside = 0.0, 0, 0, [], []
+    while cursor < last:
+        search = w.search(now)
+        after, most = search or (w.after(now), 800)
+        first = max(cursor, after.get(P, 0)) + 1
+        if first > last:
+            now += 400.0
+            assert now < 1e6, "stuck"
+            continue
+        end = min(last, first + max(1, most // octets) - 1)
+        mid += 1
+        w.sent(mid, P, first, end, now, octets * (end - first + 1))
+        bad = any(first <= n <= end for n in refused)
+        asked.append((first, end, bad))
+        held = w.acknowledged(mid, 0x99 if bad else 0, now)
+        cursor = w.take_confirmed().get(P, cursor)
+        if held is not None and held.refused:
+            assert cursor == held.first - 1
+            aside.append(held.first)
+            w.passed(P, held.first)
+            cursor = held.first
+    return asked, aside
+
+
+def test_a_batch_that_is_refused_is_halved_down_to_the_record():
+    asked, aside = deliver_all(window(), {5}, 16)
+    assert aside == [5]
+    assert asked == [
+        (1, 8, True),
+        (1, 4, False),
+        (5, 8, True),
+        (5, 6, True),
+        *[(5, 5, True)] * 3,
+        (6, 6, False),
+        (7, 7, False),
+        (8, 8, False),
+        (9, 16, False),
+    ]
+
+
+@given(st.sets(st.integers(1, 40), max_size=12))
+def test_only_what_is_refused_is_set_aside_and_the_rest_flows(refused):
+    _, aside = deliver_all(window(), refused, 40)
+    assert set(aside) == refused
+    assert len(aside) == len(refused)
+
+
+def test_the_wait_of_a_search_is_short_and_that_of_a_refused_record_grows():
+    w = window()
+    w.sent(1, P, 1, 8, 0.0, 800)
+    assert w.acknowledged(1, 0x99, 0.0).wait_s == 0.0
+    assert w.retry_s(0.0) == 0.0
+    assert w.after(0.0) == {P: MAX_ID}  # asked for by the search only
+    waits = []
+    for mid in (2, 3, 4):
+        assert w.search(sum(waits))[1] == (400 if mid == 2 else 1)
+        w.sent(mid, P, 1, 1, sum(waits), 100)
+        assert w.search(sum(waits)) is None
+        held = w.acknowledged(mid, 0x99, sum(waits))
+        waits.append(held.wait_s)
+    assert waits == [2, 4, 8]
+    assert held.refused
+    assert w.postpone(P, 14.0) == 300.0  # field does not let it pass now
+    assert w.search(313.0) is None
+    assert w.search(314.0) is not None
+
+
+def test_a_search_ends_where_field_has_nothing_more():
+    w = window()
+    w.sent(1, P, 1, 8, 0.0, 800)
+    w.acknowledged(1, 0x99, 0.0)
+    w.found_nothing(w.search(0.0)[0])
+    assert w.search(0.0) is None
+    assert w.retry_s(0.0) is None
+    assert w.held() == {}
+
+
+def test_a_code_that_is_about_the_stream_blames_no_record():
+    for code in (0x10, 0x87, 0x90, 0x97):
+        w = window()
+        for mid in range(1, 6):
+            w.sent(mid, P, 1, 1, 1000.0 * mid, 100)
+            assert not w.acknowledged(mid, code, 1000.0 * mid).refused
+        assert w.search(1e6) is None
+
+
+def test_a_session_that_ends_for_one_batch_in_flight_blames_it():
+    w = window()
+    for n in range(3):
+        w.begin(65535)
+        w.sent(10 + n, P, 4, 4, 100.0 * n, 100)
+        held = w.ended(0x95, 100.0 * n)
+        assert (held.first, held.refused) == (4, n == 2)
+    assert w.ended(0x8B, 500.0) is None
+
+
+def test_a_session_that_ends_with_several_in_flight_has_them_sent_one_at_a_time():
+    w = window()
+    w.sent(1, P, 1, 8, 0.0, 800)
+    w.sent(2, A, 1, 1, 0.0, 100)
+    assert w.ended(0x99, 0.0) is None
+    w.begin(65535)
+    assert w.after(0.0) == {P: MAX_ID, A: MAX_ID}
+    w.sent_aside(1, 0.0)
+    assert not w.room
+    w.acknowledged(1, 0, 0.0)
+    after, _ = w.search(0.0)
+    stream = next(s for s in (P, A) if after[s] == 0)
+    w.sent(2, stream, 1, 1, 0.0, 100)
+    assert not w.room
+    assert w.ended(0x99, 0.0).first == 1
 
 
 class Model(RuleBasedStateMachine):

@@ -32,6 +32,7 @@ from dcu.wire.verbs import (
     Nothing,
     Offer,
     Put,
+    Quarantine,
     Reason,
     Welcome,
     to_answer,
@@ -226,9 +227,10 @@ REQUESTS = [
     Put(b"\x00" * MAX_PUT, "t", 1, True),
     Link(Noted.LOST, "x" * 500, 135, 0),
     Link(Noted.CONNECTED, ""),
+    Quarantine("e", Stream.BILLING, 7, 0x99),
 ]
 ANSWERS = [
-    Welcome("JH", "e", "0.1"),
+    Welcome("JH", "e", "0.1", floor=1_793_491_200),
     Offer("e", Stream.HEALTH, 3, 3, b"\xa0"),
     Nothing(),
     Done(),
@@ -306,10 +308,7 @@ def test_hostile_requests_are_refused_by_the_name_of_the_field(message, names):
         ({"answer": "offer", "epoch": "e", "stream": "alarm", "first": 0, "last": 4, "batch": b""}, "first"),
         ({"answer": "decided", "status": "maybe", "code": None}, "status"),
         ({"answer": "decided", "status": "refused", "code": "E_NONE"}, "code"),
-        (
-            {"answer": "welcome", "dcu": "x" * 65, "epoch": "e", "version": "1", "protocol": 1, "encoding": "cbor"},
-            "dcu",
-        ),
+        (to_message(Welcome("x" * 65, "e", "1", floor=0)), "dcu"),
     ],
 )
 def test_hostile_answers_too(message, names):

@@ -13,14 +13,16 @@ from types import SimpleNamespace
 from dcu.clock import SystemClock
 from dcu.command import Refusal
 from dcu.errors import SocketFault
+from dcu.field.quarantine import Quarantine
 from dcu.field.uplink_socket import UplinkSocket
 from dcu.headend.contract import Contract
 from dcu.headend.link import ALL_BATCHES, ALL_STATES, HeadEndLink
 from dcu.headend.listen import Listener
 from dcu.mailbox import Bell, Stop
 from dcu.store import SqliteStore
+from dcu.uplink.dials import Dials
 from dcu.uplink.inbox import Inbox
-from dcu.uplink.publisher import Dials, Publisher
+from dcu.uplink.publisher import Publisher
 from dcu.wire import connect
 from tests.records import record
 
@@ -59,6 +61,7 @@ class Field:
             self.path,
             store=self.store,
             put=put or self._put,
+            set_aside=Quarantine(self.store, SystemClock()).set_aside,
             note_link=self.links.append,
             cursor_refused=self.refused_cursors.append,
             bell=self.bell,
