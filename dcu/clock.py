@@ -4,11 +4,12 @@ import ctypes
 import threading
 import time
 import uuid
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Final
 
+from dcu.event import Alarm, AlarmKind, Fact
 from dcu.ports import Clock
 from dcu.reading import ClockState, Uptime
 from dcu.timekeeping import KeptTime, Sighting, Standing, Timekeeper
@@ -31,12 +32,13 @@ class SystemClock:
 
     Attributes:
         boot_id: as the kernel names this start of the machine (random(4)).
+        assumed: as given.
     """
 
     def __init__(self, *, assumed: bool = False) -> None:
         self.boot_id = _boot_id()
         self._adjtimex = getattr(ctypes.CDLL(None), "adjtimex", None)
-        self._assumed = assumed
+        self.assumed = assumed
         self._lock = threading.Lock()
         self._keeper = Timekeeper(BUILT.timestamp(), self.boot_id)
 
@@ -99,7 +101,7 @@ class SystemClock:
             boot_s, apart_s = (before_s + after_s) / 2, after_s - before_s
             if apart_s < _CLOSE_S:
                 break
-        return Sighting(wall_s, boot_s, self._assumed or self._disciplined(), apart_s)
+        return Sighting(wall_s, boot_s, self.assumed or self._disciplined(), apart_s)
 
     def _disciplined(self) -> bool:
         if self._adjtimex is None:
@@ -111,6 +113,14 @@ class SystemClock:
 def uptime(clock: Clock, state: ClockState) -> Uptime | None:
     """What a record carries beside a time that was not known: since when the machine runs. None where it was known."""
     return None if state.known else Uptime(clock.boot_id, int(clock.boottime_s()))
+
+
+def alarm_now(
+    clock: Clock, kind: AlarmKind, text: str, meter: str = "", facts: Mapping[str, Fact] | None = None
+) -> Alarm:
+    """An alarm of this moment."""
+    state = clock.state()
+    return Alarm(kind, clock.now(), state, text, meter, facts or {}, uptime(clock, state))
 
 
 def _boot_id() -> str:

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from enum import Enum
 
-from dcu.reading import ClockState
+from dcu.reading import ClockState, Uptime
 
 Fact = None | bool | int | str
 """What an alarm or a health record may carry beside its text."""
@@ -34,6 +34,9 @@ class AlarmKind(Enum):
     STORE_TROUBLE = "store-trouble"  # nothing could be stored for a time; told when it can again
     RECORD_QUARANTINED = "record-quarantined"  # the broker refuses these ids: kept, and not delivered
     UPLINK_TROUBLE = "uplink-trouble"  # the broker refused, or the connection was lost; told when it is back
+    CLOCK_KNOWN = "clock-known"  # from now on the time is known; what was stored before in this boot can be dated
+    CLOCK_UNKNOWN = "clock-unknown"  # it is not any more: no disconnection until it is
+    CLOCK_FLOOR = "clock-floor"  # somebody at the box lowered the moment before which no true time is
     STARTED = "started"
 
 
@@ -56,6 +59,7 @@ class Alarm:
         text: one sentence: the place, the cause, the cure.
         meter: serial, or empty when it is not about one meter.
         facts: the same for machines.
+        uptime: when, where the time was not known.
     """
 
     kind: AlarmKind
@@ -64,6 +68,7 @@ class Alarm:
     text: str
     meter: str = ""
     facts: Mapping[str, Fact] = field(default_factory=dict)
+    uptime: Uptime | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,3 +78,4 @@ class Health:
     at: datetime
     clock: ClockState
     facts: Mapping[str, Fact]
+    uptime: Uptime | None = None

@@ -157,6 +157,7 @@ class ProfileReading:
         clock: whether that clock was trusted.
         again: (row index, n) of rows that are not the first of their `captured_at`: n others were let in before, with
             other values (events of one second; intervals that a clock which was set back passed twice).
+        uptime: when it was read, where the time was not known.
     """
 
     serial: str
@@ -166,3 +167,4 @@ class ProfileReading:
     read_at: datetime
     clock: ClockState
     again: tuple[tuple[int, int], ...] = ()
+    uptime: Uptime | None = None

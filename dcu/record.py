@@ -16,7 +16,7 @@ import cbor2
 from dcu.errors import ReplyMalformed
 from dcu.event import Alarm, Fact, Health
 from dcu.meter import Amount
-from dcu.reading import ClockState, Layout, ProfileReading, Value
+from dcu.reading import ClockState, Layout, ProfileReading, Uptime, Value
 
 BATCH_VERSION = 1
 
@@ -74,12 +74,13 @@ def layout_digest(encoded: bytes) -> bytes:
 
 
 def encode_profile(reading: ProfileReading) -> bytes:
-    """Body of a profile record: `{meter, profile, read_at, clock, layout, rows, status?, again?}`.
+    """Body of a profile record: `{meter, profile, read_at, clock, layout, rows, status?, again?, boot?, uptime_s?}`.
 
     `rows` is [[captured_at, value..]..], `captured_at` in seconds since 1970 by the meter's clock, values raw.
     `status` is [[row index, clock status octet]..] for the rows whose status is not 0, and absent where none is.
     `again` is [[row index, n]..] for rows whose `captured_at` n other rows have already: with it a row's identity is
-    (meter, profile, captured_at, n), where n is 0 for all others.
+    (meter, profile, captured_at, n), where n is 0 for all others. `boot` and `uptime_s` stand in every record that was
+    made while the time was not known: with them its time is computed once it is (docs/decisions/0006).
     """
     body: dict[str, Any] = {
         "meter": reading.serial,
@@ -94,13 +95,20 @@ def encode_profile(reading: ProfileReading) -> bytes:
         body["status"] = status
     if reading.again:
         body["again"] = [list(each) for each in reading.again]
-    return cbor2.dumps(body)
+    return cbor2.dumps(body | _uptime(reading.uptime))
 
 
 def encode_credit(
-    serial: str, layout: Layout, values: Sequence[Value], read_at: int, clock: ClockState, area: str, amount: Amount
+    serial: str,
+    layout: Layout,
+    values: Sequence[Value],
+    read_at: int,
+    clock: ClockState,
+    area: str,
+    amount: Amount,
+    uptime: Uptime | None = None,
 ) -> bytes:
-    """Body of a credit record: `{meter, area, source, amount, read_at, clock, layout, values}`.
+    """Body of a credit record: `{meter, area, source, amount, read_at, clock, layout, values, boot?, uptime_s?}`.
 
     `amount` is the unit of the meter's money registers, "rupee" or "paise": the meter itself does not say.
     """
@@ -116,11 +124,12 @@ def encode_credit(
             "layout": digest,
             "values": list(values),
         }
+        | _uptime(uptime)
     )
 
 
 def encode_alarm(alarm: Alarm) -> bytes:
-    """Body of an alarm record: `{kind, at, clock, text, meter?, facts?}`."""
+    """Body of an alarm record: `{kind, at, clock, text, meter?, facts?, boot?, uptime_s?}`."""
     body: dict[str, Any] = {
         "kind": alarm.kind.value,
         "at": int(alarm.at.timestamp()),
@@ -131,13 +140,14 @@ def encode_alarm(alarm: Alarm) -> bytes:
         body["meter"] = alarm.meter
     if alarm.facts:
         body["facts"] = dict(alarm.facts)
-    return cbor2.dumps(body)
+    return cbor2.dumps(body | _uptime(alarm.uptime))
 
 
 def encode_health(health: Health) -> bytes:
-    """Body of a health record: `{at, clock, facts}`."""
+    """Body of a health record: `{at, clock, facts, boot?, uptime_s?}`."""
     facts: dict[str, Fact] = dict(health.facts)
-    return cbor2.dumps({"at": int(health.at.timestamp()), "clock": health.clock.value, "facts": facts})
+    body = {"at": int(health.at.timestamp()), "clock": health.clock.value, "facts": facts}
+    return cbor2.dumps(body | _uptime(health.uptime))
 
 
 def encode_receipt(envelope: bytes) -> bytes:
@@ -194,6 +204,10 @@ def decode_batch(encoded: bytes) -> Batch:
         )
     except (cbor2.CBORDecodeError, KeyError, TypeError, ValueError) as fault:
         raise ReplyMalformed(f"not a batch: {fault}") from fault
+
+
+def _uptime(uptime: Uptime | None) -> dict[str, str | int]:
+    return {} if uptime is None else {"boot": uptime.boot, "uptime_s": uptime.seconds}
 
 
 def _head(major: int, count: int) -> bytes:

@@ -137,7 +137,8 @@ class Timekeeper:
         self._state = ClockState.UNTRUSTED
         self._steps = 0
         self._step_s = 0.0
-        self._faces: tuple[float, ...] = ()
+        self._voices = 0
+        self._face_s = 0.0  # median of what the meters' clocks show, minus the seconds since the boot
 
     def remember(self, kept: KeptTime | None) -> None:
         """Go on from what was on the disk; before the first look. A floor beyond any box's life is not believed."""
@@ -156,7 +157,7 @@ class Timekeeper:
 
     def hear_meters(self, faces_s: Sequence[float]) -> None:
         """What the clocks show of meters that were asked lately: seconds since 1970 minus seconds since the boot."""
-        self._faces = tuple(faces_s)
+        self._voices, self._face_s = len(faces_s), median(faces_s) if faces_s else 0.0
 
     @property
     def floor_s(self) -> float:
@@ -168,7 +169,7 @@ class Timekeeper:
         self._notice_step(seen)
         self._last = seen
         held_s = math.inf if self._trusted_s is None else seen.boot_s - self._trusted_s
-        ahead_s = median(self._faces) - (seen.wall_s - seen.boot_s) if self._faces else 0.0
+        ahead_s = self._face_s - (seen.wall_s - seen.boot_s) if self._voices else 0.0
         because = self._because(seen, held_s, ahead_s)
         self._state = _STATES[because]
         if self._state is ClockState.TRUSTED:
@@ -177,8 +178,7 @@ class Timekeeper:
         else:
             self._steady_since_s = None
         held_s = held_s if self._state is ClockState.HOLDOVER else 0.0
-        voices = len(self._faces)
-        return Standing(self._state, because, self._floor_s, self._steps, self._step_s, voices, ahead_s, held_s)
+        return Standing(self._state, because, self._floor_s, self._steps, self._step_s, self._voices, ahead_s, held_s)
 
     def keep(self) -> KeptTime | None:
         """What is worth the disk: None unless the clock is TRUSTED."""
@@ -205,7 +205,7 @@ class Timekeeper:
             (seen.wall_s < self._floor_s, Because.BEFORE_FLOOR),
             (seen.wall_s > self._ceiling_s, Because.BEYOND_LIFE),
             (seen.boot_s < self._settled_s, Because.STEPPED),
-            (len(self._faces) >= VOICES and abs(ahead_s) > VETO_S, Because.METERS),
+            (self._voices >= VOICES and abs(ahead_s) > VETO_S, Because.METERS),
             (seen.disciplined, Because.DISCIPLINED),
             (held_s <= HOLDOVER_S, Because.HELD_OVER),
             (self._trusted_s is None, Because.NEVER_SET),
@@ -215,7 +215,7 @@ class Timekeeper:
     def _raise_floor(self, seen: Sighting) -> None:
         if self._steady_since_s is None:
             self._steady_since_s = seen.boot_s
-        needed_s = STEADY_S if len(self._faces) >= VOICES else ALONE_S
+        needed_s = STEADY_S if self._voices >= VOICES else ALONE_S
         if seen.boot_s - self._steady_since_s >= needed_s:
             self._floor_s = max(self._floor_s, seen.wall_s - BEHIND_S)
 

@@ -2,6 +2,7 @@
 
 import logging
 
+from dcu.clock import alarm_now, uptime
 from dcu.errors import DcuError
 from dcu.event import Alarm, AlarmKind, Fact, Health
 from dcu.ports import Clock, Store
@@ -19,7 +20,7 @@ class Announcer:
 
     def alarm(self, kind: AlarmKind, text: str, *, meter: str = "", **facts: Fact) -> None:
         """Announce something that a person should know."""
-        self.announce(Alarm(kind, self._clock.now(), self._clock.state(), text, meter, facts))
+        self.announce(alarm_now(self._clock, kind, text, meter, facts))
 
     def announce(self, alarm: Alarm) -> None:
         """The same, of an alarm that is already made."""
@@ -32,7 +33,8 @@ class Announcer:
 
     def health(self, **facts: Fact) -> None:
         """Store how the box is doing; one that cannot be stored is logged, and the next comes at its time."""
-        body = encode_health(Health(self._clock.now(), self._clock.state(), facts))
+        state = self._clock.state()
+        body = encode_health(Health(self._clock.now(), state, facts, uptime(self._clock, state)))
         try:
             self._store.transact(lambda tx: tx.append(Stream.HEALTH, body))
         except DcuError as fault:

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from datetime import tzinfo
 from typing import Protocol
 
+from dcu.clock import alarm_now, uptime
 from dcu.config import PollConfig
 from dcu.errors import ReplyMalformed
 from dcu.event import Alarm, AlarmKind, Fact
@@ -100,7 +101,7 @@ class Writing:
 
     def alarm(self, kind: AlarmKind, text: str, **facts: Fact) -> None:
         """Announce something together with what it came of: it is told exactly as often as that is stored."""
-        alarm = Alarm(kind, self._clock.now(), self._clock.state(), text, self._serial, facts)
+        alarm = alarm_now(self._clock, kind, text, self._serial, facts)
         self.alarms.append(alarm)
         self._works.append(lambda tx: tx.append(Stream.ALARM, encode_alarm(alarm)))
 
@@ -162,8 +163,10 @@ class ProfilePart:
         return None if state is None or state.stale else state.layout
 
     def _reading(self, layout: Layout, rows: Sequence[Row]) -> ProfileReading:
-        clock = self._place.clock
-        return ProfileReading(self._book.serial, self._name, layout, tuple(rows), clock.now(), clock.state())
+        clock, name = self._place.clock, self._name
+        state = clock.state()
+        since = uptime(clock, state)
+        return ProfileReading(self._book.serial, name, layout, tuple(rows), clock.now(), state, uptime=since)
 
     def _write(self, writing: Writing, work: Callable[[Transaction], object]) -> None:
         """Do it in the poll's transaction, and know afterwards what the store has of the profile then."""

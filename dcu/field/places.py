@@ -1,6 +1,7 @@
 """Where a meter stands: noted once a start, so that a meter that was replaced is told, and told once."""
 
-from dcu.event import Alarm, AlarmKind
+from dcu.clock import alarm_now
+from dcu.event import AlarmKind
 from dcu.field.book import MeterBook
 from dcu.field.parts import Writing, trusted
 from dcu.meter import Meter
@@ -26,7 +27,7 @@ def note_place(book: MeterBook, clock: Clock, writing: Writing) -> None:
         if before is not None:
             text = f"it stands at {place} in the place of {before}"
             facts = {"place": place, "was": before, "now": meter.serial}
-            alarm = Alarm(AlarmKind.METER_REPLACED, clock.now(), clock.state(), text, meter.serial, facts)
+            alarm = alarm_now(clock, AlarmKind.METER_REPLACED, text, meter.serial, facts)
             tx.append(Stream.ALARM, encode_alarm(alarm))
 
     writing.add(settle)

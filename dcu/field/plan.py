@@ -9,6 +9,7 @@ from dcu.config import PollConfig
 from dcu.errors import AddressClash, AttributeDenied, DcuError, Fate, ReplyForged, StoreFault, WrongMeter
 from dcu.event import AlarmKind
 from dcu.field.announce import Announcer
+from dcu.field.clock_watch import Look
 from dcu.field.places import place_of
 from dcu.field.visit import MeterVisit, VisitScene
 from dcu.meter import Meter
@@ -75,6 +76,16 @@ class BusPlan:
 
     def _by_serial(self, busy: Busy | None) -> Callable[[str], bool]:
         return nobody if busy is None else lambda serial: busy(self._meters[serial])
+
+    def looks(self) -> list[Look]:
+        """The last look at each meter's clock, of the meters that were asked; a memory out of the store is none."""
+        looks = [book.look for book in list(self._scene.books.values())]
+        return [look for look in looks if look is not None and not look.slack_s]
+
+    def ahead_s(self, serial: str) -> int | None:
+        """A meter's clock minus the box's, by the last look; None where that is not known."""
+        book = self._scene.books.get(serial)
+        return None if book is None else book.ahead_s
 
     # ---- what a visit reports ----
 

@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 
+from dcu.clock import uptime
 from dcu.field.book import MeterBook
 from dcu.field.parts import Answer, Ask, Place, ProfilePart, Writing
 from dcu.ports import RowsWanted
@@ -78,7 +79,8 @@ class BalancePart:
             return
         layout, clock, meter = tuple(columns), self._place.clock, self._book.meter
         read_at, state = int(clock.now().timestamp()), clock.state()
-        body = encode_credit(meter.serial, layout, values, read_at, state, meter.area, meter.model.amount)
+        since = uptime(clock, state)
+        body = encode_credit(meter.serial, layout, values, read_at, state, meter.area, meter.model.amount, since)
         check_size(body, layout)
         writing.add(lambda tx: tx.append(Stream.CREDIT, body, layout))
 

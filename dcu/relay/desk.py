@@ -17,6 +17,7 @@ from collections import Counter, deque
 from collections.abc import Callable, Mapping
 from typing import Final
 
+from dcu.clock import alarm_now
 from dcu.command import Command, CommandRefused, Event, Operation, Refusal, State
 from dcu.errors import StoreBusy, StoreFull
 from dcu.event import Alarm, AlarmKind
@@ -334,7 +335,7 @@ class RelayDesk:
 
     def _raise(self, kind: AlarmKind, text: str, meter: str, facts: Mapping[str, str]) -> None:
         log.warning("%s", text)
-        self._alarm(Alarm(kind, self._clock.now(), self._clock.state(), text, meter, facts))
+        self._alarm(alarm_now(self._clock, kind, text, meter, facts))
 
 
 def _ended() -> StoreBusy:

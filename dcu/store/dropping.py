@@ -8,7 +8,8 @@ moment, whatever a crash leaves of the rows. Single records above the floor are 
 import logging
 from typing import Final
 
-from dcu.event import Alarm, AlarmKind, DropReason
+from dcu.clock import alarm_now
+from dcu.event import AlarmKind, DropReason
 from dcu.ports import Clock
 from dcu.record import Stream, checksum, encode_alarm
 from dcu.store.accounts import Accounts
@@ -78,8 +79,7 @@ class Dropping:
         text = f"{which}: {why or _WORDS[reason]}"
         log.warning("dropped: %s", text)
         facts = {"epoch": epoch, "stream": stream.value, "first": first, "last": last, "reason": reason.value}
-        alarm = Alarm(AlarmKind.DROPPED, self._clock.now(), self._clock.state(), text, "", facts)
-        body = encode_alarm(alarm)
+        body = encode_alarm(alarm_now(self._clock, AlarmKind.DROPPED, text, "", facts))
         self._accounts.note(Stream.ALARM, len(body))
         self._database.write(
             f"INSERT INTO {table(Stream.ALARM)} (at_s, crc, layout, body) VALUES (?, ?, NULL, ?)",

@@ -12,7 +12,7 @@ from dcu.errors import ReplyMalformed
 from dcu.event import Alarm, AlarmKind, Health
 from dcu.meter import Amount
 from dcu.obis import BLOCK_LOAD, CLOCK, LogicalName
-from dcu.reading import ClockState, Column, MeterTime, ProfileReading, Row, date_time
+from dcu.reading import ClockState, Column, MeterTime, ProfileReading, Row, Uptime, date_time
 from dcu.record import (
     Batch,
     Stream,
@@ -170,3 +170,15 @@ def test_only_our_error_comes_out_of_a_flipped_bit(place, bit):
     body[place % len(body)] ^= 1 << bit
     with contextlib.suppress(ReplyMalformed):
         decode_batch(bytes(body))
+
+
+def test_what_was_stored_without_the_time_can_be_dated_later():
+    since = Uptime("4b1c", 77)
+    bodies = [
+        encode_alarm(Alarm(AlarmKind.STARTED, AT, ClockState.UNTRUSTED, "up", uptime=since)),
+        encode_health(Health(AT, ClockState.UNTRUSTED, {}, since)),
+        encode_credit("G", LAYOUT, [0, 1], 7, ClockState.UNTRUSTED, "JH-RNC", Amount.PAISE, since),
+        encode_profile(ProfileReading("G", BLOCK_LOAD, LAYOUT, (), AT, ClockState.UNTRUSTED, uptime=since)),
+    ]
+    for body in map(cbor2.loads, bodies):
+        assert (body["clock"], body["boot"], body["uptime_s"]) == ("untrusted", "4b1c", 77)

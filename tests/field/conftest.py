@@ -48,6 +48,11 @@ class FakeClock:
     def monotonic_s(self):
         return self.uptime_s
 
+    boot_id = "b"
+
+    def boottime_s(self):
+        return self.uptime_s
+
     def advance(self, seconds):
         self.wall += timedelta(seconds=seconds)
         self.uptime_s += seconds
