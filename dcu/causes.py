@@ -31,18 +31,21 @@ class Happening:
     skipped_s: int = 0
 
 
-def explained(holes: Iterable[Span], happenings: Sequence[Happening], phase: int, period: int) -> tuple[Absent, ...]:
+def explained(
+    holes: Iterable[Span], happenings: Sequence[Happening], phase: int, period: int, never: Sequence[Span] = ()
+) -> tuple[Absent, ...]:
     """Each hole, or its parts, with its reason.
 
     Where the power log says off, it was off. A clock set forward by s skips one run of instants shorter than s: of the
-    holes that lie where it may have happened, the longest that fits. All else was `meter off`: a meter with power and a
-    steady clock captures.
+    holes that lie where it may have happened, the longest that fits. Of the rest, `never` was of another period, and
+    all else `meter off`: a meter with power and a steady clock captures.
 
     Args:
         holes: spans on the grid that the meter did not capture.
         happenings: all that are known of that time.
         phase: of the grid.
         period: of the grid.
+        never: instants of the holes that an earlier capture period did not have, which lasted nobody knows how long.
     """
     parts = merge(holes, period)
     spans = (
@@ -54,12 +57,15 @@ def explained(holes: Iterable[Span], happenings: Sequence[Happening], phase: int
     left = list(without(parts, off, period))
     skipped: list[Span] = []
     for jump in happenings:
-        if jump.kind is Absence.CLOCK_SET and (run := _skipped(left, jump, period)) is not None:
+        runs = [run for run in left if without([run], never, period)]
+        if jump.kind is Absence.CLOCK_SET and (run := _skipped(runs, jump, period)) is not None:
             left.remove(run)
             skipped.append(run)
-    dark = without(parts, sorted(skipped), period)
+    others = without(left, without(left, never, period), period)
+    dark = without(parts, merge([*skipped, *others], period), period)
     named = [(*span, Absence.METER_OFF.value) for span in dark]
-    return tuple(sorted([*named, *((*span, Absence.CLOCK_SET.value) for span in skipped)]))
+    named += [(*span, Absence.CLOCK_SET.value) for span in skipped]
+    return tuple(sorted([*named, *((*span, Absence.OTHER_PERIOD.value) for span in others)]))
 
 
 def gone(lost: Iterable[Span], happenings: Sequence[Happening], phase: int, period: int) -> tuple[Absent, ...]:

@@ -299,8 +299,8 @@ class RingPart(ProfilePart):
         state, kept = self._book.states.get(self._name), self._book.kept
         if state is None:
             return
-        never, holes = self._of_another_period(state)
-        absent = (*never, *explained(holes, kept.happenings if kept else (), state.since_s, state.period_s))
+        happenings, never = kept.happenings if kept else (), self._of_another_period(state)
+        absent = explained(self._holes, happenings, state.since_s, state.period_s, never)
         serial, name, self._holes = self._book.serial, self._name, ()
 
         def note(tx: Transaction) -> None:
@@ -309,18 +309,14 @@ class RingPart(ProfilePart):
 
         self._write(writing, note)
 
-    def _of_another_period(self, state: ProfileState) -> tuple[list[gaps.Absent], list[Span]]:
-        """Of the holes, what was no interval yet: the period was found changed, and the old grid does not have it."""
+    def _of_another_period(self, state: ProfileState) -> tuple[Span, ...]:
+        """Of the holes, what may have been no interval yet: not on the grid of the period that was found changed."""
         changed = self._book.changed.get(self._name)
         if changed is None:
-            return [], list(self._holes)
-        instants = [at for span in self._holes for at in gaps.expected(*span, state.period_s)]
-        never = {
-            at for at in instants if at <= changed.until_s and not gaps.on_grid(at, changed.phase, changed.period_s)
-        }
-        holes = gaps.spans((at for at in instants if at not in never), state.period_s)
-        reason = Absence.OTHER_PERIOD.value
-        return [(*span, reason) for span in gaps.spans(never, state.period_s)], list(holes)
+            return ()
+        instants = (at for span in self._holes for at in gaps.expected(*span, state.period_s))
+        never = (at for at in instants if not gaps.on_grid(at, changed.phase, changed.period_s))
+        return gaps.spans((at for at in never if at <= changed.until_s), state.period_s)
 
     # ---- when again ----
 

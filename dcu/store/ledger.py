@@ -205,11 +205,13 @@ class Ledger:
                 if each[0] <= happening.last_s + period and each[1] >= happening.first_s - period
             ]
             holes = [(first, last) for first, last, reason in near if reason in _CAUSES]
+            never = [(first, last) for first, last, reason in near if reason == _OTHER and line.phase_s is not None]
             lost = [(first, last) for first, last, reason in near if reason == Absence.OVERWRITTEN.value]
-            if holes or lost:
-                rest = [each for each in before if each[:2] not in [*holes, *lost]]
+            if holes or lost or never:
+                rest = [each for each in before if each[:2] not in [*holes, *lost, *never]]
                 phase = near[0][0]
-                fresh = [*explained(holes, happenings, phase, period), *gone(lost, happenings, phase, period)]
+                fresh = explained([*holes, *never], happenings, phase, period, never)
+                fresh += gone(lost, happenings, phase, period)
                 self._keep_absent(line, before, _joined([*rest, *fresh], period))
 
     def forget_reason(self, serial: str, reason: str) -> None:

@@ -10,7 +10,7 @@ from dcu.field.clock_watch import Look, set_by_s, too_far
 from dcu.gaps import Absence
 
 PERIOD = 900
-OFF, SET = Absence.METER_OFF, Absence.CLOCK_SET
+OFF, SET, OTHER = Absence.METER_OFF, Absence.CLOCK_SET, Absence.OTHER_PERIOD
 
 
 def slots(*numbers):
@@ -41,6 +41,25 @@ def test_reasons(happenings, reasons):
     assert named == {at: reason.value for at, reason in reasons.items()}
 
 
+@pytest.mark.parametrize(
+    ("happenings", "reasons"),
+    [
+        pytest.param([], {1: OTHER, 2: OFF, 3: OTHER, 4: OFF, 6: OTHER}, id="nothing is known"),
+        pytest.param(
+            [Happening(OFF, 1500, 3650)], {1: OTHER, 2: OFF, 3: OFF, 4: OFF, 6: OTHER}, id="whatever its period was"
+        ),
+        pytest.param([Happening(SET, 0, 9000, 3600)], {1: SET, 2: SET, 3: SET, 4: SET, 6: OTHER}, id="one jump"),
+        pytest.param([Happening(SET, 4000, 9000, 900)], {1: OTHER, 2: OFF, 3: OTHER, 4: OFF, 6: OTHER}, id="no hole"),
+    ],
+)
+def test_what_may_never_have_been_an_interval_has_another_reason_where_one_is_known(happenings, reasons):
+    """A period was found changed, and nobody knows since when."""
+    never = [slots(1, 1), slots(3, 3), slots(6, 6)]
+    found = explained([slots(1, 4), slots(6, 6)], happenings, 0, PERIOD, never)
+    named = {at // PERIOD: reason for first, last, reason in found for at in range(first, last + 1, PERIOD)}
+    assert named == {at: reason.value for at, reason in reasons.items()}
+
+
 happening = st.builds(
     lambda kind, first, length, skipped: Happening(kind, first, first + length, skipped),
     st.sampled_from([OFF, SET]),
@@ -50,12 +69,17 @@ happening = st.builds(
 )
 
 
-@given(st.sets(st.integers(0, 40).map(lambda n: n * PERIOD)), st.lists(happening, max_size=6))
-def test_each_instant_gets_exactly_one_reason(times, happenings):
-    found = explained(gaps.spans(times, PERIOD), happenings, 0, PERIOD)
-    named = [at for first, last, _ in found for at in range(first, last + 1, PERIOD)]
-    assert sorted(named) == sorted(times)
-    assert {reason for *_, reason in found} <= {OFF.value, SET.value}
+instants = st.sets(st.integers(0, 40).map(lambda n: n * PERIOD))
+
+
+@given(instants, instants, st.lists(happening, max_size=6))
+def test_each_instant_gets_exactly_one_reason(times, others, happenings):
+    never = times & others
+    found = explained(gaps.spans(times, PERIOD), happenings, 0, PERIOD, gaps.spans(never, PERIOD))
+    named = {at: reason for first, last, reason in found for at in range(first, last + 1, PERIOD)}
+    assert sorted(at for first, last, _ in found for at in range(first, last + 1, PERIOD)) == sorted(times)
+    assert {named[at] for at in times - never} <= {OFF.value, SET.value}
+    assert {at for at in times if named[at] == OTHER.value} <= never
 
 
 @pytest.mark.parametrize(

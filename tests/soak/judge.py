@@ -103,9 +103,11 @@ class RingJudge:
         return sorted(instants)
 
     def _held_and_absent(self) -> Iterator[int]:
-        """Instants that cannot be both; a span that ends off the ledger's grid, or spans rows of another, says less."""
+        """Instants that cannot be both; between rows of another period nothing is missing, which says less."""
         period_s = self._known.period_s or 1
-        for first, last, _ in self._known.absent:
+        for first, last, reason in self._known.absent:
+            if reason == Absence.OTHER_PERIOD.value:
+                continue
             yield from (at for at in range(first, last + 1, period_s) if at in self._known.rows)
 
     def _judge(self, at: int) -> None:
