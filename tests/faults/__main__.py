@@ -12,7 +12,8 @@ import time
 
 from tests.faults import report
 from tests.faults.power import memory
-from tests.faults.rows import ROWS, Run
+from tests.faults.rows import ROWS
+from tests.faults.run import Run
 
 
 def main() -> int:

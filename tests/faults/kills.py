@@ -10,13 +10,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from statistics import median
 
-import cbor2
-
 from dcu.record import Stream
 from tests.broker import endpoint, running_broker
 from tests.faults import life
 from tests.faults.judge import judge, told
 from tests.faults.trace import ACKS
+from tests.records import record
 from tests.uplink.world import DCU, Field, HeadEnd, Uplink, until
 
 A_STORE = 50
@@ -103,17 +102,13 @@ class Flow:
             cursors = self._box.store.transact(lambda tx: tx.cursors())
             if sum(last - delivered for delivered, last in cursors.values()) < self._most:
                 stream = self._dice.choice((Stream.PROFILE, Stream.PROFILE, Stream.ALARM, Stream.RECEIPT))
-                bodies = [_body(n) for n in range(self._dice.randint(1, 20))]
-                self._box.store.transact(lambda tx, to=stream, bodies=bodies: [tx.append(to, each) for each in bodies])
+                fresh = [record(stream, n) for n in range(self._dice.randint(1, 20))]
+                self._box.store.transact(lambda tx, to=stream, fresh=fresh: [tx.append(to, *each) for each in fresh])
 
     def end(self) -> None:
         """No more."""
         self._ended.set()
         self._thread.join()
-
-
-def _body(n: int) -> bytes:
-    return cbor2.dumps({"at": n, "clock": "trusted", "facts": {"n": n, "pad": "x" * 60}})
 
 
 @contextmanager

@@ -1,24 +1,10 @@
 """The rows that are tried, by their numbers in the matrix."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
-from pathlib import Path
 
-from tests.faults import kills, power
+from tests.faults import boxes, kills, power, virtual
 from tests.faults.report import Line
-
-
-@dataclass(frozen=True, slots=True)
-class Run:
-    """How a row is to be tried: its seed, whether all of it or a small share, and a directory in memory."""
-
-    seed: int
-    full: bool
-    scratch: Path
-
-    def of(self, small: int, full: int) -> int:
-        """The one or the other."""
-        return full if self.full else small
+from tests.faults.run import Run
 
 
 def power_cut(run: Run) -> list[Line]:
@@ -96,6 +82,7 @@ def kill_9(run: Run) -> list[Line]:
             of_uplink,
             f"delivers again: {of_uplink.recovery()}; {of_uplink.repeated} records came again, known by their id",
         ),
+        *([boxes.killed(run)] if run.full else []),
     ]
 
 
@@ -136,4 +123,20 @@ def failed_sync(run: Run) -> list[Line]:
     ]
 
 
-ROWS: dict[int, Callable[[Run], list[Line]]] = {1: power_cut, 2: kill_9, 4: failed_sync}
+ROWS: dict[int, Callable[[Run], list[Line]]] = {
+    1: power_cut,
+    2: kill_9,
+    4: failed_sync,
+    5: boxes.disk_full,
+    6: boxes.read_only,
+    8: boxes.truncated,
+    10: boxes.technician,
+    11: virtual.log_storm,
+    13: virtual.boots_in_1970,
+    14: virtual.steps,
+    16: virtual.meters_clocks,
+    17: virtual.unplugged,
+    40: virtual.slopes,
+    41: boxes.low_memory,
+    42: boxes.hung,
+}
