@@ -108,6 +108,15 @@ class DataLink(Protocol):
         """
         ...
 
+    def settle(self) -> None:
+        """Before what is sent once: let the line fall silent, since whoever talks on would ruin it. A second at most.
+
+        Raises:
+            LinkLost: the meter ended the link.
+            BusFault: the port is gone.
+        """
+        ...
+
     def close(self) -> None:
         """End the link; brief, quiet and idempotent."""
         ...

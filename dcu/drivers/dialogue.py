@@ -72,6 +72,7 @@ class Dialogue:
         if len(request) > self.room():
             raise OperatorFault(f"the meter takes {self.room()} octets a request, this one has {len(request)}")
         octets = self._protected(request)  # raises before anything is spent
+        self._data_link.settle()
         spend()
         return self._unprotected(self._data_link.exchange(octets, once=True))
 

@@ -121,11 +121,6 @@ class HdlcLink:
         """Frames of our own that came back so far: more than none is an adapter that hears itself."""
         return self._poller.echoes
 
-    @property
-    def strays(self) -> int:
-        """Whole frames of others that were heard so far."""
-        return self._poller.strays
-
     # ---- the link itself ----
 
     def open(self) -> None:
@@ -190,6 +185,10 @@ class HdlcLink:
                 self._usable = True
                 return True
         return False
+
+    def settle(self) -> None:
+        """As `DataLink.settle`."""
+        self._poller.settle()
 
     def close(self) -> None:
         """DISC, a brief wait for its answer; quiet, idempotent."""

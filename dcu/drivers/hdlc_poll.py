@@ -16,6 +16,9 @@ from dcu.ports import ByteLink
 _BETWEEN_FRAMES_S: Final = 1.0
 """Longest pause of a meter inside a window; only a lost final frame is waited for so long."""
 
+_SETTLED_S: Final = 0.05  # three bursts of a USB adapter
+_SETTLING_S: Final = 1.0
+
 
 class Turn(Enum):
     """What a frame of the meter is to the poll that runs."""
@@ -84,6 +87,12 @@ class Poller:
         self.spoilt += garbled
         self.answered += whole and not garbled
         return whole
+
+    def settle(self) -> None:
+        """Wait for a moment without an octet: a meter may say its answer twice, and another one answer late."""
+        limit = self._monotonic() + _SETTLING_S
+        while (now := self._monotonic()) < limit and self._link.receive(min(now + _SETTLED_S, limit)):
+            pass
 
     def pause(self, seconds: float) -> None:
         """Let a busy meter work; whatever it says meanwhile was not asked for."""

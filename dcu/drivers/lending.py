@@ -246,6 +246,10 @@ class OwnLink:
         """As `DataLink.keep_alive`."""
         return self._framed.keep_alive()
 
+    def settle(self) -> None:
+        """As `DataLink.settle`."""
+        self._framed.settle()
+
     def close(self) -> None:
         """As `DataLink.close`, and the connection."""
         try:

@@ -102,6 +102,11 @@ class ModeELink:
         """As `DataLink.keep_alive`."""
         return self._hdlc is not None and self._hdlc.keep_alive()
 
+    def settle(self) -> None:
+        """As `DataLink.settle`."""
+        if self._hdlc is not None:
+            self._hdlc.settle()
+
     def close(self) -> None:
         """As `DataLink.close`; the port has its own speed again."""
         if self._hdlc is not None:

@@ -77,6 +77,9 @@ class WrapperLink:
         """Always False: the wrapper has nothing to ask with but an APDU."""
         return False
 
+    def settle(self) -> None:
+        """Nothing to do: nobody else is on the connection."""
+
     def close(self) -> None:
         """Nothing to do: whoever opened the connection closes it."""
 

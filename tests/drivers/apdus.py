@@ -42,6 +42,9 @@ class ApduLink:
     def keep_alive(self):
         return True
 
+    def settle(self):
+        pass
+
     def close(self):
         self.closed += 1
 

@@ -457,7 +457,7 @@ def test_a_late_answer_of_another_meter_is_never_ours():
     foreign = Frame(CLIENT, OTHER, hdlc.information_control(0, 1), b"\xe6\xe7\x00 foreign").encode()
     bench.down = lambda frames: [(0.01, foreign), *[(2.0, octets) for octets in frames]]
     assert link.exchange(REQUEST, once=True) == b"\xc4" + REQUEST
-    assert link.strays == 1
+    assert link._poller.strays == 1
     bench.down = lambda _frames: [foreign]
     with pytest.raises(MeterSilent):
         link.exchange(REQUEST, once=False)
