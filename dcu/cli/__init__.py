@@ -11,8 +11,10 @@ import click
 from dcu import __version__
 
 COMMANDS = {
+    "backlog": "dcu.cli.backlog",
     "check": "dcu.cli.work",
     "demo": "dcu.cli.demo",
+    "export": "dcu.cli.export",
     "field": "dcu.cli.work",
     "headend": "dcu.cli.headend",
     "meters": "dcu.cli.technician",

@@ -24,14 +24,14 @@ def ask(config_file: Path, question: dict[str, Any]) -> Any:
         OperatorFault: it refused: place, cause and cure are its own.
     """
     with _field(config_file) as wire:
-        return _answer(wire, question)
+        return answer_of(wire, question)
 
 
 def ask_pages(config_file: Path, question: dict[str, Any], held: Sequence[Any] = ()) -> list[Any]:
     """All pages of an answer that is a list, behind what is `held` of it already. Raises as `ask`."""
     found = list(held)
     with _field(config_file) as wire:
-        while page := _answer(wire, question | {"from": len(found)}):
+        while page := answer_of(wire, question | {"from": len(found)}):
             found += page
     return found
 
@@ -48,7 +48,8 @@ def _field(config_file: Path) -> Iterator[Wire]:
         wire.close()
 
 
-def _answer(wire: Wire, question: dict[str, Any]) -> Any:
+def answer_of(wire: Wire, question: dict[str, Any]) -> Any:
+    """The answer to one question of several on a wire. Raises as `ask`."""
     try:
         wire.send(question)
         reply = wire.receive(ANSWER_WITHIN_S)

@@ -12,6 +12,7 @@ from dcu.field.announce import Announcer
 from dcu.field.plan import BusPlan
 from dcu.field.readout import Question, Readout
 from dcu.field.scan_errand import Scans
+from dcu.field.stored import Stored
 from dcu.field.throttle import Throttle
 from dcu.meter import Meter
 from dcu.obis import LogicalName
@@ -85,6 +86,7 @@ class Status:
     def asks(self) -> Mapping[str, Callable[[Mapping[str, Any]], Any]]:
         """What `field.sock` answers."""
         asks = {"status": self._status, "conditions": self._conditions, "meters": self._profiles, "read": self._read}
+        asks |= Stored(self._store, self._config.dcu.id).asks()
         return asks | Scans(self._config, self.buses, self._clock).asks()
 
     def _status(self, request: Mapping[str, Any]) -> dict[str, Any]:
