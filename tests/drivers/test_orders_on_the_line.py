@@ -3,11 +3,13 @@
 import pytest
 
 from dcu import obis
-from dcu.errors import BusFault, DcuError
+from dcu.errors import BusFault, DcuError, LinkLost, ReplyLate, WrongMeter
 from dcu.meter import AttributeRef, ClassId, MethodRef, Purpose
+from dcu.sim import MeterConfig, VirtualMeter
 
-from .bench import SERIAL, Bench, TestWarrant
+from .bench import KEYS, NOW, SERIAL, Bench, TestWarrant
 from .line import frame_of
+from .virtual_bus import VirtualBus, Work
 
 OUTPUT = AttributeRef(ClassId.DISCONNECT_CONTROL, obis.DISCONNECT_CONTROL, 2)
 DISCONNECT = MethodRef(ClassId.DISCONNECT_CONTROL, obis.DISCONNECT_CONTROL, 1)
@@ -88,3 +90,74 @@ def test_a_line_that_is_lost_while_it_falls_silent_spends_nothing():
         bench.line.receive = receive
     assert warrant.spent == 0
     assert bench.moved == []
+
+
+# ---- the right meter or none, whatever was kept open and whoever hangs there now ----
+
+
+def replaced(bus):
+    """Another meter hangs at the place of A1, with the same keys."""
+    config = MeterConfig("STRANGER", bus.meters["A1"].address, KEYS)
+    bus.virtual["A1"] = VirtualMeter(config, now=lambda: NOW)
+    return bus.virtual["A1"]
+
+
+def acts(virtual):
+    return [entry["method"] for entry in virtual.ledger.entries() if entry["kind"] == "relay"]
+
+
+def reading(association):
+    return association.get(OUTPUT)
+
+
+def acting(warrants, before=lambda: None):
+    def work(association):
+        warrants.append(TestWarrant("A1", DISCONNECT, INT8_ZERO))
+        before()
+        association.act(DISCONNECT, INT8_ZERO, warrants[-1])
+
+    return work
+
+
+@pytest.mark.parametrize("purpose", [Purpose.READ, Purpose.SWITCH])
+def test_an_order_is_not_for_the_meter_that_hangs_there_now(purpose):
+    bus, warrants = VirtualBus(), []
+    assert bus.do(Work(bus.meters["A1"], Purpose.READ, reading)).faults == []  # and kept open
+    stranger = replaced(bus)
+    errand = bus.do(Work(bus.meters["A1"], purpose, acting(warrants)), urgent=True)
+    assert [type(fault) for fault in errand.faults] == [LinkLost if purpose is Purpose.READ else WrongMeter]
+    assert acts(stranger) == []
+    assert sum(warrant.spent for warrant in warrants) <= 1
+
+
+def test_an_order_is_not_for_a_meter_that_was_hung_there_after_the_serial_was_read():
+    bus, warrants, stranger = VirtualBus(), [], []
+    errand = Work(bus.meters["A1"], Purpose.SWITCH, acting(warrants, before=lambda: stranger.append(replaced(bus))))
+    assert [type(fault) for fault in bus.do(errand, urgent=True).faults] == [LinkLost]
+    assert (warrants[0].spent, acts(stranger[0])) == (1, [])
+    assert errand.runs == 1, "and is not run again by the bus"
+
+
+@pytest.mark.parametrize("lost", ["the order", "its answer"])
+@pytest.mark.parametrize("purpose", [Purpose.READ, Purpose.SWITCH])
+def test_an_order_that_was_lost_is_sent_by_nobody_again(purpose, lost):
+    bus, warrants, orders = VirtualBus(), [], []
+    hear = bus._hear
+
+    def lossy(octets):
+        ours = warrants and warrants[-1].spent and frame_of(octets).is_information
+        if not ours:
+            return hear(octets)
+        orders.append(octets)
+        if lost == "its answer":
+            hear(octets)
+        return []
+
+    bus.do(Work(bus.meters["A1"], Purpose.READ, reading))
+    bus.line.meter = lossy
+    errand = bus.do(Work(bus.meters["A1"], purpose, acting(warrants)), urgent=True)
+    assert [type(fault) for fault in errand.faults] == [ReplyLate]
+    bus.line.meter = hear
+    bus.wait(300)
+    assert (errand.runs, warrants[0].spent, len(orders)) == (1, 1, 1)
+    assert acts(bus.virtual["A1"]) == ([1] if lost == "its answer" and purpose is Purpose.SWITCH else [])

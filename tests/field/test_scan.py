@@ -483,6 +483,22 @@ def test_scans_that_were_left_make_room(line):
             scans.go_on({"scan": keys[0]})
 
 
+def test_a_technician_who_is_killed_in_the_middle_leaves_the_line_as_it_was(line, monkeypatch):
+    """He asks for no more slices: the last one ends by itself, at the line's own speed, and the meters are read."""
+    monkeypatch.setattr("dcu.field.scan_errand.SLICE_S", 0.05)
+    with running_bus(line.port) as bus:
+        scans = Scans(Box(line.port), {"pole": bus}, RealClock())
+        key = scans.begin(REQUEST | {"addresses": [17, 40], "bauds": [9600, 4800]})["scan"]
+        for _ in range(3):
+            scans.go_on({"scan": key})
+        assert scans._scans[key][0].progress()["baud"] == 4800, "the last slice was at 9600"
+        job = Job("GXT1", 17)
+        bus.post(job, urgent=False)
+        assert job.done.wait(60)
+        assert job.fault is None
+        assert speed_of(line._hub) == getattr(termios, f"B{BAUD}")
+
+
 def test_a_pulled_adapter_ends_the_scan_with_its_reason(tmp_path, monkeypatch):
     monkeypatch.setattr("dcu.field.scan_errand.SLICE_S", 0.05)
     with running_line([METERS[1]], baud=BAUD, link=tmp_path / "tty") as pulled, running_bus(pulled.port) as bus:
