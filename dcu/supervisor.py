@@ -6,6 +6,7 @@ Threads of the field process, and what each may not do:
               bus-NAME-0 for relay errands alone, each with the meter that it speaks to
     relay     decides commands; waits for the store, never for a bus or a socket
     uplink    serves uplink.sock; waits for the store and for relay
+    clock     watches the box's clock; waits for the store
     cli       serves field.sock; waits for the store and for a bus
     main      watches them all, feeds systemd's watchdog, makes health records
 Waiting goes one way only, so nothing can deadlock: cli -> bus -> relay -> store, and uplink -> relay -> store.

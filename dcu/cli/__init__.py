@@ -13,6 +13,7 @@ from dcu import __version__
 COMMANDS = {
     "backlog": "dcu.cli.backlog",
     "check": "dcu.cli.work",
+    "clock": "dcu.cli.clock",
     "demo": "dcu.cli.demo",
     "export": "dcu.cli.export",
     "field": "dcu.cli.work",

@@ -12,6 +12,7 @@ from dcu.cli.answers import EXIT_SOME_METERS, EXIT_TRY_AGAIN, answering, as_json
 from dcu.cli.work import config_option
 from dcu.config import Config, load
 from dcu.errors import OperatorFault, SocketFault
+from dcu.reading import from_epoch
 from dcu.wire import Wire, connect
 
 ANSWER_WITHIN_S = 90.0
@@ -94,16 +95,37 @@ def meters(config_file: Path, *, as_json: bool) -> None:
 
 
 def _status_text(answer: dict[str, Any]) -> str:
-    lines = [f"{answer['dcu']}  epoch {answer['epoch']}  clock {answer['clock']}  version {answer['version']}"]
+    lines = [f"{answer['dcu']}  epoch {answer['epoch']}  version {answer['version']}"]
+    lines += clock_lines(answer["time"])[: 2 if answer["time"]["cure"] else 1]
     lines.append(f"uplink: {answer['uplink']}")
     for stream, held in answer["streams"].items():
         lines.append(f"  {stream:<8} {held['last'] - held['delivered']:>7} waiting of {held['last']}")
     lines += [f"bus {b['name']}: {b['condition']}" for b in answer["buses"]]
-    lines += [f"meter {m['serial']:<16} {m['condition']}" for m in answer["meters"]]
+    lines += [f"meter {m['serial']:<16} {m['condition']}{_drift(m['ahead_s'])}" for m in answer["meters"]]
     refused = {name: n for name, n in answer["counts"].items() if name.startswith("refused.")}
     if refused:
         lines.append("refused: " + ", ".join(f"{name.removeprefix('refused.')} {n}" for name, n in refused.items()))
     return "\n".join(lines)
+
+
+def clock_lines(time: dict[str, Any]) -> list[str]:
+    """The clock's state and why, what to do about it where something is to be done, and the rest."""
+    hours, seconds = divmod(time["uptime_s"], 3600)
+    return [
+        f"clock {time['state']}: {time['text']}",
+        *([f"  cure: {time['cure']}"] if time["cure"] else []),
+        f"  now {_moment(time['utc'])}, certainly after {_moment(time['floor'])}",
+        f"  boot {time['boot']}, {hours} h {seconds // 60} min ago",
+        f"  {time['veto']}; their median is {time['meters_ahead_s']:+} s from the box's",
+    ]
+
+
+def _moment(epoch_s: int) -> str:
+    return f"{from_epoch(epoch_s):%Y-%m-%d %H:%M:%S} UTC"
+
+
+def _drift(ahead_s: int | None) -> str:
+    return "" if ahead_s is None else f", its clock {ahead_s:+} s"
 
 
 def _meter_lines(meter: dict[str, Any]) -> str:

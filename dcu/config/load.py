@@ -77,6 +77,7 @@ def _check(sheet: Sheet, top: dict[str, Any], *, with_keys: bool) -> Config | No
         return None
     host, port = uplink.pop("broker")
     del dcu["secrets"], dcu["models"]
+    dcu["clock_assumed"] = dcu.pop("clock") == "assumed"
     return Config(
         sheet.path,
         DcuConfig(**dcu),
@@ -94,6 +95,7 @@ def _dcu_fields(base: Path) -> Mapping[str, Field]:
         "state_dir": Field(f.path(base), Path("/var/lib/dcu")),
         "run_dir": Field(f.path(base), Path("/run/dcu")),
         "timezone": Field(f.zone),
+        "clock": Field(f.one_of(["kernel", "assumed"]), "kernel"),
         "secrets": Field(f.existing(base), None),
         "models": Field(f.directory(base), None),
     }

@@ -31,12 +31,14 @@ class DcuConfig:
         state_dir: holds dcu.db.
         run_dir: holds the two Unix sockets.
         timezone: of the meters' clocks and of what is shown.
+        clock_assumed: the kernel's clock is taken for right though nothing disciplines it: for a bench.
     """
 
     id: str
     state_dir: Path
     run_dir: Path
     timezone: ZoneInfo
+    clock_assumed: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,6 +12,7 @@ from dcu.errors import ConfigFault
 from dcu.event import AlarmKind
 from dcu.field.announce import Announcer
 from dcu.field.buses import BusBuilder
+from dcu.field.clock_keeping import ClockKeeping
 from dcu.field.field_socket import FieldSocket
 from dcu.field.quarantine import Quarantine
 from dcu.field.status import Status
@@ -47,7 +48,7 @@ def run_field(config: Config) -> int:
     Raises:
         DcuError: it cannot start; place, cause and cure are told.
     """
-    clock = SystemClock()
+    clock = SystemClock(assumed=config.dcu.clock_assumed)
     box = build(config, clock)
     try:
         health = _Health(box, clock, config.poll.health_s)
@@ -56,7 +57,7 @@ def run_field(config: Config) -> int:
         box.store.close()
 
 
-def build(config: Config, clock: Clock) -> Box:
+def build(config: Config, clock: SystemClock) -> Box:
     """Open everything and start nothing."""
     stop, last_stop = Stop(), Stop()
     bell = Bell(stop)
@@ -67,6 +68,8 @@ def build(config: Config, clock: Clock) -> Box:
         return pulses.setdefault(name, Pulse(clock, limit_s))
 
     store = _open_store(config, clock, last_stop, pulse("store", STORE_PULSE_S).beat, bell.ring)
+    kept = store.kept_time()
+    clock.remember(kept)
     announcer = Announcer(store, clock)
     status = Status(config, store, clock, announcer)
     units = [Unit("store", store.run, pulse("store"), ends_last=True)]
@@ -75,6 +78,8 @@ def build(config: Config, clock: Clock) -> Box:
         room = builder.build(bus)
         status.add_bus(room.bus, room.plan, {m.serial: m for m in config.meters_on(bus.name)})
         units += room.units
+    keeping = ClockKeeping(clock, store, status.looks, kept, stop, pulse("clock").beat)
+    status.add_clock(keeping.report)
     desk = RelayDesk(
         dcu=config.dcu.id,
         store=store,
@@ -101,9 +106,12 @@ def build(config: Config, clock: Clock) -> Box:
         stop=stop,
         beat=pulse("uplink").beat,
         allowed_uids=uplink_uids(),
+        floor=clock.floor,
     )
-    field_socket = FieldSocket(config.dcu.run_dir / "field.sock", status.asks(), stop, pulse("cli").beat)
+    asks = {**status.asks(), **keeping.asks()}
+    field_socket = FieldSocket(config.dcu.run_dir / "field.sock", asks, stop, pulse("cli").beat)
     units += [
+        Unit("clock", keeping.run, pulse("clock")),
         Unit("relay", desk.run, pulse("relay")),
         Unit("uplink", uplink.run, pulse("uplink")),
         Unit("cli", field_socket.run, pulse("cli")),

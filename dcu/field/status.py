@@ -9,6 +9,7 @@ from dcu.config import Config
 from dcu.errors import BusFault, OperatorFault
 from dcu.event import AlarmKind
 from dcu.field.announce import Announcer
+from dcu.field.clock_watch import Look
 from dcu.field.plan import BusPlan
 from dcu.field.readout import Question, Readout
 from dcu.field.scan_errand import Scans
@@ -35,6 +36,7 @@ class Status:
         self._store = store
         self._clock = clock
         self._plans: list[BusPlan] = []
+        self._clock_report: Callable[[], dict[str, Any]] = dict
         self._meters: dict[str, Meter] = {}
         self.buses: dict[str, Bus] = {}
         self.bus_condition: dict[str, str] = {}
@@ -49,6 +51,14 @@ class Status:
         self.bus_condition[bus.name] = "ok"
         self._plans.append(plan)
         self._meters.update(meters)
+
+    def add_clock(self, report: Callable[[], dict[str, Any]]) -> None:
+        """What is to be told of the box's clock."""
+        self._clock_report = report
+
+    def looks(self) -> list[Look]:
+        """The last look at each meter's clock, of the meters that were asked since the start."""
+        return [look for plan in self._plans for look in plan.looks()]
 
     def note_bus(self, name: str, fault: BusFault | None) -> None:
         """A bus is down, or well again with None."""
@@ -96,6 +106,7 @@ class Status:
             "version": __version__,
             "epoch": self._store.epoch,
             "clock": self._clock.state().value,
+            "time": self._clock_report(),
             "uplink": self._uplink,
             "streams": {s.value: {"delivered": done, "last": last} for s, (done, last) in cursors.items()},
             "buses": [{"name": name, "condition": text} for name, text in self.bus_condition.items()],
@@ -107,9 +118,17 @@ class Status:
         """A page of meters with their conditions."""
         condition = self.condition()
         return [
-            {"serial": meter.serial, "condition": condition.get(meter.serial, "")[:LONGEST_CONDITION]}
+            {
+                "serial": meter.serial,
+                "condition": condition.get(meter.serial, "")[:LONGEST_CONDITION],
+                "ahead_s": self._ahead_s(meter.serial),
+            }
             for meter in self._page(request, CONDITIONS_A_PAGE)
         ]
+
+    def _ahead_s(self, serial: str) -> int | None:
+        """The meter's clock minus the box's; None where that is not known."""
+        return next((s for plan in self._plans if (s := plan.ahead_s(serial)) is not None), None)
 
     def _page(self, request: Mapping[str, Any], at_most: int) -> list[Meter]:
         """Meters in the order of the configuration, from the number `from` on: as many as one frame holds."""
