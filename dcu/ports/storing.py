@@ -249,13 +249,23 @@ class Transaction(Protocol):
 class Store(Protocol):
     """The store, from any thread."""
 
-    epoch: str
-    """Journal id: random, new with each store file."""
+    @property
+    def epoch(self) -> str:
+        """Journal id: random, new with each store file. Raises StoreDown before the first opening."""
+        ...
 
     def transact(self, work: Callable[[Transaction], T], *, wait_s: float = 30.0) -> T:
         """Run `work` in the writer's thread and return its result after the commit (synchronous=FULL).
 
         Works that wait at the same time share one commit; one that raises is rolled back alone and its own
         exception is raised here. Raises StoreFault when the commit failed, StoreBusy when `wait_s` passed.
+        """
+        ...
+
+    def keep(self, work: Callable[[Transaction], object]) -> None:
+        """Have `work` done as soon as the store can, unless the process ends before: for what may wait in memory.
+
+        Bounded: where too many wait the oldest is dropped, counted, and told when the store is well again. Nobody is
+        told when it is done, and what it raises is logged.
         """
         ...

@@ -40,6 +40,8 @@ class Accounts:
         self._since_s = clock.monotonic_s()
         self._lived_s: int | None = None  # when it was opened
         self._kept_s = self._since_s
+        self.closed = False
+        """The file is too full and nothing is left to shed: only what must always fit is still stored."""
         self._given: Counter[Stream] = Counter()  # octets since they were last written
 
     def note(self, stream: Stream, octets: int) -> None:

@@ -17,8 +17,9 @@ from dcu.errors import StoreFault
 from dcu.ports import Page, Stock
 from dcu.record import Stream
 from dcu.store import schema
-from dcu.store.database import Database, refuse_strangers, translate
+from dcu.store.database import Database, translate
 from dcu.store.limits import page_limit_of
+from dcu.store.opening import refuse_strangers
 from dcu.store.transaction import SqliteTransaction
 
 WAIT_S = 2.0

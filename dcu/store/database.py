@@ -1,29 +1,16 @@
-"""The one connection to `dcu.db`, and the only place that catches sqlite3's errors.
+"""Statements on the one connection to `dcu.db`, and what sqlite3's errors mean for the box.
 
-Facts behind the order of things (reference/store-uplink.md 1.4 and 1.6): auto_vacuum is silently ignored once WAL is
-on; two connections that checkpoint can corrupt a WAL file, so the lock is exclusive for as long as the file is open;
-`max_page_count` is not stored in the file; a full disk rolls the whole transaction back by itself.
+A full disk rolls the whole transaction back by itself (reference/store-uplink.md 1.6).
 """
 
-import logging
-import os
-import secrets
 import sqlite3
 import threading
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
-from sqlite_utils import Database as Utilities
-
-from dcu.errors import StoreFault, StoreFull
-from dcu.store import schema
-
-log = logging.getLogger(__name__)
-
-BUSY_S: Final = 2.0
-"""How long opening waits for a process that is just ending."""
+from dcu.errors import StoreDamaged, StoreDown, StoreFault, StoreFull
 
 Bindings = Sequence[int | str | bytes | None]
 
@@ -68,6 +55,11 @@ class Database:
         with self._translated():
             self._connection.execute(sql)
 
+    def ask(self, pragma: str) -> int:
+        """A number that SQLite knows of the file."""
+        with self._translated():
+            return int(self._connection.execute(f"PRAGMA {pragma}").fetchone()[0])
+
     @property
     def in_transaction(self) -> bool:
         """False also when SQLite has rolled the transaction back by itself."""
@@ -93,8 +85,16 @@ class Database:
             raise translate(error, self._place) from error
 
 
+_PASSING = frozenset(
+    {sqlite3.SQLITE_READONLY, sqlite3.SQLITE_IOERR, sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_PERM, sqlite3.SQLITE_NOLFS}
+)
+"""Troubles of the disk or the file system: they may pass, and the file is opened again."""
+
+_DAMAGED = frozenset({sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB})
+
+
 def translate(error: sqlite3.Error, place: str) -> StoreFault:
-    """Our error for one of sqlite3's: StoreFull for SQLITE_FULL, StoreFault with its cause for the rest."""
+    """Our error for one of sqlite3's: full, down for now, damaged, or StoreFault with its cause for the rest."""
     code = getattr(error, "sqlite_errorcode", None)
     primary = code & 0xFF if code is not None else None
     if primary == sqlite3.SQLITE_FULL:
@@ -103,111 +103,9 @@ def translate(error: sqlite3.Error, place: str) -> StoreFault:
         return StoreFault(
             "another process has the store open", place=place, cure="one field process a store: stop the other"
         )
-    if primary == sqlite3.SQLITE_NOTADB:
-        return StoreFault("not a database", place=place, cure="move the file away; a new store is then made")
-    return StoreFault(f"{getattr(error, 'sqlite_errorname', type(error).__name__)}: {error}", place=place)
-
-
-def connect(path: Path, *, dcu: str, page_limit: int | None = None) -> tuple[Database, str]:
-    """Open or make the store's file, bring it to this program's schema, and lock it; with its epoch.
-
-    Args:
-        path: of the file; made with mode 0600 where it is not there.
-        dcu: id of the box; a file of another box is refused.
-        page_limit: most pages (4 KiB each) that the file may have; None: as many as the disk holds.
-
-    Raises:
-        StoreFault: not a store, another box's, a newer program's, or open elsewhere.
-        StoreFull: no room to open it.
-    """
-    try:
-        _make(path)
-        connection = sqlite3.connect(path, timeout=BUSY_S, isolation_level=None, check_same_thread=False)
-    except OSError as error:
-        raise StoreFault(f"cannot be opened: {error.strerror}", place=str(path)) from error
-    except sqlite3.Error as error:
-        raise translate(error, str(path)) from error
-    try:
-        _prepare(connection, path, page_limit)
-        epoch = _identity(connection, path, dcu)
-    except sqlite3.Error as error:
-        connection.close()
-        raise translate(error, str(path)) from error
-    except StoreFault:
-        connection.close()
-        raise
-    return Database(connection, path), epoch
-
-
-def _make(path: Path) -> None:
-    """The empty file, 0600 from its first moment, and its name durable; an existing one is made 0600.
-
-    An existing file is not opened here: closing any descriptor of it would drop the locks that this process has on it
-    (POSIX fcntl), and nobody would notice. Nothing else in the process may open it either.
-    """
-    try:
-        os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
-    except FileExistsError:
-        path.chmod(0o600)
-        return
-    log.info("%s: new store", path)
-    folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(folder)
-    finally:
-        os.close(folder)
-
-
-def _prepare(connection: sqlite3.Connection, path: Path, page_limit: int | None) -> None:
-    """Pragmas in the order that works, then the schema."""
-    run = connection.execute
-    run("PRAGMA locking_mode = EXCLUSIVE")
-    refuse_strangers(connection, path)
-    run("PRAGMA auto_vacuum = INCREMENTAL")
-    mode = run("PRAGMA journal_mode = WAL").fetchone()[0]
-    if mode != "wal":
-        raise StoreFault(f"journal mode is {mode}, not WAL", place=str(path), cure="use a local file system")
-    run("PRAGMA synchronous = FULL")
-    run("PRAGMA cell_size_check = ON")
-    run("PRAGMA trusted_schema = OFF")
-    run("PRAGMA temp_store = MEMORY")
-    if page_limit is not None:
-        run(f"PRAGMA max_page_count = {int(page_limit)}")
-    run("BEGIN IMMEDIATE")  # takes the exclusive lock now and not at the first poll
-    run("COMMIT")
-    schema.MIGRATIONS.apply(Utilities(connection, recursive_triggers=False))
-
-
-def refuse_strangers(connection: sqlite3.Connection, path: Path) -> None:
-    """Nothing is written into a file that is not ours, or that a newer program wrote. Raises StoreFault."""
-    tables = {name for (name,) in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
-    if tables - {schema.MIGRATIONS.migrations_table, "sqlite_sequence"}:
-        (application,) = connection.execute("PRAGMA application_id").fetchone()
-        if application != schema.APPLICATION_ID:
-            raise StoreFault("a database, but not a store", place=str(path), cure="name another file as the store")
-    if schema.MIGRATIONS.migrations_table not in tables:
-        return
-    ours = schema.names()
-    newer = [m.name for m in schema.MIGRATIONS.applied(Utilities(connection)) if m.name not in ours]
-    if newer:
-        raise StoreFault(
-            f"written by a newer program ({', '.join(newer)})", place=str(path), cure="install that version again"
-        )
-
-
-def _identity(connection: sqlite3.Connection, path: Path, dcu: str) -> str:
-    """The epoch: made once with the file, with the box it belongs to."""
-    connection.execute("BEGIN IMMEDIATE")
-    connection.executemany(
-        "INSERT OR IGNORE INTO identity (name, value) VALUES (?, ?)",
-        [("epoch", secrets.token_hex(8)), ("dcu", dcu)],
-    )
-    connection.execute("COMMIT")
-    known: dict[str, str] = dict(connection.execute("SELECT name, value FROM identity").fetchall())
-    if known["dcu"] != dcu:
-        raise StoreFault(
-            f"the store of {known['dcu']}, not of {dcu}",
-            place=str(path),
-            cure="set [dcu] id back, or move the file away",
-        )
-    return known["epoch"]
+    text = f"{getattr(error, 'sqlite_errorname', type(error).__name__)}: {error}"
+    if primary in _DAMAGED:
+        return StoreDamaged(text, place=place, cure="start the box again: it salvages what can be read")
+    if primary in _PASSING:
+        return StoreDown(text, place=place, cure="see to the disk and the file system; it is tried again")
+    return StoreFault(text, place=place)

@@ -6,6 +6,7 @@ moment, whatever a crash leaves of the rows. Single records above the floor are 
 # ruff: noqa: S608 - the only names put into statements are those of `schema.table`, made from the Stream enum
 
 import logging
+from collections.abc import Sequence
 from typing import Final
 
 from dcu.clock import alarm_now
@@ -64,6 +65,13 @@ class Dropping:
                 return True
         return False
 
+    def lost(self, stream: Stream, gone: Sequence[tuple[int, int]], epoch: str) -> None:
+        """What could not be read of a damaged store, as (first, last) of the epoch that it had, all above the floor."""
+        self._database.write("UPDATE account SET holes = 0 WHERE stream = ?", (stream.value,))
+        for first, last in gone:
+            self._accounts.add_holes(stream, last - first + 1)
+            self._announce(stream, first, last, DropReason.DAMAGED, epoch=epoch)
+
     def _holes(self, stream: Stream, first: int, last: int) -> int:
         return last - first + 1 - self._rows(stream, first, last)
 
@@ -73,8 +81,11 @@ class Dropping:
         )
         return int(count)
 
-    def _announce(self, stream: Stream, first: int, last: int, reason: DropReason, why: str = "") -> None:
-        [(epoch,)] = self._database.rows("SELECT value FROM identity WHERE name = 'epoch'")
+    def _announce(
+        self, stream: Stream, first: int, last: int, reason: DropReason, why: str = "", *, epoch: str | None = None
+    ) -> None:
+        if epoch is None:
+            [(epoch,)] = self._database.rows("SELECT value FROM identity WHERE name = 'epoch'")
         which = f"record {first} of {stream.value}" if first == last else f"records {first} to {last} of {stream.value}"
         text = f"{which}: {why or _WORDS[reason]}"
         log.warning("dropped: %s", text)

@@ -1,11 +1,19 @@
-"""How much of the file may be used, and by whom."""
+"""How much of the disk the store may use: the page limit below it, and a ballast that is let go when it is full.
 
+A disk that is really full refuses deletes and checkpoints too (reference/store-uplink.md 1.6). So the file ends before
+the disk does; and where others have filled the disk, the ballast beside the file gives the room that shedding needs.
+"""
+
+import logging
 import os
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
 from dcu.store.database import Database
+
+log = logging.getLogger(__name__)
 
 SHED_ABOVE: Final = 0.95
 """Share of the page limit above which readings are shed."""
@@ -19,15 +27,24 @@ this one ever have to be salvaged."""
 LEAST_MB: Final = 16
 MOST_MB: Final = 2048
 
+BALLAST_BYTES: Final = 8 * 2**20
+
 
 def page_limit_of(path: Path, max_mb: int | None = None) -> int:
     """Most pages that the file at `path` may have: of `max_mb`, or by the size of the file system and what is free."""
     if max_mb is None:
-        disk = os.statvfs(path.parent)
-        own = path.stat().st_size if path.exists() else 0
-        free = disk.f_bavail * disk.f_frsize + own
+        try:
+            own = path.stat().st_size if path.exists() else 0
+            free = _free_bytes(path) + own
+        except OSError:
+            free = 0
         max_mb = int(min(max(SHARE * free / 2**20, LEAST_MB), MOST_MB))
     return max_mb * 2**20 // PAGE_BYTES
+
+
+def _free_bytes(path: Path) -> int:
+    disk = os.statvfs(path.parent)
+    return disk.f_bavail * disk.f_frsize
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,11 +55,70 @@ class Usage:
     limit: int
     page_bytes: int
 
+    @property
+    def excess(self) -> int:
+        """Pages in use beyond what readings may take; 0 or less while there is room."""
+        return self.used - int(self.limit * SHED_ABOVE)
+
 
 def usage(database: Database) -> Usage:
-    """Inside a transaction: as it stands there, uncommitted changes too."""
-    pages, free, limit, page_bytes = (
-        database.rows(f"PRAGMA {name}")[0][0]
-        for name in ("page_count", "freelist_count", "max_page_count", "page_size")
-    )
-    return Usage(pages - free, limit, page_bytes)
+    """As it stands; inside a transaction with its uncommitted changes."""
+    pages, free, limit = (database.ask(name) for name in ("page_count", "freelist_count", "max_page_count"))
+    return Usage(pages - free, limit, PAGE_BYTES)
+
+
+class Room:
+    """Keeps the file below the disk.
+
+    Args:
+        path: of the store's file.
+        pages: most that it may have.
+    """
+
+    def __init__(self, path: Path, pages: int) -> None:
+        self._path = path
+        self._pages = pages
+        self._ballast = path.with_name(f"{path.name}.ballast")
+        self._bytes = min(BALLAST_BYTES, pages * PAGE_BYTES // 8)
+        self._lowered = False
+
+    def make_way(self, database: Database) -> None:
+        """The store is full. Where it is the disk that is, let the ballast go, and let the file grow no more."""
+        if self._free_bytes() >= self._bytes:
+            return
+        if not self._lowered:
+            log.warning("%s: the disk is full; the file does not grow any more, and readings are shed", self._path)
+        self._lowered = True
+        with suppress(OSError):
+            self._ballast.unlink()
+        database.rows("PRAGMA max_page_count = 1")  # SQLite takes the pages that the file has
+
+    def mend(self, database: Database) -> None:
+        """When the disk has room again: the ballast is made anew, and the file may grow again."""
+        free = self._free_bytes()
+        if not self._ballast.exists():
+            if free < 4 * self._bytes:
+                return
+            self._make()
+        if self._lowered and free >= 2 * self._bytes:
+            self._lowered = False
+            database.rows(f"PRAGMA max_page_count = {self._pages}")
+            log.warning("%s: the disk has room again", self._path)
+
+    def _make(self) -> None:
+        try:
+            ballast = os.open(self._ballast, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+            try:
+                os.posix_fallocate(ballast, 0, self._bytes)
+            finally:
+                os.close(ballast)
+        except OSError as fault:
+            log.debug("%s: %s", self._ballast, fault.strerror)
+            with suppress(OSError):
+                self._ballast.unlink()
+
+    def _free_bytes(self) -> int:
+        try:
+            return _free_bytes(self._path)
+        except OSError:
+            return 0

@@ -1,15 +1,16 @@
-"""The store: a file, its writer's loop, and the one verb `transact`."""
+"""The store: a file, its writer's loop, and the verbs `transact` and `keep`."""
 
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
-from dcu.errors import StoreBusy
+from dcu.errors import StoreBusy, StoreDamaged, StoreDown, StoreFault, StoreFull
 from dcu.mailbox import Stop
 from dcu.ports import Clock
-from dcu.store import database
-from dcu.store.database import Database
 from dcu.store.errand import Errand
+from dcu.store.limits import page_limit_of
+from dcu.store.seat import Opener, Seat
 from dcu.store.transaction import SqliteTransaction
 from dcu.store.writer import CAPACITY, Writer
 from dcu.timekeeping import KeptTime
@@ -24,20 +25,8 @@ class SqliteStore:
     they do last is still committed.
     """
 
-    def __init__(
-        self,
-        opened: Database,
-        epoch: str,
-        *,
-        stop: Stop,
-        clock: Clock,
-        beat: Callable[[], None],
-        on_append: Callable[[], None],
-    ) -> None:
-        self.epoch = epoch
-        self._database = opened
-        self._transaction = SqliteTransaction(opened, clock)
-        self._writer = Writer(opened, self._transaction, stop, beat, on_append)
+    def __init__(self, writer: Writer) -> None:
+        self._writer = writer
 
     @classmethod
     def open(
@@ -53,6 +42,9 @@ class SqliteStore:
     ) -> "SqliteStore":
         """Open or make the file, migrate it, lock it.
 
+        Where the disk does not let it be opened now, or it is damaged, the store begins closed: `run` opens or
+        salvages it, and until then `transact` raises StoreDown.
+
         Args:
             path: of the file; its directory must exist.
             stop: ends `run`.
@@ -60,28 +52,53 @@ class SqliteStore:
             beat: called at least once a second while `run` makes progress.
             dcu: id of the box.
             on_append: called in the writer's thread after a commit that appended records; must not block.
-            page_limit: most pages of 4 KiB; StoreFull beyond. None: as many as the disk holds.
+            page_limit: most pages of 4 KiB; beyond nine tenths of it readings are shed. None: by the size of the disk.
 
         Raises:
             StoreFault: not a store, another box's, a newer program's, or open elsewhere; with the cure.
-            StoreFull: no room even to open it.
         """
-        opened, epoch = database.connect(Path(path), dcu=dcu, page_limit=page_limit)
-        return cls(opened, epoch, stop=stop, clock=clock, beat=beat, on_append=on_append)
+        path = Path(path)
+        opener = Opener(path, dcu, page_limit or page_limit_of(path), clock)
+        opened: Seat | StoreFault
+        try:
+            opened = opener.open()
+        except (StoreFull, StoreDamaged) as fault:
+            opened = fault
+        return cls(Writer(opener, opened, clock, stop, beat, on_append))
+
+    @property
+    def epoch(self) -> str:
+        """Of the file. Raises StoreDown while it is not open."""
+        seat = self._writer.seat
+        if seat is None:
+            raise StoreDown(f"it is not open: {self.condition}", place="store")
+        return seat.epoch
+
+    @property
+    def condition(self) -> str:
+        """Why nothing can be stored now, in words; "ok" while all is well."""
+        down = self._writer.down
+        return "ok" if down is None else str(down)
 
     def kept_time(self) -> KeptTime | None:
-        """When the box last knew the time: for its clock, before anybody asks that. Before `run` only."""
-        self._database.control("BEGIN")
+        """When the box last knew the time: for its clock, before anybody asks that. Before `run` only.
+
+        None also while the file is not open.
+        """
+        seat = self._writer.seat
+        if seat is None:
+            return None
+        seat.database.control("BEGIN")
         try:
-            return self._transaction.kept_time()
+            return seat.transaction.kept_time()
         finally:
-            self._database.control("ROLLBACK")
+            seat.database.control("ROLLBACK")
 
     def run(self) -> None:
         """The writer's loop, in the calling thread, until `stop` is set and nothing waits.
 
         Raises:
-            StoreFault: the database failed; the process should end.
+            StoreFault: the file is damaged, or open elsewhere; the process should end.
         """
         self._writer.run()
 
@@ -92,6 +109,13 @@ class SqliteStore:
             raise StoreBusy(f"{CAPACITY} works wait already", place="store")
         return errand.wait(wait_s)
 
+    def keep(self, work: Callable[[SqliteTransaction], Any]) -> None:
+        """See `ports.Store`."""
+        self._writer.memory.keep(work)
+
     def close(self) -> None:
         """Let the file go, after `run` has ended. Idempotent."""
-        self._database.close()
+        seat = self._writer.seat
+        if seat is not None:
+            with suppress(StoreDown):
+                seat.database.close()

@@ -12,7 +12,7 @@ from typing import Final
 
 from dcu import batching
 from dcu.batching import Turns
-from dcu.errors import OperatorFault, RecordDamaged
+from dcu.errors import OperatorFault, RecordDamaged, StoreFull
 from dcu.event import DropReason
 from dcu.ports import BatchSlice, Clock
 from dcu.reading import Layout
@@ -30,6 +30,9 @@ LOOK_BACK: Final = 50_000
 
 STEP: Final = 128
 """Records whose sizes are looked at in one query."""
+
+ALWAYS: Final = frozenset({Stream.RECEIPT, Stream.ALARM})
+"""What always finds room, as journal, counters and commands do, below the page limit."""
 
 DAMAGED_AT_ONCE: Final = 64
 """Damaged places that one search for a batch steps over; the next search goes on."""
@@ -56,6 +59,8 @@ class Streams:
 
     def append(self, stream: Stream, body: bytes, layout: Layout | None = None) -> int:
         """See `ports.Transaction.append`."""
+        if self._accounts.closed and stream not in ALWAYS:
+            raise StoreFull("no room for readings: nothing is left that could be shed", place="store")
         digest = None if layout is None else self._keep(layout)
         self._accounts.note(stream, len(body))
         return self._database.write(

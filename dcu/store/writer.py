@@ -3,23 +3,35 @@
 A work runs inside a savepoint: one that raises is rolled back alone. Results are handed over after the commit, never
 before: what a caller has been told is on the disk (WAL, synchronous=FULL). When SQLite itself rolls the transaction
 back (a full disk), the works before it in that commit are told so, and those behind it begin in a new one.
+
+When the disk fails, the file is let go and opened again with back-off; until then works are refused at once, and what
+may wait (`keep`) waits in a bounded memory. A file that is damaged ends the process: the next start salvages it.
 """
 
 import logging
 import threading
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from typing import Any, Final
 
-from dcu.errors import StoreFault, StoreFull
+from dcu.errors import StoreDamaged, StoreDown, StoreFault, StoreFull
+from dcu.event import Alarm, AlarmKind, Fact
 from dcu.mailbox import Mailbox, Stop
+from dcu.ports import Clock
+from dcu.record import Stream, encode_alarm
 from dcu.store.database import Database
 from dcu.store.errand import Errand
-from dcu.store.transaction import SqliteTransaction
+from dcu.store.memory import Memory, Work
+from dcu.store.seat import Opener, Seat
+from dcu.store.turn import commit
 
 log = logging.getLogger(__name__)
 
 TURN_S: Final = 1.0
 """Longest wait for work between two heartbeats."""
+
+PAUSE_S: Final = 0.02
+"""Between two bites of upkeep."""
 
 AT_MOST: Final = 256
 """Works that may share a commit."""
@@ -27,20 +39,37 @@ AT_MOST: Final = 256
 CAPACITY: Final = 1024
 """Works that may wait; more are refused at once."""
 
+MEMORIES: Final = 64
+"""Works of the memory that share a commit."""
+
+AGAIN_FIRST_S: Final = 1.0
+AGAIN_MOST_S: Final = 60.0
+"""How soon a file that had to be let go is opened again: at first, and when that has failed often."""
+
 
 class Writer:
-    """The loop and its mailbox."""
+    """The loop and its mailbox.
+
+    Args:
+        opener: of the file.
+        opened: the open file, or why it is not open yet.
+        clock: of the box.
+        stop: ends the loop, once nothing waits.
+        beat: called at each turn.
+        on_append: called after a commit that appended records.
+    """
 
     def __init__(
         self,
-        database: Database,
-        transaction: SqliteTransaction,
+        opener: Opener,
+        opened: Seat | StoreFault,
+        clock: Clock,
         stop: Stop,
         beat: Callable[[], None],
         on_append: Callable[[], None],
     ) -> None:
-        self._database = database
-        self._transaction = transaction
+        self._opener = opener
+        self._clock = clock
         self._stop = stop
         self._beat = beat
         self._on_append = on_append
@@ -49,38 +78,82 @@ class Writer:
         self._closed = False
         self._full = False
         self._appended = 0  # by committed turns
+        self._upkeep_waits = False
+        self._bitten_s = clock.monotonic_s()
+        self.memory = Memory()
+        self.seat = opened if isinstance(opened, Seat) else None
+        self.down = None if isinstance(opened, Seat) else opened
+        """Why nothing can be stored now."""
+        self._down_since_s = self._again_s = clock.monotonic_s()
+        self._backoff_s = AGAIN_FIRST_S
 
     def post(self, errand: Errand[Any]) -> bool:
         """Leave a work; False when too many wait.
 
         Raises:
+            StoreDown: nothing can be stored now.
             StoreFault: the loop has ended.
         """
         with self._gate:
             if self._closed:
                 raise StoreFault("the store is closed", place="store")
+            down = self.down
+            if down is not None:
+                raise _down(down)
             return self._mailbox.post(errand)
 
     def run(self) -> None:
         """Serve until the process stops and nothing waits any more.
 
         Raises:
-            StoreFault: a transaction could not be begun or committed; all who waited for it have been told.
+            StoreDamaged: the file is not what was written; the next start salvages it.
+            StoreFault: it is open elsewhere, or a bug; all who waited have been told.
         """
-        self._database.claim()
+        if self.seat is not None:
+            self.seat.database.claim()
         try:
             while True:
-                errands = [errand for errand in self._mailbox.drain(TURN_S, AT_MOST) if errand.take()]
+                errands = [errand for errand in self._mailbox.drain(self._wait_s(), AT_MOST) if errand.take()]
                 self._beat()
-                if errands:
-                    self._turn(errands)
-                elif self._stop and not len(self._mailbox):
+                self._upkeep_waits = False
+                if self.seat is None:
+                    self._refuse(errands)
+                    self._open_again()
+                elif errands or not self._stop:
+                    self._serve(errands)
+                if self._stop and not errands and not len(self._mailbox):
                     return
         finally:
             self._end()
 
+    def _wait_s(self) -> float:
+        return PAUSE_S if self._upkeep_waits and not self._stop else TURN_S
+
+    # ---- works
+
+    def _serve(self, errands: Sequence[Errand[Any]]) -> None:
+        """Works, what waits in memory, and a bite of upkeep."""
+        try:
+            if errands:
+                self._turn(errands)
+            if not len(self._mailbox):
+                self._remember()
+            if not errands or self._clock.monotonic_s() - self._bitten_s >= TURN_S:
+                self._bite()
+        except StoreDown as fault:
+            self._go_down(fault)
+        except StoreDamaged as fault:
+            if self._opener.mark(fault):
+                raise
+            self._go_down(fault)  # a disk that takes no mark would end every process that is started
+
     def _turn(self, errands: Sequence[Errand[Any]]) -> None:
-        """Run the works, commit, and wake every caller, whatever happened."""
+        """Run the works, commit, and wake every caller, whatever happened.
+
+        Raises:
+            StoreDown, StoreDamaged: the file has to be let go.
+            StoreFault: another process has it, or a bug.
+        """
         waiting = errands
         try:
             while waiting:
@@ -90,61 +163,124 @@ class Writer:
                 errand.fail_unless_committed(StoreFault("the store failed before this work was committed"))
                 errand.settle()
         self._note_room(errands)
-        if self._transaction.appended > self._appended:
-            self._appended = self._transaction.appended
+        appended = self._seated.transaction.appended
+        if appended > self._appended:
+            self._appended = appended
             self._on_append()
+        for errand in errands:
+            if isinstance(errand.fault, StoreDown | StoreDamaged):
+                raise errand.fault
+        self._relieve(full=any(isinstance(errand.fault, StoreFull) for errand in errands))
 
     def _commit(self, errands: Sequence[Errand[Any]]) -> Sequence[Errand[Any]]:
-        """One transaction with as many of the works as it can hold; those behind a lost transaction are left over."""
-        done: list[Errand[Any]] = []
-        try:
-            self._database.control("BEGIN IMMEDIATE")
-            for n, errand in enumerate(errands, 1):
-                if self._one(errand):
-                    done.append(errand)
-                if not self._database.in_transaction:
-                    _lose(done, StoreFull("rolled back together with a work that found no room", place="store"))
-                    return errands[n:]
-            self._database.control("COMMIT")
-        except StoreFault as fault:
-            if self._database.in_transaction:
-                self._database.control("ROLLBACK")
-            if not isinstance(fault, StoreFull):
-                log.exception("the store failed")
-                _lose(errands, fault)
-                raise
-            _lose(done, fault)
-            return ()
-        for errand in done:
-            errand.committed()
-        return ()
-
-    def _one(self, errand: Errand[Any]) -> bool:
-        """Run a work inside a savepoint; whether the commit will hold it."""
-        self._database.control("SAVEPOINT work")
-        try:
-            errand.run(self._transaction)
-            if not self._database.in_transaction:
-                raise StoreFull("the transaction was rolled back inside the work", place="store")
-        except Exception as fault:  # noqa: BLE001 - whatever a work raises is raised to its caller
-            errand.fail(fault)
-            if self._database.in_transaction:
-                self._database.control("ROLLBACK TO work")
-                self._database.control("RELEASE work")
-            return False
-        self._database.control("RELEASE work")
-        return True
+        return commit(self._database, self._seated.transaction, errands)
 
     def _note_room(self, errands: Sequence[Errand[Any]]) -> None:
         """One line when the store becomes full, and one when it takes records again."""
         full = any(isinstance(errand.fault, StoreFull) for errand in errands)
         if full and not self._full:
-            log.warning("the store is full: nothing more is kept until there is room")
-        elif self._full and not full and self._transaction.appended > self._appended:
+            log.warning("the store is full: the oldest of what is worth least is shed")
+        elif self._full and not full and self._seated.transaction.appended > self._appended:
             log.warning("the store has room again")
         else:
             return
         self._full = full
+
+    # ---- between works
+
+    def _bite(self) -> None:
+        """A bite of upkeep."""
+        self._bitten_s = self._clock.monotonic_s()
+        done: list[bool] = []
+        self._turn_alone(lambda: done.append(self._seated.upkeep.step()))
+        self._upkeep_waits |= any(done)
+
+    def _relieve(self, *, full: bool) -> None:
+        """Shed as long as the file is too full and there is something to shed."""
+        upkeep = self._seated.upkeep
+        if full:
+            self._turn_alone(upkeep.make_way)
+        elif not upkeep.is_tight():
+            return
+        more = [True]
+        while more[0]:
+            more = [False]
+            self._turn_alone(lambda: more.__setitem__(0, upkeep.relieve()))  # noqa: B023
+            self._beat()
+
+    def _turn_alone(self, work: Callable[[], None]) -> None:
+        """One transaction of our own. Raises StoreDown, StoreDamaged; one that finds no room is tried another time."""
+        errand: Errand[None] = Errand(lambda _tx: work())
+        while self._commit([errand]):
+            pass
+        if isinstance(errand.fault, StoreDown | StoreDamaged):
+            raise errand.fault
+        if errand.fault is not None and not isinstance(errand.fault, StoreFull):
+            raise errand.fault
+
+    def _remember(self) -> None:
+        """Do what waited in memory while nothing could be stored, in its order."""
+        works = self.memory.take(MEMORIES)
+        if not works:
+            return
+        errands = [Errand(work) for work in works]
+        try:
+            self._turn(errands)
+        finally:
+            faults = [errand.fault for errand in errands]
+            self.memory.put_back([work for work, fault in zip(works, faults, strict=True) if _passes(fault)])
+        for fault in faults:
+            if fault is not None:
+                log.error("a work that waited in memory is lost: %r", fault)
+        self._upkeep_waits = True
+
+    # ---- down and up
+
+    def _go_down(self, fault: StoreFault) -> None:
+        """Let the file go; it is opened again later."""
+        log.error("nothing can be stored for now: %s", fault)
+        seat, self.seat = self.seat, None
+        with self._gate:
+            self.down = fault
+        if seat is not None:
+            with suppress(StoreFault):
+                seat.database.close()
+        self._down_since_s = self._clock.monotonic_s()
+        self._again_s = self._down_since_s + self._backoff_s
+
+    def _refuse(self, errands: Sequence[Errand[Any]]) -> None:
+        for errand in errands:
+            errand.fail(_down(self.down or StoreFault("it is being opened")))
+            errand.settle()
+
+    def _open_again(self) -> None:
+        """When its time has come. Raises StoreFault: never again by itself."""
+        if self._clock.monotonic_s() < self._again_s or self._stop:
+            return
+        try:
+            if isinstance(self.down, StoreDamaged):
+                self._opener.salvage(self._beat)
+            seat = self._opener.reopen()
+        except (StoreFull, StoreDamaged) as fault:
+            with self._gate:
+                self.down = fault
+            self._again_s = self._clock.monotonic_s() + self._backoff_s
+            self._backoff_s = min(2 * self._backoff_s, AGAIN_MOST_S)
+            return
+        self._tell(seat)
+
+    def _tell(self, seat: Seat) -> None:
+        """It is open again: that is the first thing that it is told, out of memory."""
+        down, seconds = self.down, int(self._clock.monotonic_s() - self._down_since_s)
+        seat.database.claim()
+        self.seat, self._appended, self._backoff_s = seat, 0, AGAIN_FIRST_S
+        with self._gate:
+            self.down = None
+        kept, lost = len(self.memory), self.memory.lost
+        self.memory.lost = 0
+        log.warning("the store is open again after %d s; %d works waited in memory, %d were lost", seconds, kept, lost)
+        self.memory.put_back([_trouble(self._clock, down, seconds, kept, lost)])
+        self._upkeep_waits = True
 
     def _end(self) -> None:
         """Nothing is taken any more; whoever still waits is told."""
@@ -154,9 +290,33 @@ class Writer:
             for errand in left:
                 errand.fail(StoreFault("the store is closed", place="store"))
                 errand.settle()
+        if self.seat is not None:
+            with suppress(StoreFault):
+                self._turn_alone(self.seat.upkeep.end)
+
+    @property
+    def _database(self) -> Database:
+        return self._seated.database
+
+    @property
+    def _seated(self) -> Seat:
+        if self.seat is None:
+            raise _down(self.down or StoreFault("it is not open"))
+        return self.seat
 
 
-def _lose(errands: Sequence[Errand[Any]], fault: StoreFault) -> None:
-    """Tell the works that the commit did not hold them; each caller gets an exception of its own."""
-    for errand in errands:
-        errand.fail(type(fault)(fault.cause, place=fault.place, cure=fault.cure))
+def _trouble(clock: Clock, fault: StoreFault | None, seconds: int, kept: int, lost: int) -> Work:
+    facts: dict[str, Fact] = {"cause": fault.cause if fault else "", "seconds": seconds, "kept": kept, "lost": lost}
+    text = f"nothing could be stored for {seconds} s: {fault}; {kept} works waited in memory, {lost} were lost"
+    alarm = Alarm(AlarmKind.STORE_TROUBLE, clock.now(), clock.state(), text[:500], "", facts)
+    return lambda tx: tx.append(Stream.ALARM, encode_alarm(alarm))
+
+
+def _down(fault: StoreFault) -> StoreDown:
+    """Each caller gets an exception of its own."""
+    return StoreDown(fault.cause, place=fault.place or "store", cure=fault.cure)
+
+
+def _passes(fault: BaseException | None) -> bool:
+    """Whether a work may be done after all when the store is open again."""
+    return isinstance(fault, StoreFault) and type(fault) is not StoreFull

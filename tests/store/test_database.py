@@ -12,7 +12,7 @@ from running_store import running
 from sqlite_utils import Database as Utilities
 
 from dcu.errors import Fate, StoreFault
-from dcu.store.database import connect
+from dcu.store.opening import connect
 from dcu.store.schema import MIGRATIONS
 
 
@@ -32,11 +32,17 @@ def test_a_new_file_is_private_in_wal_and_can_give_pages_back(path):
             for file in path.parent.iterdir():
                 assert stat.S_IMODE(file.stat().st_mode) == 0o600, file
             names = {file.name for file in path.parent.iterdir()}
+            names -= {"dcu.db.ballast"}
             assert names == {"dcu.db", "dcu.db-wal"}, "no shared-memory file: nobody else can open it"
     finally:
         os.umask(before)
     assert (ask(path, "auto_vacuum"), ask(path, "journal_mode")) == (2, "wal")
-    assert {file.name for file in path.parent.iterdir()} <= {"dcu.db", "dcu.db-wal", "dcu.db-shm"}
+    assert {file.name for file in path.parent.iterdir()} <= {
+        "dcu.db",
+        "dcu.db-wal",
+        "dcu.db-shm",
+        "dcu.db.ballast",
+    }
 
 
 def test_every_commit_is_synced(path):
@@ -113,7 +119,7 @@ def test_a_missing_directory_is_named(tmp_path):
 
 
 def test_a_second_opener_is_refused(path, monkeypatch):
-    monkeypatch.setattr("dcu.store.database.BUSY_S", 0.05)
+    monkeypatch.setattr("dcu.store.opening.BUSY_S", 0.05)
     with running(path) as it:
         assert "another process has the store open; one field process a store" in refused(path)
         code = (

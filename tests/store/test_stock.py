@@ -8,7 +8,7 @@ from running_store import LAYOUT, FixedClock, running
 
 from dcu.errors import StoreFault
 from dcu.record import Stream
-from dcu.store import Archive
+from dcu.store import Archive, check
 from dcu.store.accounts import KEEP_S
 
 
@@ -110,7 +110,8 @@ def test_a_page_beyond_all_sense_is_empty_or_the_first(store, after):
     assert len(store.transact(lambda tx: tx.page(Stream.PROFILE, after)).records) == (after < 0)
 
 
-def test_pages_leave_out_what_is_damaged_and_say_so(path):
+def test_pages_leave_out_what_is_damaged_and_say_so(path, monkeypatch):
+    monkeypatch.setattr(check, "NEWEST", 0)
     with running(path) as it:
         it.store.transact(lambda tx: [tx.append(Stream.PROFILE, b"%d" % n, LAYOUT) for n in range(5)])
     raw = sqlite3.connect(path, isolation_level=None)

@@ -1,0 +1,271 @@
+"""Reading what can be read of a damaged file, table by table, around the pages that are not what was written.
+
+Rows of a numbered table are read in order; where a page cannot be read, the next number that can is looked for in
+doubling steps. Other tables are read from both ends. A record counts only if its checksum is right. SQLite's own
+`.recover` needs what Debian's library is built without (reference/store-uplink.md 1.6).
+"""
+# ruff: noqa: S608 - names put into statements are those of tables and columns of the schema
+
+import logging
+import sqlite3
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing, suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Final
+
+from dcu.errors import StoreDown, StoreFault, StoreFull
+from dcu.record import Stream, checksum
+from dcu.store.database import Database, translate
+from dcu.store.schema import table
+
+log = logging.getLogger(__name__)
+
+TOGETHER: Final = 2000
+"""Rows that are written in one transaction."""
+
+_LAST: Final = ("mark", "stray", *(table(stream) for stream in Stream))
+"""Read after all others, in this order: if there is no room for all, these are the less."""
+
+_OF_PROFILES: Final = ("held", "absent", "stray", "mark")
+_OURS: Final = ("identity", "sqlite_sequence", "_sqlite_migrations")
+_NEVER: Final = 1 << 62
+
+
+@dataclass(slots=True)
+class Found:
+    """What was read.
+
+    Attributes:
+        epoch: of the damaged file; empty where it could not be read.
+        saved: rows, by table.
+        ranges: numbers that were read, of each stream, ascending.
+        lasts: highest number ever given, by table, as far as any table tells.
+        known: tables of which the file itself says so.
+    """
+
+    epoch: str = ""
+    saved: dict[str, int] = field(default_factory=dict)
+    ranges: dict[str, list[list[int]]] = field(default_factory=dict)
+    lasts: dict[str, int] = field(default_factory=dict)
+    known: set[str] = field(default_factory=set)
+
+    def note(self, name: str, n: int) -> None:
+        """A record was read."""
+        ranges = self.ranges.setdefault(name, [])
+        if ranges and ranges[-1][1] == n - 1:
+            ranges[-1][1] = n
+        else:
+            ranges.append([n, n])
+        self.lasts[name] = max(self.lasts.get(name, 0), n)
+
+    def gone(self, stream: Stream, floor: int) -> list[tuple[int, int]]:
+        """Numbers above `floor` that were given and could not be read, as (first, last)."""
+        missing, awaited = [], floor + 1
+        for first, last in self.ranges.get(table(stream), []):
+            if first > awaited:
+                missing.append((awaited, first - 1))
+            awaited = max(awaited, last + 1)
+        if (end := self.lasts.get(table(stream), 0)) >= awaited:
+            missing.append((awaited, end))
+        return missing
+
+
+def excavate(path: Path, new: Database, beat: Callable[[], None]) -> Found:
+    """Copy all that can be read of the file at `path` into `new`, which has the schema and nothing else.
+
+    Raises:
+        StoreDown: the new file cannot be written now.
+        StoreFault: another process has the damaged file open.
+    """
+    found = Found()
+    try:
+        with closing(sqlite3.connect(path, timeout=2.0, isolation_level=None)) as source:
+            _Dig(source, new, found, beat).all()
+    except sqlite3.Error as error:
+        fault = translate(error, str(path))
+        if fault.cure.startswith("one field process"):
+            raise fault from error
+        log.error("%s: nothing can be read of it: %s", path, fault)  # noqa: TRY400  no more than this is to be known
+    return found
+
+
+class _Dig:
+    """One damaged file."""
+
+    def __init__(self, source: sqlite3.Connection, new: Database, found: Found, beat: Callable[[], None]) -> None:
+        self._source = source
+        self._new = new
+        self._found = found
+        self._beat = beat
+        self._full = False
+
+    def all(self) -> None:
+        """Every table that both files have."""
+        for pragma in ("locking_mode = EXCLUSIVE", "cell_size_check = ON", "wal_autocheckpoint = 0"):
+            self._source.execute(f"PRAGMA {pragma}")
+        there = {name for (name,) in self._source.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
+        with suppress(sqlite3.Error):
+            [(self._found.epoch,)] = self._source.execute("SELECT value FROM identity WHERE name = 'epoch'")
+        with suppress(sqlite3.Error):
+            for name, last in self._source.execute("SELECT name, seq FROM sqlite_sequence").fetchall():
+                self._found.lasts[name] = last
+                self._found.known.add(name)
+        names = self._names()
+        for name in sorted(names & there, key=lambda each: _LAST.index(each) if each in _LAST else -1):
+            self._copy(name)
+            self._beat()
+
+    def _names(self) -> set[str]:
+        self._new.control("BEGIN")
+        found = self._new.rows("SELECT name FROM sqlite_master WHERE type = 'table'")
+        self._new.control("COMMIT")
+        return {name for (name,) in found if name not in _OURS and not name.startswith("sqlite_")}
+
+    def _copy(self, name: str) -> None:
+        """One table, as far as it can be read and there is room."""
+        columns = self._columns(name)
+        if not columns:
+            return
+        places = ", ".join("?" * len(columns))
+        insert = f"INSERT OR REPLACE INTO {name} ({', '.join(columns)}) VALUES ({places})"
+        together: list[Sequence[Any]] = []
+        for row in self._rows(name, columns):
+            together.append(row)
+            if len(together) >= TOGETHER:
+                self._write(name, insert, together)
+                together = []
+        self._write(name, insert, together)
+
+    def _columns(self, name: str) -> list[str]:
+        """Of both files: the old one may be an older program's."""
+        self._new.control("BEGIN")
+        ours = [row[1] for row in self._new.rows(f"PRAGMA table_info({name})")]
+        self._new.control("COMMIT")
+        try:
+            theirs = {row[1] for row in self._source.execute(f"PRAGMA table_info({name})")}
+        except sqlite3.Error:
+            return []
+        return [column for column in ours if column in theirs]
+
+    def _rows(self, name: str, columns: list[str]) -> Iterator[Sequence[Any]]:
+        listed = ", ".join(columns)
+        streams = {table(stream) for stream in Stream}
+        if name in streams or columns[0] in {"id", "n"}:
+            for row in self._numbered(name, listed, columns[0]):
+                if name not in streams:
+                    self._found.lasts[name] = max(self._found.lasts.get(name, 0), row[0])
+                    yield row
+                elif _is_whole(dict(zip(columns, row, strict=True))):
+                    yield row
+        elif name in _OF_PROFILES:
+            for (profile,) in list(self._numbered("profile", "id", "id")):
+                yield from self._both_ends(
+                    name, f"SELECT {listed} FROM {name} WHERE profile = {int(profile)} ORDER BY 2"
+                )
+        else:
+            yield from self._both_ends(name, f"SELECT {listed} FROM {name} ORDER BY 1")
+
+    def _numbered(self, name: str, listed: str, key: str) -> Iterator[Sequence[Any]]:
+        """Rows in the order of their numbers, stepping over what cannot be read."""
+        after = -1
+        while True:
+            try:
+                sql = f"SELECT {listed} FROM {name} WHERE {key} > ? ORDER BY {key}"
+                for count, row in enumerate(self._source.execute(sql, (after,))):
+                    if not isinstance(row[0], int) or row[0] <= after:
+                        break
+                    after = row[0]
+                    if count % 1000 == 999:
+                        self._beat()
+                    yield row
+                else:
+                    return
+            except sqlite3.Error as fault:
+                log.warning("%s: unreadable behind %d: %s", name, after, fault)
+            again = self._next(name, key, after)
+            if again is None:
+                return
+            after = again - 1
+
+    def _next(self, name: str, key: str, after: int) -> int | None:
+        """The next number behind `after` from which on something can be read."""
+        bad, step = after, 1
+        while (good := self._probe(name, key, after + step)) is None:
+            bad, step = after + step, 2 * step
+            if step > _NEVER:
+                return None
+        if good < 0:
+            good = after + step
+            if bad == after:
+                return None
+        while good - bad > 1:
+            middle = (bad + good) // 2
+            if self._probe(name, key, middle) is None:
+                bad = middle
+            else:
+                good = middle
+        return good
+
+    def _probe(self, name: str, key: str, n: int) -> int | None:
+        """The first number from `n` on; -1 where there is none; None where that cannot be read."""
+        try:
+            found = self._source.execute(
+                f"SELECT {key}, * FROM {name} WHERE {key} >= ? ORDER BY {key} LIMIT 1", (n,)
+            ).fetchone()
+        except sqlite3.Error:
+            return None
+        return -1 if found is None else int(found[0])
+
+    def _both_ends(self, name: str, sql: str) -> Iterator[Sequence[Any]]:
+        """From the first row to what cannot be read, and from the last."""
+        for order in ("", " DESC"):
+            try:
+                yield from self._source.execute(sql + order)
+            except sqlite3.Error as fault:
+                log.warning("%s: %s", name, fault)
+            else:
+                return
+
+    def _write(self, name: str, insert: str, rows: list[Sequence[Any]]) -> None:
+        if not rows or self._full:
+            return
+        try:
+            self._put(insert, rows)
+            taken = rows
+        except StoreDown:
+            raise
+        except StoreFull:
+            log.error("%s: there is no room for all that can be read", name)  # noqa: TRY400  the same
+            self._full = True
+            return
+        except StoreFault:
+            taken = [row for row in rows if self._put_one(insert, row)]  # one of them is no row of ours
+        self._found.saved[name] = self._found.saved.get(name, 0) + len(taken)
+        if name.startswith("record_"):
+            for row in taken:
+                self._found.note(name, row[0])
+
+    def _put(self, insert: str, rows: list[Sequence[Any]]) -> None:
+        self._new.control("BEGIN IMMEDIATE")
+        try:
+            self._new.write_all(insert, rows)
+            self._new.control("COMMIT")
+        except StoreFault:
+            with suppress(StoreFault):
+                self._new.control("ROLLBACK")
+            raise
+
+    def _put_one(self, insert: str, row: Sequence[Any]) -> bool:
+        try:
+            self._put(insert, [row])
+        except (StoreDown, StoreFull):
+            raise
+        except StoreFault:
+            return False
+        return True
+
+
+def _is_whole(row: dict[str, Any]) -> bool:
+    body = row["body"]
+    return isinstance(body, bytes) and checksum(body) == row["crc"]
