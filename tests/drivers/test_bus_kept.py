@@ -10,7 +10,7 @@ from dcu.drivers.data_link import LineTiming
 from dcu.drivers.hdlc import server_address
 from dcu.drivers.lent import LentAssociation
 from dcu.drivers.parked import BEATS_AT_MOST, INACTIVITY
-from dcu.errors import BusFault, MeterSilent
+from dcu.errors import BusFault, LinkLost, MeterSilent
 from dcu.meter import AttributeRef, ClassId, Purpose
 
 from .line import frame_of
@@ -423,3 +423,19 @@ def test_a_relay_errand_waits_for_one_try_of_a_meter_that_is_silent_and_not_for_
     assert relay.result - called[0] < 2 * LineTiming().first_octet_s, "one time-out, and the opening of its own"
     while what != "a keep-alive" and not visit.faults:
         bus.worker.turn()
+
+
+@pytest.mark.parametrize("exclusive", [False, True])
+def test_a_box_that_was_killed_reads_on_though_the_meter_still_holds_its_link(exclusive):
+    """Nothing of the first box ends its link; a meter that lets one client in at a time ends it by its own time-out."""
+    killed = VirtualBus()
+    killed.do(reading(killed))
+    killed.virtual["A1"].faults.link.exclusive = exclusive
+    bus = VirtualBus()
+    bus.virtual, bus.time.now_s = killed.virtual, killed.time()
+    began_s, faults = bus.time(), []
+    while (work := bus.do(reading(bus))).faults:
+        faults += work.faults
+        bus.wait(20)
+    assert {type(fault) for fault in faults} == ({LinkLost} if exclusive else set())
+    assert bus.time() - began_s < (180 if exclusive else 5)
