@@ -35,7 +35,19 @@ CREATE TABLE outlet_file (
 CREATE VIEW announced AS
     SELECT dcu, json_extract(body, '$.facts.epoch') AS epoch, json_extract(body, '$.facts.stream') AS stream,
         json_extract(body, '$.facts.first') AS first, json_extract(body, '$.facts.last') AS last
-    FROM record WHERE stream = 'alarm' AND json_extract(body, '$.kind') IN ('dropped', 'record-quarantined');
+    FROM record WHERE stream = 'alarm' AND json_extract(body, '$.kind') IN ('dropped', 'record-quarantined')
+        AND json_type(body, '$.facts.first') = 'integer' AND json_type(body, '$.facts.last') = 'integer';
+CREATE VIEW heir AS
+    WITH RECURSIVE step AS (
+        SELECT dcu, json_extract(body, '$.facts.stream') AS stream, json_extract(body, '$.facts.was') AS was,
+            json_extract(body, '$.facts.epoch') AS epoch, json_extract(body, '$.facts.last') AS last
+        FROM record WHERE stream = 'alarm' AND json_extract(body, '$.kind') = 'salvaged'
+            AND json_type(body, '$.facts.last') = 'integer'),
+    line AS (
+        SELECT dcu, stream, was, epoch, last FROM step
+        UNION SELECT line.dcu, line.stream, line.was, step.epoch, line.last FROM line JOIN step
+            ON step.dcu = line.dcu AND step.stream = line.stream AND step.was = line.epoch)
+    SELECT * FROM line;
 CREATE VIEW reading AS
     SELECT r.n, r.dcu, r.epoch, r.stream, r.id, row.key AS row,
         json_extract(r.body, '$.meter') AS meter, json_extract(r.body, '$.profile') AS profile,
@@ -48,13 +60,20 @@ CREATE VIEW reading AS
 """
 
 HOLES: Final = """
-WITH known AS (
+WITH own AS (
     SELECT dcu, epoch, stream, id AS first, id AS last FROM record
     UNION ALL SELECT dcu, epoch, stream, first, last FROM announced),
+known AS (
+    SELECT * FROM own
+    UNION ALL SELECT own.dcu, heir.epoch, own.stream, own.first, own.last FROM heir JOIN own
+        ON own.dcu = heir.dcu AND own.stream = heir.stream AND own.epoch = heir.was AND own.first <= heir.last),
 reached AS (
     SELECT *, COALESCE(MAX(last) OVER (PARTITION BY dcu, epoch, stream ORDER BY first, last
         ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING), 0) AS before FROM known)
-SELECT dcu, epoch, stream, before + 1, first - 1 FROM reached WHERE first > before + 1 ORDER BY 1, 2, 3, 4
+SELECT dcu, epoch, stream, before + 1 AS first, first - 1 AS last FROM reached
+WHERE first > before + 1 AND NOT EXISTS (SELECT 1 FROM heir
+    WHERE heir.dcu = reached.dcu AND heir.stream = reached.stream AND heir.was = reached.epoch)
+ORDER BY 1, 2, 3, 4;
 """
 
 

@@ -14,6 +14,9 @@ from dcu.record import Batch, Stream
 ANNOUNCING: Final = ("dropped", "record-quarantined")
 """Kinds of alarm that name ids which never come."""
 
+SUCCEEDING: Final = "salvaged"
+"""Kind of alarm that says under which epoch a store goes on."""
+
 
 @dataclass(frozen=True, slots=True)
 class Series:
@@ -80,16 +83,6 @@ class IdRanges:
         return tuple(zip(self._firsts, self._lasts, strict=True))
 
 
-def announced(series: Series, record: Mapping[str, Any]) -> Hole | None:
-    """The ids that an alarm of `ANNOUNCING` says never come; None where it is not legible."""
-    facts = record.get("facts")
-    try:
-        of = Series(series.dcu, str(facts["epoch"]), Stream(facts["stream"]))  # type: ignore[index]
-        return Hole(of, int(facts["first"]), int(facts["last"]))  # type: ignore[index]
-    except (KeyError, TypeError, ValueError):
-        return None
-
-
 def columns_of(record: Mapping[str, Any], batch: Batch) -> list[dict[str, Any]] | None:
     """Columns that a record of the batch stands in; None where it names no layout."""
     digest = record.get("layout")
@@ -107,6 +100,7 @@ class Holdings:
     repeated: int = 0
     _ids: dict[Series, IdRanges] = field(default_factory=dict)
     _announced: dict[Series, set[tuple[int, int]]] = field(default_factory=dict)
+    _heirs: dict[Series, tuple[Series, int]] = field(default_factory=dict)
 
     def take(self, batch: Batch) -> list[Item]:
         """The records of a batch that were not held; they are from now on."""
@@ -121,9 +115,18 @@ class Holdings:
         return items
 
     def _hear(self, series: Series, record: Mapping[str, Any]) -> None:
-        """An alarm that says which ids never come."""
-        if series.stream is Stream.ALARM and record.get("kind") in ANNOUNCING and (found := announced(series, record)):
-            self._announced.setdefault(found.series, set()).add((found.first, found.last))
+        """An alarm that says which ids never come, or under which epoch the others do."""
+        if series.stream is not Stream.ALARM:
+            return
+        facts, kind = record.get("facts"), record.get("kind")
+        try:
+            of, first, last = _series(series.dcu, facts, "epoch"), int(facts["first"]), int(facts["last"])  # type: ignore[index]
+            if kind in ANNOUNCING:
+                self._announced.setdefault(of, set()).add((first, last))
+            elif kind == SUCCEEDING:
+                self._heirs[_series(series.dcu, facts, "was")] = of, last
+        except (KeyError, TypeError, ValueError):
+            return  # kept all the same
 
     def note(self, series: Series, n: int) -> bool:
         """One id is held, e.g. from an earlier run; True when it was new."""
@@ -138,12 +141,40 @@ class Holdings:
         return sum(last - first + 1 for ranges in self.held().values() for first, last in ranges)
 
     def holes(self) -> list[Hole]:
-        """What is missing below the highest id of each series, and was not announced as never to come."""
+        """What is missing below the highest id of each series, and was not announced as never to come.
+
+        Of a store that was salvaged only the last epoch is asked: ids up to the salvage count whichever epoch they
+        came under (`docs/head-end.md`).
+        """
         found = []
-        for series, ids in self._ids.items():
+        for series in (self._ids.keys() | self._announced.keys()) - self._heirs.keys():
             awaited = 1
-            for first, last in sorted([*ids.ranges(), *self._announced.get(series, ())]):
+            for first, last in sorted(self._known(series)):
                 if first > awaited:
                     found.append(Hole(series, awaited, first - 1))
                 awaited = max(awaited, last + 1)
-        return found
+        return sorted(found, key=lambda hole: (*_order(hole.series), hole.first))
+
+    def _known(self, series: Series) -> set[tuple[int, int]]:
+        """Ranges of ids that are held or announced, under this epoch or an earlier one of the same line."""
+        ids = self._ids.get(series)
+        known = set(self._announced.get(series, ())) | set(ids.ranges() if ids else ())
+        line, seen = [(old, last) for old, (heir, last) in self._heirs.items() if heir == series], {series}
+        for old, last in line:  # it grows: the parents of parents
+            if old in seen:
+                continue
+            seen.add(old)
+            ids = self._ids.get(old)
+            own = set(self._announced.get(old, ())) | set(ids.ranges() if ids else ())
+            known |= {span for span in own if span[0] <= last}
+            line += [(older, least) for older, (heir, least) in self._heirs.items() if heir == old]
+        return known
+
+
+def _series(dcu: str, facts: Any, name: str) -> Series:
+    """Raises KeyError, TypeError or ValueError."""
+    return Series(dcu, str(facts[name]), Stream(facts["stream"]))
+
+
+def _order(series: Series) -> tuple[str, str, str]:
+    return series.dcu, series.epoch, series.stream.value

@@ -26,3 +26,10 @@ def dropped(first, stream, *span, epoch="e", at=1, kind=AlarmKind.DROPPED):
     facts = {"epoch": epoch, "stream": stream.value, "first": span[0], "last": span[1], "reason": "age"}
     alarm = Alarm(kind, from_epoch(at), ClockState.TRUSTED, "dropped", "", facts)
     return decode_batch(encoded(Stream.ALARM, first, [(encode_alarm(alarm), None)]))
+
+
+def salvaged(first, was, epoch, last, *, stream=Stream.PROFILE):
+    """A batch with the alarm `first` of the new epoch: ids of a stream up to `last` are the same in both."""
+    facts = {"was": was, "epoch": epoch, "stream": stream.value, "first": 1, "last": last}
+    alarm = Alarm(AlarmKind.SALVAGED, from_epoch(1), ClockState.TRUSTED, "salvaged", "", facts)
+    return decode_batch(encoded(Stream.ALARM, first, [(encode_alarm(alarm), None)], epoch=epoch))

@@ -14,7 +14,7 @@ from dcu.event import AlarmKind
 from dcu.headend.collection import Collection, line
 from dcu.headend.holdings import Holdings, Hole, Series
 from dcu.record import Batch, Stream
-from tests.headend.batches import DCU, batch, dropped
+from tests.headend.batches import DCU, batch, dropped, salvaged
 
 PROFILE = Series(DCU, "e", Stream.PROFILE)
 
@@ -50,6 +50,33 @@ def test_holes_are_shown_until_they_are_filled_or_announced(keeping):
     assert Hole(PROFILE, 8, 8) in keeping.holes()
     keeping.take(dropped(4, Stream.PROFILE, 8, 8, kind=AlarmKind.RECORD_QUARANTINED))
     assert [hole for hole in keeping.holes() if hole.series == PROFILE] == []
+
+
+def profile_holes(keeping):
+    return [(h.series.epoch, h.first, h.last) for h in keeping.holes() if h.series.stream is Stream.PROFILE]
+
+
+def test_a_salvaged_store_goes_on_where_the_old_one_ended(keeping):
+    keeping.take(batch(Stream.PROFILE, 1, 6))
+    keeping.take(batch(Stream.PROFILE, 9, 1))
+    assert profile_holes(keeping) == [("e", 7, 8)]
+    keeping.take(salvaged(1, "e", "f", 12))
+    keeping.take(batch(Stream.PROFILE, 10, 4, epoch="f"))
+    assert profile_holes(keeping) == [("f", 7, 8)]
+    keeping.take(dropped(2, Stream.PROFILE, 7, 7))  # of the old epoch, told by the new one
+    keeping.take(batch(Stream.PROFILE, 8, 1, epoch="f"))
+    assert profile_holes(keeping) == []
+    keeping.take(salvaged(1, "f", "g", 20))
+    keeping.take(batch(Stream.PROFILE, 22, 1, epoch="g"))
+    assert profile_holes(keeping) == [("g", 14, 21)]
+    keeping.take(salvaged(3, "g", "e", 22))  # a lie that goes round ends all the same
+    assert profile_holes(keeping) == []
+
+
+def test_a_new_store_shares_nothing_with_the_old_one(keeping):
+    keeping.take(batch(Stream.PROFILE, 1, 6))
+    keeping.take(batch(Stream.PROFILE, 3, 2, epoch="f"))
+    assert profile_holes(keeping) == [("f", 1, 2)]
 
 
 @settings(max_examples=30, deadline=None)
