@@ -31,7 +31,7 @@ def pty():
         os.close(end)
 
 
-def soon(seconds=5.0):
+def soon(seconds=30.0):
     return time.monotonic() + seconds
 
 
@@ -97,7 +97,7 @@ def test_ports_that_cannot_be_opened(tmp_path):
 @pytest.fixture
 def server():
     with socket.create_server(("127.0.0.1", 0)) as listening:
-        listening.settimeout(10)
+        listening.settimeout(30)
         yield listening
 
 

@@ -7,6 +7,7 @@ import cbor2
 import pytest
 
 from dcu import obis
+from dcu.clock import SystemClock
 from dcu.config import BusConfig
 from dcu.config.meter_models import shipped
 from dcu.config.model import BusKind
@@ -48,7 +49,8 @@ def test_alarmed_once_past_the_half(store, clock, scene, used, told):
     config = SimpleNamespace(
         dcu=SimpleNamespace(id="JH-TEST", timezone=IST), poll=scene.poll, meters_on=lambda _bus: ()
     )
-    builder = BusBuilder(config, store, counters, clock, Announcer(store, clock), stop, lambda _name, _fault: None)
+    real = SystemClock()  # sockets wait by it
+    builder = BusBuilder(config, store, counters, real, Announcer(store, clock), stop, lambda _name, _fault: None)
     room = builder.build(BusConfig("mesh", BusKind.WRAPPER, "", 0, 20, 2))
     threads = [threading.Thread(target=unit.run) for unit in room.units]
     with running_line([MeterConfig(SERIAL, keys=KEYS, port=0)]) as line:

@@ -54,11 +54,11 @@ def test_up_spoken_to_and_ended(described, tmp_path):
         assert up["ready"] is True
         assert up["link"] == str(tmp_path / "rs485")
         assert up["tcp"].keys() == {"GXT20931188"}
-        with serial.Serial(up["link"], 115_200, timeout=5) as port:
+        with serial.Serial(up["link"], 115_200, timeout=30) as port:
             port.write(frame(0x93))
             assert parse(port.read(33)[1:-1]).control == 0x73
         running.send_signal(signal.SIGTERM)
-        out, err = running.communicate(timeout=10)
+        out, err = running.communicate(timeout=60)
     assert (running.returncode, out, err) == (0, "", "")
     assert not (tmp_path / "rs485").is_symlink()
     assert len(read_ledger(tmp_path / "ledger" / "GXT20931188.jsonl")) >= 192
