@@ -147,7 +147,8 @@ class Holdings:
         came under (`docs/head-end.md`).
         """
         found = []
-        for series in (self._ids.keys() | self._announced.keys()) - self._heirs.keys():
+        heirs = {heir for heir, _ in self._heirs.values()}
+        for series in (self._ids.keys() | self._announced.keys() | heirs) - self._heirs.keys():
             awaited = 1
             for first, last in sorted(self._known(series)):
                 if first > awaited:
