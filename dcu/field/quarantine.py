@@ -8,8 +8,9 @@ skipped, and no more of them than a true fault of some records would need.
 import logging
 from typing import Final
 
+from dcu.clock import alarm_now
 from dcu.errors import OperatorFault, StoreBusy
-from dcu.event import Alarm, AlarmKind
+from dcu.event import AlarmKind
 from dcu.field.throttle import Throttle
 from dcu.ports import Clock, Store, Transaction
 from dcu.record import Stream, encode_alarm
@@ -40,7 +41,7 @@ class Quarantine:
             f"record {n} of {stream.value}: the broker refuses it again and again (0x{code:02X}); kept, not delivered"
         )
         facts = {"epoch": self._store.epoch, "stream": stream.value, "first": n, "last": n, "code": code}
-        alarm = Alarm(AlarmKind.RECORD_QUARANTINED, self._clock.now(), self._clock.state(), text, "", facts)
+        alarm = alarm_now(self._clock, AlarmKind.RECORD_QUARANTINED, text, "", facts)
 
         def work(tx: Transaction) -> None:
             only = {other: MAX_ID for other in Stream if other is not stream}
