@@ -80,7 +80,7 @@ def encode_profile(reading: ProfileReading) -> bytes:
     `status` is [[row index, clock status octet]..] for the rows whose status is not 0, and absent where none is.
     `again` is [[row index, n]..] for rows whose `captured_at` n other rows have already: with it a row's identity is
     (meter, profile, captured_at, n), where n is 0 for all others. `boot` and `uptime_s` stand in every record that was
-    made while the time was not known: with them its time is computed once it is (docs/decisions/0006).
+    made while the time was not known: with them its time is computed once it is (docs/decisions/0007).
     """
     body: dict[str, Any] = {
         "meter": reading.serial,

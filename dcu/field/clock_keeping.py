@@ -1,7 +1,7 @@
 """The field process's duty towards its clock: it hears the meters, tells the head-end, and keeps the floor on disk.
 
 When the time becomes known, an alarm says which moment of this boot it was: with it the head-end dates what was stored
-before, since a stored record is never rewritten (docs/decisions/0006). That alarm and the kept time are one
+before, since a stored record is never rewritten (docs/decisions/0007). That alarm and the kept time are one
 transaction, so that it is told once for each boot, and once more for each step.
 """
 
@@ -207,7 +207,7 @@ class ClockKeeping:
             "meters": standing.voices,
             "meters_ahead_s": round(standing.meters_ahead_s),
         }
-        alarm = alarm_now(self._clock, AlarmKind.CLOCK_UNKNOWN, f"{text}. {cure(standing)}".strip(), "", facts)
+        alarm = alarm_now(self._clock, AlarmKind.CLOCK_UNKNOWN, f"{text}; {cure(standing)}", "", facts)
         if self._commit(lambda tx: self._append(tx, alarm)):
             log.warning("%s", alarm.text)
             self._known = False
