@@ -8,6 +8,7 @@ from typing import Any, Final
 from dcu.command import CommandRefused, State
 from dcu.demo.stage import Stage
 from dcu.errors import OperatorFault
+from dcu.headend.contract import check_where_known
 from dcu.headend.holdings import Item
 from dcu.headend.link import HeadEndLink
 from dcu.headend.listen import Listener
@@ -35,7 +36,9 @@ class HeadEnd:
         )
         self._link = HeadEndLink(endpoint, self._stop, backoff_max_s=1.0)
         self._sender = HeadEndLink(endpoint, self._stop, filters=(), client_id="hes-sender", backoff_max_s=1.0)
-        self.listener = Listener(self._link, on_item=self._took, on_state=self._heard)
+        self.messages = 0
+        self._contract = check_where_known()
+        self.listener = Listener(self._link, on_item=self._took, on_state=self._heard, check=self._check)
         self._boxes = {stage.receipt_key.kid: stage.receipt_key}
         self._news = threading.Condition()
         self._items: list[Item] = []
@@ -101,6 +104,16 @@ class HeadEnd:
         """How many receipt records came for that document."""
         with self._news:
             return sum(receipt.answers(document) for receipt, _ in self.receipts)
+
+    @property
+    def knows_the_contract(self) -> bool:
+        """Whether messages are held against `docs/schemas`: in a checkout with the tools of `make`."""
+        return self._contract is not None
+
+    def _check(self, topic: str, octets: bytes, content_type: str) -> None:
+        self.messages += 1
+        if self._contract is not None:
+            self._contract(topic, octets, content_type)
 
     def _took(self, item: Item) -> None:
         with self._news:

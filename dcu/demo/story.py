@@ -203,6 +203,12 @@ class Story:
             f"{len(self.head_end.receipts)} verified, {self.head_end.unverified} not",
             held=bool(self.head_end.receipts) and not self.head_end.unverified,
         )
+        if self.head_end.knows_the_contract:
+            wrong = self.head_end.listener.malformed
+            shown = f"{self.head_end.messages} messages against docs/schemas, {wrong} wrong"
+            if wrong:
+                shown += f": {self.head_end.listener.complaints[-1][:300]}"
+            self.prove("every message is as published", shown, held=not wrong)
 
     def _until(self, moment_s: float, what: str) -> None:
         """Let the story run until a monotonic moment."""

@@ -81,7 +81,8 @@ def test_its_sql_says_what_the_listener_says(plain, tmp_path):
                 (h.series.dcu, h.series.epoch, h.series.stream.value, h.first, h.last) for h in memory.holes()
             )
     assert found == [
-        (DCU, "e", "alarm", 1, 1), (DCU, "f", "alarm", 1, 3), (DCU, "f", "profile", 11, 11), (DCU, "f", "profile", 14, 15),
+        (DCU, "e", "alarm", 1, 1), (DCU, "f", "alarm", 1, 3),
+        (DCU, "f", "profile", 11, 11), (DCU, "f", "profile", 14, 15),
     ]  # fmt: skip
     assert spaceless(HOLES) == spaceless(HOLES_QUERY)
 
