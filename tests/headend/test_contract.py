@@ -128,7 +128,7 @@ def test_no_member_can_be_wrong_unseen(stream):
         (Stream.RECEIPT, lambda b: b["records"][0].update(jws="e30")),
         (Stream.RECEIPT, lambda b: b["records"][0].update(jws='{"payload":"e30","signatures":[]}')),
         (Stream.RECEIPT, lambda b: b["records"][0].update(jws=inside(b["records"][0]["jws"], state=7))),
-        (Stream.RECEIPT, lambda b: b["records"][0].update(jws=inside(b["records"][0]["jws"], mood="good"))),
+        (Stream.RECEIPT, lambda b: b["records"][0].update(jws=inside(b["records"][0]["jws"], mood=["good"]))),
     ],
 )  # fmt: skip
 def test_what_is_not_of_the_contract_is_seen(stream, change):
