@@ -7,7 +7,7 @@ from typing import Final, Self
 from dcu.errors import SocketFault
 from dcu.mailbox import Stop
 from dcu.wire import Wire, connect
-from dcu.wire.verbs import Answer, Hello, Request, Welcome, to_answer, to_message
+from dcu.wire.verbs import Answer, Hello, Next, Request, Welcome, to_answer, to_message
 
 ANSWER_S: Final = 60.0
 """Field answers within this time, beyond what it was asked to wait; a decision on a document may take a while."""
@@ -32,6 +32,8 @@ class FieldLine:
 
     def __init__(self, path: Path, dcu: str, stop: Stop) -> None:
         self._stop = stop
+        self._asked_ahead = False
+        self._ahead: Answer | None = None
         self._wire: Wire = connect(path)
         try:
             answer = self.ask(Hello())
@@ -50,7 +52,33 @@ class FieldLine:
         Raises:
             SocketFault: it did not come, or is none of the contract; the connection is of no more use.
         """
+        self._hear_ahead()
         self._wire.send(to_message(request))
+        return self._receive(wait_s)
+
+    def ask_ahead(self, request: Next) -> None:
+        """Ask and go on with other work while field does its own: the answer is there when it is taken.
+
+        At most one is out; it is a batch of what is in the store already, so field holds it no longer than that takes.
+        """
+        self._hear_ahead()
+        self._ahead = None
+        self._wire.send(to_message(request))
+        self._asked_ahead = True
+
+    def take_ahead(self) -> Answer | None:
+        """The answer to what was asked ahead, once; None where nothing was. Raises as `ask`."""
+        self._hear_ahead()
+        answer, self._ahead = self._ahead, None
+        return answer
+
+    def _hear_ahead(self) -> None:
+        """One request is outstanding on a connection: what was asked ahead is heard before anything else is asked."""
+        if self._asked_ahead:
+            self._asked_ahead = False
+            self._ahead = self._receive(0.0)
+
+    def _receive(self, wait_s: float) -> Answer:
         left_s = wait_s + ANSWER_S
         while left_s > 0 and not self._wire.wait(_LOOK_S):
             if self._stop:

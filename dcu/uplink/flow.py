@@ -10,6 +10,8 @@ from collections import deque
 from dataclasses import dataclass
 from typing import Final
 
+from dcu.uplink.encoding import QUICK, THOROUGH
+
 QUEUE_S: Final = 0.5
 """What may stand in queues on the way beside what travels, as time: the wait of whatever is urgent."""
 
@@ -17,6 +19,9 @@ BATCH_S: Final = 1.0
 """A batch is no more than the link carries in this time."""
 
 LEAST_BATCH: Final = 4 * 1024
+FAST: Final = 1_000_000
+"""Octets a second: such a link carries more in the time that thorough deflating takes than that saves."""
+
 _UNKNOWN_BATCH: Final = 8 * 1024
 _UNKNOWN_LIMIT: Final = 4 * _UNKNOWN_BATCH
 _SAMPLES: Final = 16
@@ -47,6 +52,11 @@ class Flow:
     def rate(self) -> float | None:
         """Octets a second that the link carries, or None before it is known."""
         return max(rate for _, rate in self._samples) if self._samples else None
+
+    @property
+    def level(self) -> int:
+        """How hard a batch is to be deflated."""
+        return QUICK if (self.rate or 0.0) > FAST else THOROUGH
 
     @property
     def limit(self) -> int:

@@ -25,7 +25,7 @@ from dcu.uplink.field_line import FieldLine
 from dcu.uplink.letters import Acknowledged, Arrived, Letter, Lost, SubscriptionRefused, Terms, Will
 from dcu.uplink.renewal import Renewal
 from dcu.uplink.reports import Reports
-from dcu.uplink.rivals import Rivals
+from dcu.uplink.rivals import Rivals, unsaid_rival
 from dcu.uplink.session import Session
 from dcu.uplink.window import SUCCESS, Held, Window
 from dcu.wire.verbs import Delivered, Denied, Done, Link, Next, Nothing, Offer, Quarantine, Reason
@@ -79,7 +79,7 @@ class Publisher:
         self._end: Lost | None = None
         self._refusals_heard = False
         self._refused: list[Held] = []
-        self._packet_bytes = dials.max_bytes
+        self._packet_bytes = self._asked_bytes = dials.max_bytes
         self._untold = 0
         self._state_epoch = ""
         self._field_cause = ""
@@ -169,6 +169,7 @@ class Publisher:
         if offer is None or self._untold >= _TELL_AFTER:
             self._tell(line)
         if offer is not None:
+            self._ask_ahead(line, offer)
             self._publish(session, offer)
 
     def _look_after(self, session: Session) -> None:
@@ -223,9 +224,18 @@ class Publisher:
             if held.refused:
                 self._refused.append(held)
 
+    def _ask_ahead(self, line: FieldLine, offer: Offer) -> None:
+        """While a batch of a backlog is deflated and sent, field reads the one behind it."""
+        now_s = time.monotonic()
+        if len(offer.batch) > self._asked_bytes // 2 and self._window.search(now_s) is None:
+            line.ask_ahead(Next(self._window.after(now_s) | {offer.stream: offer.last}, self._asked_bytes, 0))
+
     def _ask(self, line: FieldLine) -> Offer | None:
         now_s = time.monotonic()
-        most = min(self._dials.max_bytes, self._window.flow.batch_bytes, self._packet_bytes)
+        self._asked_bytes = most = min(self._dials.max_bytes, self._window.flow.batch_bytes, self._packet_bytes)
+        ahead = line.take_ahead()
+        if isinstance(ahead, Offer) and self._window.awaits(ahead.stream, ahead.first, now_s):
+            return ahead
         search = self._window.search(now_s)
         if search is not None:
             after, wait_ms = search[0], 0
@@ -251,9 +261,8 @@ class Publisher:
         return wait_ms if retry_s is None else min(wait_ms, max(10, int(retry_s * 1000)))
 
     def _publish(self, session: Session, offer: Offer) -> None:
-        payload, content_type = encode(offer.batch, self._dials.encoding)
-        limit = session.max_packet
-        if limit is not None and len(payload) + _PACKET_OVERHEAD > limit:
+        payload, content_type = encode(offer.batch, self._dials.encoding, self._window.flow.level)
+        if session.max_packet is not None and len(payload) + _PACKET_OVERHEAD > session.max_packet:
             self._packet_bytes = max(1, min(self._packet_bytes, len(offer.batch)) // 2)
             if offer.first == offer.last:
                 self._packet_bytes = self._dials.max_bytes
@@ -313,10 +322,7 @@ class Publisher:
         rival |= end.code == TAKEN_OVER
         wait_s = self._backoff.rest_s() if rival else self._backoff.next_s()
         if rival and end.code is None:
-            cause = (
-                f"the broker took us and closed soon after, again and again: another client may use the id {self._dcu}"
-            )
-            end = Lost(SessionLost(cause, place=self._endpoint.place, cure="is a copy of this box's card in use?"))
+            end = Lost(unsaid_rival(self._dcu, self._endpoint.place))
         self._reports.lost(end.fault, wait_s, end.code)
         self._rest(wait_s)
 

@@ -6,6 +6,8 @@ is a session that was accepted and then closed by the broker without a word, soo
 
 from typing import Final
 
+from dcu.errors import SessionLost
+
 SOON_S: Final = 60.0
 OFTEN: Final = 3
 
@@ -29,3 +31,9 @@ class Rivals:
         elif closed:
             self._closed += 1
         return self._closed >= OFTEN
+
+
+def unsaid_rival(dcu: str, place: str) -> SessionLost:
+    """What to say where the broker did not."""
+    cause = f"the broker took us and closed soon after, again and again: another client may use the id {dcu}"
+    return SessionLost(cause, place=place, cure="is a copy of this box's card in use?")

@@ -154,6 +154,10 @@ class Window:
                 self._searches.pop(stream, None)
                 self._holds.pop(stream, None)
 
+    def awaits(self, stream: Stream, first: int, now_s: float) -> bool:
+        """Whether a batch that was asked for earlier is still the one behind what was sent of its stream."""
+        return self.after(now_s).get(stream) == first - 1 and self.search(now_s) is None
+
     def sent(self, mid: int, stream: Stream, first: int, last: int, now_s: float, octets: int = 0) -> None:
         """A batch was published under that message id; `octets` of records."""
         flight = _Flight(stream, first, last, self.flow.sent(octets, now_s))

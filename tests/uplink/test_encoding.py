@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from dcu.errors import ReplyMalformed
 from dcu.record import Stream, decode_batch, encode_batch
 from dcu.uplink import topics
-from dcu.uplink.encoding import MAX_INFLATED, decode, encode
+from dcu.uplink.encoding import MAX_INFLATED, QUICK, THOROUGH, decode, encode
 
 value = st.none() | st.booleans() | st.integers(-(2**63), 2**64 - 1) | st.text(max_size=20) | st.binary(max_size=20)
 columns = st.lists(
@@ -110,3 +110,11 @@ def test_topics_are_the_contract():
     assert topics.origin("dcu/v1/JH-1/up/receipt") == ("JH-1", "up/receipt")
     for other in ("", "dcu/v1/JH-1", "dcu/v2/JH-1/cmd", "x/v1/JH-1/cmd", "dcu/v1//cmd"):
         assert topics.origin(other) is None
+
+
+def test_a_batch_deflated_in_a_hurry_is_the_same_batch():
+    batch = encode_batch("DCU", "e", Stream.HEALTH, 1, {}, [cbor2.dumps({"facts": {"n": n % 7}}) for n in range(400)])
+    (quick, kind), (thorough, same) = (encode(batch, "cbor", level) for level in (QUICK, THOROUGH))
+    assert kind == same == "application/cbor+zlib"
+    assert len(thorough) < len(quick) < len(batch)
+    assert decode(quick, kind) == decode(thorough, kind)

@@ -4,6 +4,7 @@ import heapq
 
 import pytest
 
+from dcu.uplink.encoding import QUICK, THOROUGH
 from dcu.uplink.flow import LEAST_BATCH, QUEUE_S, Flow
 
 
@@ -78,3 +79,12 @@ def test_a_link_on_which_nothing_was_answered_begins_again_with_less():
         flow.stalled()
     assert flow.limit == flow.batch_bytes == LEAST_BATCH
     assert flow.room
+
+
+def test_batches_are_deflated_as_hard_as_the_link_is_slow():
+    flow = Flow()
+    assert flow.level == THOROUGH, "before anything is known of the link, octets may cost money"
+    drain(flow, 20_000, 0.6, 30)
+    assert flow.level == THOROUGH
+    drain(flow, 20_000_000, 0.001, 30, start_s=100.0)
+    assert flow.level == QUICK

@@ -235,3 +235,16 @@ def test_a_batch_fits_in_a_frame_whatever_its_layouts(field, line):
         assert offer.first == after + 1
         after = offer.last
     assert after == 3000
+
+
+def test_a_batch_is_asked_for_ahead_and_heard_before_anything_else(field, line):
+    field.append(Stream.PROFILE, 10)
+    line.ask_ahead(Next({Stream.PROFILE: 4}, MAX_BATCH, 0))
+    assert line.ask(Delivered(field.store.epoch, Stream.PROFILE, 4)) == Done()
+    ahead = line.take_ahead()
+    assert isinstance(ahead, Offer)
+    assert (ahead.first, ahead.last) == (5, 10)
+    assert line.take_ahead() is None
+    line.ask_ahead(Next({Stream.PROFILE: 10}, MAX_BATCH, 0))
+    line.ask_ahead(Next({Stream.PROFILE: 9}, MAX_BATCH, 0))
+    assert line.take_ahead().first == 10, "the last question counts"

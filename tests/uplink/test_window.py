@@ -336,3 +336,17 @@ def test_a_connection_that_lasted_is_forgiven_and_one_that_did_not_is_not():
     assert backoff.next_s() == 2
     assert backoff.rest_s() == 300
     assert backoff.next_s() == 300
+
+
+def test_what_was_asked_for_ahead_is_sent_only_where_nothing_came_between():
+    w = window()
+    w.sent(1, P, 1, 10, 0.0)
+    assert w.awaits(P, 11, 0.0)
+    assert not w.awaits(P, 12, 0.0)
+    assert not w.awaits(A, 1, 0.0)
+    w.acknowledged(1, 0x10, 1.0)
+    assert not w.awaits(P, 11, 1.0)
+    w.begin(65535)
+    w.sent(2, A, 1, 5, 1.0)
+    w.begin(65535)
+    assert not w.awaits(A, 6, 1.0), "what was in flight is offered again first"
