@@ -34,7 +34,7 @@ def receipt(n):
     claims = {
         "v": 1, "typ": "receipt", "dcu": "JH-RNC-0042", "jid": "0011", "iss": "hes", "cmd_id": f"c{n}", "op": "connect",
         "meter": METER, "digest": to_base64url(bytes(32)), "kind": "command", "state": "done", "at": n,
-        "clock": "trusted", "n": n, "chain": to_base64url(bytes(32)),
+        "clock": "trusted", "n": n + 1, "chain": to_base64url(bytes(32)),
     }  # fmt: skip
     header = {"alg": "ES256", "kid": "box", "typ": "dcu-rcpt+jws"}
     protected, payload = (to_base64url(json.dumps(part, separators=(",", ":")).encode()) for part in (header, claims))
