@@ -46,6 +46,7 @@ class MeterBook:
         changed: rings whose capture period was found changed.
         suspect: profiles of which an answer could not be used: described anew before they are asked again.
         failed_polls: polls of several parts that broke off, in a row.
+        statics_due_s: when the meter is described again (monotonic); None: not known yet.
         apart_until_s: until then (monotonic) each part is asked by itself, since one of them may be why.
     """
 
@@ -70,6 +71,7 @@ class MeterBook:
     suspect: set[LogicalName] = field(default_factory=set)
     failed_polls: int = 0
     apart_until_s: float = 0.0
+    statics_due_s: float | None = None
 
     @property
     def serial(self) -> str:

@@ -16,7 +16,7 @@ from dcu.field.places import note_place
 from dcu.field.present import BalancePart, NameplatePart, SnapshotPart
 from dcu.field.ring import RingPart
 from dcu.field.scene import VisitReport, VisitScene
-from dcu.field.statics import DESCRIBED_EVERY_S, FIRMWARE, adopt, note_firmware
+from dcu.field.statics import DESCRIBED_EVERY_S, FIRMWARE, adopt, note_firmware, statics_due
 from dcu.meter import AttributeRef, ClassId, Meter, ProfileSpec
 from dcu.obis import CLOCK
 from dcu.ports import Association, Polled, RowsWanted, Transaction
@@ -279,18 +279,19 @@ class Course:
 
     def _look_at_statics(self) -> None:
         """Once a day, after all else: is the meter still what it was?"""
-        kept, at_s = self._book.kept, int(self._scene.clock.now().timestamp())
-        known = [spec for spec in self._meter.model.profiles if self._book.states.get(spec.logical_name) is not None]
-        if kept is None or not known or abs(at_s - kept.described_s) < DESCRIBED_EVERY_S:
+        book, clock, serial = self._book, self._scene.clock, self._meter.serial
+        known = [spec for spec in self._meter.model.profiles if book.states.get(spec.logical_name) is not None]
+        if book.kept is None or not known or not statics_due(book, book.kept, clock):
             return
         self._adopt(known)
-        serial, book = self._meter.serial, self._book
+        at_s = int(clock.now().timestamp())
 
         def note(tx: Transaction) -> None:
             tx.note_described(serial, at_s)
             book.kept = tx.meter(serial)
 
         self._scene.store.transact(note)
+        book.statics_due_s = clock.monotonic_s() + DESCRIBED_EVERY_S
 
     # ---- ends ----
 

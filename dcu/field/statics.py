@@ -13,12 +13,15 @@ from dcu.field.book import MeterBook, OldGrid
 from dcu.field.parts import Writing
 from dcu.meter import AttributeRef, ClassId, ProfileKind, ProfileSpec
 from dcu.obis import CLOCK, LogicalName
-from dcu.ports import Clock, Described, ProfileState, Transaction
+from dcu.ports import Clock, Described, MeterState, ProfileState, Transaction
 from dcu.reading import UNTIMED, Data
 
 FIRMWARE: Final = AttributeRef(ClassId.DATA, LogicalName.of("1.0.0.2.0"), 2)
 
 DESCRIBED_EVERY_S: Final = 86_400
+
+AGE_UNKNOWN_S: Final = 3600.0
+"""A box that does not know the time cannot tell how old what it has cached is: it looks so long after its start."""
 
 _NONE: Final = b"?"  # of a meter that does not say
 
@@ -30,11 +33,22 @@ def note_firmware(said: Data | Exception, book: MeterBook, clock: Clock, writing
     if firmware == known:
         return False
     at_s, serial = int(clock.now().timestamp()), book.serial
+    book.statics_due_s = clock.monotonic_s() + DESCRIBED_EVERY_S
     writing.add(lambda tx: tx.note_firmware(serial, firmware, at_s))
     if known:
         was, now = known.decode("latin-1"), firmware.decode("latin-1")
         writing.alarm(AlarmKind.METER_CHANGED, f"firmware {was!r} became {now!r}", was=was, now=now)
     return True
+
+
+def statics_due(book: MeterBook, kept: MeterState, clock: Clock) -> bool:
+    """Whether the meter is to be described again. Only a process that has just begun asks what day it is."""
+    now_s = clock.monotonic_s()
+    if book.statics_due_s is None:
+        age_s = clock.now().timestamp() - kept.described_s
+        left_s = DESCRIBED_EVERY_S - age_s if age_s >= 0 else 0.0
+        book.statics_due_s = now_s + (max(0.0, left_s) if clock.state().known else AGE_UNKNOWN_S)
+    return now_s >= book.statics_due_s
 
 
 def _octets(said: Data | Exception) -> bytes:
