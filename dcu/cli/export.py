@@ -15,6 +15,7 @@ from dcu.cli.work import config_option
 from dcu.errors import OperatorFault
 from dcu.headend import tables
 from dcu.headend.collection import Collection, line
+from dcu.headend.dating import Dating
 from dcu.headend.holdings import Item
 from dcu.reading import ClockState
 from dcu.record import Batch, Stream
@@ -46,7 +47,8 @@ def export(config_file: Path, names: tuple[str, ...], as_json: bool, since: str 
     config, holding = holding_of(config_file)
     try:
         since_s = _since(since, config.dcu.timezone)
-        with _sink(wanted, config.dcu.timezone) as sink:
+        dating = _dating(holding) if wanted["csv_dir"] is not None else Dating()
+        with _sink(wanted, config.dcu.timezone, dating) as sink:
             streams = [stream for stream in Stream if not names or stream.value in names]
             answer = _export(holding, streams, _Wish(frozenset(wanted["meters"]), since_s), sink)
     except OSError as fault:
@@ -87,6 +89,15 @@ def _export(holding: Holding, streams: Iterable[Stream], wish: _Wish, sink: Sink
     return {"running": holding.running, "records": counts, "damaged": damaged}
 
 
+def _dating(holding: Holding) -> Dating:
+    """What the box has said of the time, whichever records are wanted."""
+    dating = Dating()
+    for page in pages(holding, Stream.ALARM):
+        for stored in page.records:
+            dating.hear(stored.item.series.dcu, stored.item.record)
+    return dating
+
+
 def _text(answer: dict[str, Any]) -> str:
     lines = [f"{count} records of {name}" for name, count in answer["records"].items() if count]
     lines += [f"damaged, left out: {name} {', '.join(map(str, ids))}" for name, ids in answer["damaged"].items()]
@@ -104,10 +115,10 @@ def _since(text: str | None, zone: tzinfo) -> int | None:
 
 
 @contextmanager
-def _sink(wanted: dict[str, Any], zone: tzinfo) -> Iterator[Sink]:
+def _sink(wanted: dict[str, Any], zone: tzinfo, dating: Dating) -> Iterator[Sink]:
     with ExitStack() as stack:
         if wanted["csv_dir"] is not None:
-            yield _csv_sink(wanted["csv_dir"], zone, stack)
+            yield _csv_sink(wanted["csv_dir"], zone, dating, stack)
         elif wanted["jsonl"] is not None:
             path: Path = wanted["jsonl"]
             out = sys.stdout.buffer if str(path) == "-" else stack.enter_context(_new(path))
@@ -117,12 +128,12 @@ def _sink(wanted: dict[str, Any], zone: tzinfo) -> Iterator[Sink]:
             yield lambda items: _collect(collection, items)
 
 
-def _csv_sink(directory: Path, zone: tzinfo, stack: ExitStack) -> Sink:
+def _csv_sink(directory: Path, zone: tzinfo, dating: Dating, stack: ExitStack) -> Sink:
     directory.mkdir(parents=True, exist_ok=True)
     files: dict[str, BinaryIO] = {}
 
     def sink(items: list[Item]) -> None:
-        for file, (header, octets) in tables.csv_files(items, zone).items():
+        for file, (header, octets) in tables.csv_files(items, zone, dating).items():
             if file not in files:
                 if len(files) >= MOST_FILES:
                     raise OperatorFault(f"more than {MOST_FILES} layouts", place=str(directory), cure="use --jsonl")

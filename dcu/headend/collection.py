@@ -16,6 +16,7 @@ from types import TracebackType
 from typing import Any, Final, Self
 
 from dcu.errors import OperatorFault, ReplyMalformed
+from dcu.headend.dating import Dating
 from dcu.headend.holdings import Hole, Item, Series, columns_of
 from dcu.record import Batch, Stream
 
@@ -48,6 +49,23 @@ CREATE VIEW heir AS
         UNION SELECT line.dcu, line.stream, line.was, step.epoch, line.last FROM line JOIN step
             ON step.dcu = line.dcu AND step.stream = line.stream AND step.was = line.epoch)
     SELECT * FROM line;
+CREATE VIEW moment AS
+    WITH made AS (
+        SELECT n, dcu, COALESCE(json_extract(body, '$.read_at'), json_extract(body, '$.at')) AS said,
+            json_extract(body, '$.clock') AS clock, json_extract(body, '$.boot') AS boot,
+            json_extract(body, '$.uptime_s') AS uptime_s
+        FROM record WHERE stream <> 'receipt'),
+    known AS (
+        SELECT dcu, json_extract(body, '$.facts.boot') AS boot, json_extract(body, '$.facts.uptime_s') AS uptime_s,
+            json_extract(body, '$.facts.utc') AS utc
+        FROM record WHERE stream = 'alarm' AND json_extract(body, '$.kind') = 'clock-known')
+    SELECT n, true_at FROM (
+        SELECT made.n, CASE WHEN made.clock <> 'untrusted' THEN made.said
+                ELSE known.utc + made.uptime_s - known.uptime_s END AS true_at,
+            ROW_NUMBER() OVER (PARTITION BY made.n ORDER BY known.uptime_s < made.uptime_s,
+                ABS(known.uptime_s - made.uptime_s)) AS choice
+        FROM made LEFT JOIN known ON made.clock = 'untrusted' AND known.dcu = made.dcu AND known.boot = made.boot)
+    WHERE choice = 1;
 CREATE VIEW reading AS
     SELECT r.n, r.dcu, r.epoch, r.stream, r.id, row.key AS row,
         json_extract(r.body, '$.meter') AS meter, json_extract(r.body, '$.profile') AS profile,
@@ -58,6 +76,8 @@ CREATE VIEW reading AS
         json_extract(r.body, '$.layout') AS layout, row.value AS cells
     FROM record AS r, json_each(r.body, '$.rows') AS row WHERE r.stream IN ('profile', 'billing');
 """
+
+CLOCKS: Final = "SELECT dcu, body FROM record WHERE stream = 'alarm' AND json_extract(body, '$.kind') = 'clock-known'"
 
 HOLES: Final = """
 WITH own AS (
@@ -140,6 +160,14 @@ class Collection:
         """Records held."""
         with self._reading() as run:
             return int(run("SELECT COUNT(*) FROM record").fetchone()[0])
+
+    def dating(self) -> Dating:
+        """What the boxes have said of the time."""
+        found = Dating()
+        with self._reading() as run:
+            for dcu, body in run(CLOCKS):
+                found.hear(dcu, json.loads(body))
+        return found
 
     def after(self, n: int, limit: int) -> list[tuple[int, Item]]:
         """(number, record) in the order of their arrival, from beyond number `n`."""

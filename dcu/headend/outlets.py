@@ -96,7 +96,12 @@ def csv_outlet(collection: Collection, directory: Path, zone: tzinfo) -> Outlet:
     except OSError as fault:
         raise OperatorFault(f"cannot be made: {fault.strerror}", place=str(directory)) from fault
 
-    return Outlet(collection, f"csv {directory.resolve()}", directory, lambda items: tables.csv_files(items, zone))
+    return Outlet(
+        collection,
+        f"csv {directory.resolve()}",
+        directory,
+        lambda items: tables.csv_files(items, zone, collection.dating()),
+    )
 
 
 def line_outlet(collection: Collection, path: Path) -> Outlet:

@@ -18,14 +18,19 @@ from dcu.command import CommandRefused, Refusal
 from dcu.errors import ReplyMalformed
 from dcu.field.object_names import in_words
 from dcu.headend.collection import line
+from dcu.headend.dating import Dating
 from dcu.headend.holdings import Item
 from dcu.obis import LogicalName
-from dcu.reading import from_epoch, meter_time
+from dcu.reading import ClockState, from_epoch, meter_time
 from dcu.record import Stream
 from dcu.relay.canonical import from_base64url
 from dcu.units import symbol
 
 KEY: Final = ("dcu", "epoch", "id")
+CLOCK: Final = ("clock", "boot", "uptime_s")
+
+When = tuple[str, str, str, str]
+"""Cells: the time of the box, what it is worth, boot and uptime where it was not known."""
 
 PROFILES: Final[Mapping[str, str]] = {
     "1.0.94.91.0.255": "instantaneous",
@@ -61,10 +66,10 @@ class Line:
     cells: tuple[str, ...]
 
 
-def lines(item: Item, zone: tzinfo) -> list[Line]:
-    """The lines of one record; times are shown in `zone`, with their offset."""
+def lines(item: Item, zone: tzinfo, dating: Dating | None = None) -> list[Line]:
+    """The lines of one record; times are shown in `zone`, with their offset, and dated where they were not known."""
     try:
-        return _READERS[item.series.stream](item, zone)
+        return _READERS[item.series.stream](item, zone, _when(item, zone, dating or Dating()))
     except (KeyError, TypeError, ValueError, IndexError, AttributeError, ArithmeticError, CommandRefused):
         return [Line("unread.csv", ("record",), (line(item).decode().rstrip("\n"),))]
 
@@ -93,13 +98,25 @@ def moment(epoch_s: int, zone: tzinfo) -> str:
         return str(epoch_s)
 
 
-def _profile(item: Item, zone: tzinfo) -> list[Line]:
+def _when(item: Item, zone: tzinfo, dating: Dating) -> When:
+    """Cells of a record's own time; a receipt has none outside of its claims."""
+    record = item.record
+    if item.series.stream is Stream.RECEIPT:
+        return ("", "", "", "")
+    at_s, clock = dating.time_of(item.series.dcu, record), _plain(record["clock"])
+    if clock == ClockState.UNTRUSTED.value and at_s is not None:
+        clock = "dated"
+    at = "" if at_s is None else moment(at_s, zone)
+    return (at, clock, _plain(str(record.get("boot", ""))), str(record.get("uptime_s", "")))
+
+
+def _profile(item: Item, zone: tzinfo, when: When) -> list[Line]:
     record, columns = item.record, item.columns
     if columns is None:
         raise KeyError("layout")
     name = PROFILES.get(record["profile"], "profile")
     stem = f"{item.series.stream.value} {name} {record['profile']} {record['layout'].hex()}"
-    header = ("meter", "captured_at", "again", "status", "read_at", "clock", *KEY, *map(_title, columns[1:]))
+    header = ("meter", "captured_at", "again", "status", "read_at", *CLOCK, *KEY, *map(_title, columns[1:]))
     status, again = dict(record.get("status", ())), dict(record.get("again", ()))
     found = []
     for n, (at, *values) in enumerate(record["rows"]):
@@ -108,8 +125,7 @@ def _profile(item: Item, zone: tzinfo) -> list[Line]:
             moment(at, zone),
             str(again.get(n, 0)),
             str(status.get(n, 0)),
-            moment(record["read_at"], zone),
-            _plain(record["clock"]),
+            *when,
             *_key(item),
             *(_cell(value, column, zone) for value, column in zip(values, columns[1:], strict=True)),
         )
@@ -117,38 +133,36 @@ def _profile(item: Item, zone: tzinfo) -> list[Line]:
     return found
 
 
-def _credit(item: Item, zone: tzinfo) -> list[Line]:
+def _credit(item: Item, zone: tzinfo, when: When) -> list[Line]:
     record, columns = item.record, item.columns
     if columns is None:
         raise KeyError("layout")
-    header = ("meter", "area", "amount", "read_at", "clock", *KEY, *map(_title, columns))
+    header = ("meter", "area", "amount", "read_at", *CLOCK, *KEY, *map(_title, columns))
     cells = (
         _plain(record["meter"]),
         _plain(record["area"]),
         _plain(record["amount"]),
-        moment(record["read_at"], zone),
-        _plain(record["clock"]),
+        *when,
         *_key(item),
         *(_cell(value, column, zone) for value, column in zip(record["values"], columns, strict=True)),
     )
     return [Line(_file(f"credit {record['layout'].hex()}"), header, cells)]
 
 
-def _alarm(item: Item, zone: tzinfo) -> list[Line]:
+def _alarm(item: Item, _zone: tzinfo, when: When) -> list[Line]:
     record = item.record
-    header = ("at", "clock", "kind", "meter", "text", "facts", *KEY)
+    header = ("at", *CLOCK, "kind", "meter", "text", "facts", *KEY)
     words = (_plain(record["kind"]), _plain(record.get("meter", "")), _plain(record["text"]))
-    cells = (moment(record["at"], zone), _plain(record["clock"]), *words, _facts(record.get("facts", {})), *_key(item))
+    cells = (*when, *words, _facts(record.get("facts", {})), *_key(item))
     return [Line("alarm.csv", header, cells)]
 
 
-def _health(item: Item, zone: tzinfo) -> list[Line]:
-    record = item.record
-    cells = (moment(record["at"], zone), _plain(record["clock"]), _facts(record["facts"]), *_key(item))
-    return [Line("health.csv", ("at", "clock", "facts", *KEY), cells)]
+def _health(item: Item, _zone: tzinfo, when: When) -> list[Line]:
+    cells = (*when, _facts(item.record["facts"]), *_key(item))
+    return [Line("health.csv", ("at", *CLOCK, "facts", *KEY), cells)]
 
 
-def _receipt(item: Item, zone: tzinfo) -> list[Line]:
+def _receipt(item: Item, zone: tzinfo, _when: When) -> list[Line]:
     """Its claims, not verified here: `dcu headend verify` does that, with the envelope in the last column."""
     jws = item.record["jws"]
     claims = json.loads(from_base64url(json.loads(jws)["payload"], Refusal.E_B64))
@@ -214,10 +228,10 @@ def _file(stem: str) -> str:
     return re.sub(r"[^A-Za-z0-9.]+", "-", stem)[:120] + ".csv"
 
 
-def csv_files(items: Iterable[Item], zone: tzinfo) -> dict[str, tuple[bytes, bytes]]:
+def csv_files(items: Iterable[Item], zone: tzinfo, dating: Dating | None = None) -> dict[str, tuple[bytes, bytes]]:
     """The records in CSV, by name of file: its header, and its lines."""
     files: dict[str, tuple[bytes, bytearray]] = {}
     for item in items:
-        for each in lines(item, zone):
+        for each in lines(item, zone, dating):
             files.setdefault(each.file, (encoded(each.header), bytearray()))[1].extend(encoded(each.cells))
     return {file: (header, bytes(octets)) for file, (header, octets) in files.items()}

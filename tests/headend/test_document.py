@@ -31,7 +31,7 @@ from tests.uplink.world import Field, Uplink, until
 DOCS = SCHEMAS.parent
 TEXT = (DOCS / "head-end.md").read_text()
 SQL = re.findall(r"```sql\n(.*?)```", TEXT, re.DOTALL)
-TABLES, INSERT, ANNOUNCED, HEIR, HOLES_QUERY, READINGS, INTERVALS, *CLOCK = SQL
+TABLES, INSERT, ANNOUNCED, HEIR, HOLES_QUERY, READINGS, INTERVALS, CLOCK = SQL
 
 
 def blocks(kind):
@@ -46,7 +46,7 @@ def spaceless(text):
 def plain(tmp_path):
     """A database with the tables and views of the document."""
     with closing(sqlite3.connect(tmp_path / "plain.db")) as connection:
-        for script in (TABLES, ANNOUNCED, HEIR, READINGS):
+        for script in (TABLES, ANNOUNCED, HEIR, READINGS, CLOCK):
             connection.executescript(script)
         yield connection
 
@@ -94,8 +94,8 @@ def test_the_collection_of_the_listener_has_its_tables(tmp_path):
     with closing(sqlite3.connect(tmp_path / "headend.db")) as connection:
         views = dict(connection.execute("SELECT name, sql FROM sqlite_master WHERE type = 'view'").fetchall())
     for name, text in views.items():
-        assert spaceless(text) in spaceless(ANNOUNCED + HEIR + READINGS), name
-    assert set(views) == {"announced", "heir", "reading"}
+        assert spaceless(text) in spaceless(ANNOUNCED + HEIR + READINGS + CLOCK), name
+    assert set(views) == {"announced", "heir", "reading", "moment"}
 
 
 def test_a_reading_counts_once_whatever_epoch_it_came_under(plain):
@@ -158,7 +158,7 @@ def test_its_consumer_takes_each_record_once_whatever_is_killed(tmp_path, encodi
         with consumer(broker, file):
             until(lambda: count(file) == 80 * len(Stream), 60)
     with closing(sqlite3.connect(file)) as connection:
-        for script in (TABLES, ANNOUNCED, HEIR, READINGS):
+        for script in (TABLES, ANNOUNCED, HEIR, READINGS, CLOCK):
             connection.executescript(script)
         assert connection.execute(HOLES_QUERY).fetchall() == []
         assert connection.execute("SELECT COUNT(*) FROM reading").fetchone() == (160,)

@@ -39,10 +39,10 @@ def test_a_profile_has_a_column_for_each_register():
     found = lines(of_profile(rows, status=[[1, 128]], again=[[1, 1]]), IST)
     assert [each.file for each in found] == ["profile-block-load-1.0.99.1.0.255-0101010101010101.csv"] * 2
     assert found[0].header == (
-        "meter", "captured_at", "again", "status", "read_at", "clock", "dcu", "epoch", "id",
+        "meter", "captured_at", "again", "status", "read_at", "clock", "boot", "uptime_s", "dcu", "epoch", "id",
         "active import energy [Wh] 1.0.1.8.0.255/2", "voltage [V] 1.0.12.7.0.255/2", "[unit 77] 9.9.9.9.9.9/3",
     )  # fmt: skip
-    head = (METER, "2026-11-18T16:36:40+05:30", "0", "0", "1970-01-01T05:31:00+05:30", "trusted", DCU, "e", "7")
+    head = (METER, "2026-11-18T16:36:40+05:30", "0", "0", "1970-01-01T05:31:00+05:30", "trusted", "", "", DCU, "e", "7")
     assert found[0].cells == (*head, "123450", "-0.05", "0")
     assert found[1].cells[1:4] == ("2026-11-18T16:51:40+05:30", "1", "128")
     assert found[1].cells[-3:] == ("123460", "230.01", "")
