@@ -29,6 +29,7 @@ CREATE TABLE record (
     id INTEGER NOT NULL, body TEXT NOT NULL CHECK (json_valid(body)), UNIQUE (dcu, epoch, stream, id));
 CREATE TABLE layout (dcu TEXT NOT NULL, digest TEXT NOT NULL, columns TEXT NOT NULL CHECK (json_valid(columns)),
     PRIMARY KEY (dcu, digest));
+CREATE INDEX clock_said ON record (n) WHERE stream = 'alarm' AND json_extract(body, '$.kind') = 'clock-known';
 CREATE TABLE state (dcu TEXT PRIMARY KEY, body TEXT NOT NULL);
 CREATE TABLE outlet (name TEXT PRIMARY KEY, n INTEGER NOT NULL);
 CREATE TABLE outlet_file (

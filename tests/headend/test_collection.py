@@ -79,7 +79,7 @@ def test_a_new_store_shares_nothing_with_the_old_one(keeping):
     assert profile_holes(keeping) == [("f", 1, 2)]
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=20, deadline=None)
 @given(
     st.lists(st.tuples(st.integers(1, 30), st.integers(1, 6)), max_size=8),
     st.lists(st.tuples(st.integers(1, 30), st.integers(0, 6)), max_size=4),

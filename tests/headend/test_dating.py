@@ -6,7 +6,7 @@ from zoneinfo import ZoneInfo
 
 import cbor2
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dcu.event import Alarm, AlarmKind, Health
@@ -63,6 +63,7 @@ def test_the_next_word_dates_a_record_or_the_last_one(tmp_path, uptime_s, time):
     assert rows == [time, None]
 
 
+@settings(max_examples=25, deadline=None)
 @given(
     st.lists(st.tuples(st.sampled_from("ab"), st.integers(0, 20), st.integers(0, 9)), max_size=5),
     st.lists(st.tuples(st.sampled_from("ab"), st.integers(0, 20)), min_size=1, max_size=5),
