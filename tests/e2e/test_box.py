@@ -52,6 +52,11 @@ def test_a_technician_at_the_pole(box):
     status = box.dcu("status")
     assert [bus["condition"] for bus in status["buses"]] == ["ok"]
     assert status["streams"]["profile"]["last"] > 0
+    assert all(abs(meter["ahead_s"] or 0) < 300 for meter in status["meters"])
+    box.until(lambda: box.dcu("clock")["meters"] == 3, "all meters' clocks")
+    time = box.dcu("clock")
+    assert (time["state"], time["boot"]) == (status["clock"], status["time"]["boot"])
+    assert "only be lowered" in box.dcu("clock", "--floor", "2099-01-01", code=1)
     box.stop()
     assert "password" not in box.log
 
