@@ -1,5 +1,6 @@
 """`dcu export`: what the store holds, delivered or not, as CSV, JSON lines or SQLite."""
 
+import json
 import sys
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, contextmanager
@@ -55,8 +56,10 @@ def export(config_file: Path, names: tuple[str, ...], as_json: bool, since: str 
         raise OperatorFault(f"cannot be written: {fault.strerror}", place=str(fault.filename or "")) from fault
     finally:
         holding.close()
-    show = str(wanted["jsonl"]) != "-" or as_json
-    say(answer, as_json=as_json, text=_text) if show else click.echo(_text(answer), err=True)
+    if str(wanted["jsonl"]) == "-":
+        click.echo(json.dumps(answer) if as_json else _text(answer), err=True)
+    else:
+        say(answer, as_json=as_json, text=_text)
 
 
 class _Wish:

@@ -81,13 +81,16 @@ def _link(place: Endpoint, stop: Stop, client_id: str, keep_days: int) -> HeadEn
 
 def _run(listener: Listener, outlets: Sequence[Outlet], screen: "_Screen", stop: Stop) -> None:
     """Listen in a thread and write here. Raises what ended either."""
-    ended: list[DcuError] = []
+    ended: list[DcuError] = [
+        OperatorFault("the listener fell: see above", cure="tell its developers; nothing that was kept is lost")
+    ]
 
     def loop() -> None:
         try:
             listener.run(stop)
+            ended.clear()
         except DcuError as fault:
-            ended.append(fault)
+            ended[0] = fault
         finally:
             stop.set()
 

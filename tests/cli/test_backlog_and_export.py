@@ -3,6 +3,8 @@
 import csv
 import json
 import sqlite3
+import subprocess
+import sys
 import threading
 from contextlib import closing
 
@@ -117,6 +119,15 @@ def test_only_what_is_wanted(box, holder, tmp_path):
 
 def test_a_box_that_never_ran_has_no_store(box):
     assert "there is no store" in run(backlog, box, code=1)
+
+
+def test_a_box_that_is_just_starting_is_asked_again_later(box):
+    """The store is open and the socket is not there yet."""
+    with box.opened():
+        command = [sys.executable, "-m", "dcu", "backlog", "--config", str(box.config)]
+        asked = subprocess.run(command, capture_output=True, text=True, timeout=60)
+    assert asked.returncode == 75, asked.stderr
+    assert "is `dcu field` running?" in asked.stderr
 
 
 def test_a_reader_that_stands_still_delays_no_commit(box):
