@@ -131,7 +131,9 @@ def _go_on(new: Database, found: Found) -> None:
         )
         name = table(stream)
         found.lasts[name] = max(found.lasts.get(name, 0), *(n or 0 for (n,) in told))
-        _number_on(new, name, found.lasts[name] + (0 if name in found.known else ID_LEAP))
+        if name not in found.known:
+            found.lasts[name] += ID_LEAP  # announced as gone with the others: they may have been given
+        _number_on(new, name, found.lasts[name])
     for name in {"command", "journal", "debit"} & found.lasts.keys():
         _number_on(new, name, found.lasts[name])
     new.write("UPDATE invocation SET next = min(next + ?, ?)", (LEAP, LIMIT))
