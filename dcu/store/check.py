@@ -11,6 +11,7 @@ from typing import Final
 from dcu.errors import StoreDamaged
 from dcu.event import DropReason
 from dcu.record import Stream, checksum
+from dcu.store.accounts import Accounts
 from dcu.store.database import Database
 from dcu.store.dropping import Dropping
 from dcu.store.schema import table
@@ -24,17 +25,22 @@ NEWEST: Final = 256
 OF_PROFILES: Final = ("held", "absent", "stray", "mark")
 """Looked at profile by profile; all other tables but the streams' whole, one at a time."""
 
+_CURE: Final = "start the box again: it salvages what can be read"
+
 
 class Check:
     """One round over everything, in steps. Used inside transactions."""
 
-    def __init__(self, database: Database, dropping: Dropping) -> None:
+    def __init__(self, database: Database, dropping: Dropping, accounts: Accounts) -> None:
         self._database = database
         self._dropping = dropping
+        self._accounts = accounts
         self._tables: list[str] | None = None
         self._profile = 0
         self._streams = list(Stream)
         self._after = 0
+        self._floor = 0
+        self._seen = 0
 
     def step(self) -> bool:
         """The next bite of the round; False once after its last.
@@ -73,7 +79,7 @@ class Check:
     def _whole(self, name: str) -> None:
         found = self._database.rows(f"PRAGMA quick_check({name})")
         if found != [("ok",)]:
-            raise StoreDamaged(f"table {name}: {found[0][0]}", place="store", cure="start the box again")
+            raise StoreDamaged(f"table {name}: {found[0][0]}", place="store", cure=_CURE)
 
     def _next_profile(self) -> bool:
         found = self._database.first("SELECT id FROM profile WHERE id > ? ORDER BY id LIMIT 1", (self._profile,))
@@ -85,11 +91,20 @@ class Check:
         return True
 
     def _records(self, stream: Stream) -> bool:
+        """A bite of a stream; at its end, whether as many were seen as there have to be."""
+        account = self._accounts.account(stream)
+        if self._after == 0:
+            self._after = self._floor = account.floor
+            self._seen = 0
         after = self._compare(stream, self._after, ROWS)
-        if after is None:
-            return False
-        self._after = after
-        return True
+        if after is not None:
+            self._after = after
+            return True
+        (last,) = self._database.first("SELECT seq FROM sqlite_sequence WHERE name = ?", (table(stream),)) or (0,)
+        if account.floor == self._floor and self._seen < last - account.floor - account.holes:
+            what = f"{self._seen} records of {last - account.floor - account.holes} are found"
+            raise StoreDamaged(f"table {table(stream)}: {what}", place="store", cure=_CURE)
+        return False
 
     def _compare(self, stream: Stream, after: int, rows: int) -> int | None:
         """The last id of the bite; None where there is none."""
@@ -97,6 +112,11 @@ class Check:
             f"SELECT id, crc, body FROM {table(stream)} WHERE id > ? ORDER BY id LIMIT ?", (after, rows)
         )
         for n, crc, body in found:
+            if n <= after:
+                raise StoreDamaged(f"table {table(stream)}: {n} stands behind {after}", place="store", cure=_CURE)
+            after = n
             if checksum(body) != crc:
                 self._dropping.between(stream, n, n, DropReason.DAMAGED, "its checksum is wrong")
+            else:
+                self._seen += 1
         return found[-1][0] if found else None

@@ -24,9 +24,13 @@ log = logging.getLogger(__name__)
 TOGETHER: Final = 2000
 """Rows that are written in one transaction."""
 
+ONE_BY_ONE: Final = 100_000
+"""Numbers of a stream that are looked for one by one where rows are missing."""
+
 _LAST: Final = ("mark", "stray", *(table(stream) for stream in Stream))
 """Read after all others, in this order: if there is no room for all, these are the less."""
 
+_STREAMS: Final = frozenset(table(stream) for stream in Stream)
 _OF_PROFILES: Final = ("held", "absent", "stray", "mark")
 _OURS: Final = ("identity", "sqlite_sequence", "_sqlite_migrations")
 _NEVER: Final = 1 << 62
@@ -50,23 +54,14 @@ class Found:
     lasts: dict[str, int] = field(default_factory=dict)
     known: set[str] = field(default_factory=set)
 
-    def note(self, name: str, n: int) -> None:
-        """A record was read."""
-        ranges = self.ranges.setdefault(name, [])
-        if ranges and ranges[-1][1] == n - 1:
-            ranges[-1][1] = n
-        else:
-            ranges.append([n, n])
-        self.lasts[name] = max(self.lasts.get(name, 0), n)
-
-    def gone(self, stream: Stream, floor: int) -> list[tuple[int, int]]:
-        """Numbers above `floor` that were given and could not be read, as (first, last)."""
+    def missing(self, name: str, floor: int = 0) -> list[tuple[int, int]]:
+        """Numbers of a stream above `floor` that were given and could not be read, as (first, last)."""
         missing, awaited = [], floor + 1
-        for first, last in self.ranges.get(table(stream), []):
+        for first, last in self.ranges.get(name, []):
             if first > awaited:
                 missing.append((awaited, first - 1))
             awaited = max(awaited, last + 1)
-        if (end := self.lasts.get(table(stream), 0)) >= awaited:
+        if (end := self.lasts.get(name, 0)) >= awaited:
             missing.append((awaited, end))
         return missing
 
@@ -114,7 +109,46 @@ class _Dig:
         names = self._names()
         for name in sorted(names & there, key=lambda each: _LAST.index(each) if each in _LAST else -1):
             self._copy(name)
+            if name in _STREAMS:
+                self._take_stock(name)
+                self._fill_gaps(name)
             self._beat()
+
+    def _take_stock(self, name: str) -> None:
+        """Which numbers of a stream are saved."""
+        ranges: list[list[int]] = []
+        after, step = 0, [(0,)]
+        while step:
+            self._new.control("BEGIN")
+            step = self._new.rows(f"SELECT id FROM {name} WHERE id > ? ORDER BY id LIMIT 10000", (after,))
+            self._new.control("COMMIT")
+            for (n,) in step:
+                if ranges and ranges[-1][1] == n - 1:
+                    ranges[-1][1] = n
+                else:
+                    ranges.append([n, n])
+                after = n
+        self._found.ranges[name] = ranges
+        self._found.lasts[name] = max(self._found.lasts.get(name, 0), after)
+
+    def _fill_gaps(self, name: str) -> None:
+        """Where an inner page leads astray, a row may still be found by its number."""
+        columns = self._columns(name)
+        left, rows = ONE_BY_ONE, []
+        sql = f"SELECT {', '.join(columns)} FROM {name} WHERE id = ?"
+        for first, last in self._found.missing(name):
+            for n in range(first, min(last, first + left) + 1):
+                with suppress(sqlite3.Error):
+                    found = self._source.execute(
+                        f"SELECT {', '.join(columns)} FROM {name} WHERE id = ?", (n,)
+                    ).fetchall()
+                    rows += [row for row in found if row[0] == n and _is_whole(dict(zip(columns, row, strict=True)))]
+            left -= min(left, last - first + 1)
+            self._beat()
+        if rows:
+            places = ", ".join("?" * len(columns))
+            self._write(name, f"INSERT OR IGNORE INTO {name} ({', '.join(columns)}) VALUES ({places})", rows)
+            self._take_stock(name)
 
     def _names(self) -> set[str]:
         self._new.control("BEGIN")
@@ -150,10 +184,9 @@ class _Dig:
 
     def _rows(self, name: str, columns: list[str]) -> Iterator[Sequence[Any]]:
         listed = ", ".join(columns)
-        streams = {table(stream) for stream in Stream}
-        if name in streams or columns[0] in {"id", "n"}:
+        if name in _STREAMS or columns[0] in {"id", "n"}:
             for row in self._numbered(name, listed, columns[0]):
-                if name not in streams:
+                if name not in _STREAMS:
                     self._found.lasts[name] = max(self._found.lasts.get(name, 0), row[0])
                     yield row
                 elif _is_whole(dict(zip(columns, row, strict=True))):
@@ -168,44 +201,44 @@ class _Dig:
 
     def _numbered(self, name: str, listed: str, key: str) -> Iterator[Sequence[Any]]:
         """Rows in the order of their numbers, stepping over what cannot be read."""
-        after = -1
-        while True:
-            try:
-                sql = f"SELECT {listed} FROM {name} WHERE {key} > ? ORDER BY {key}"
-                for count, row in enumerate(self._source.execute(sql, (after,))):
-                    if not isinstance(row[0], int) or row[0] <= after:
-                        break
-                    after = row[0]
-                    if count % 1000 == 999:
-                        self._beat()
-                    yield row
-                else:
+        after: int | None = -1
+        while after is not None:
+            for row in self._run(name, listed, key, after):
+                after = row[0]
+                yield row
+            after = self._next(name, key, after)
+            if after is not None:  # the reading ahead of a longer query would lose the row before the damage
+                yield from self._run(name, listed, key, after - 1, " LIMIT 1")
+
+    def _run(self, name: str, listed: str, key: str, after: int, end: str = "") -> Iterator[Sequence[Any]]:
+        """Rows with numbers above `after`, ascending, to the first that cannot be read."""
+        sql = f"SELECT {listed} FROM {name} WHERE {key} > ? ORDER BY {key}{end}"
+        with suppress(sqlite3.Error):
+            for count, row in enumerate(self._source.execute(sql, (after,))):
+                if not isinstance(row[0], int) or row[0] <= after:
                     return
-            except sqlite3.Error as fault:
-                log.warning("%s: unreadable behind %d: %s", name, after, fault)
-            again = self._next(name, key, after)
-            if again is None:
-                return
-            after = again - 1
+                after = row[0]
+                if count % 1000 == 999:
+                    self._beat()
+                yield row
 
     def _next(self, name: str, key: str, after: int) -> int | None:
-        """The next number behind `after` from which on something can be read."""
+        """The next number behind `after` that can be read; None where there is none."""
         bad, step = after, 1
-        while (good := self._probe(name, key, after + step)) is None:
+        while (found := self._probe(name, key, after + step)) is None:
             bad, step = after + step, 2 * step
             if step > _NEVER:
                 return None
-        if good < 0:
-            good = after + step
-            if bad == after:
-                return None
+        good = after + step
         while good - bad > 1:
             middle = (bad + good) // 2
-            if self._probe(name, key, middle) is None:
+            if (probed := self._probe(name, key, middle)) is None:
                 bad = middle
             else:
-                good = middle
-        return good
+                good, found = middle, probed
+        if found > after:
+            log.warning("%s: unreadable between %d and %d", name, after, found)
+        return found if found > after else None
 
     def _probe(self, name: str, key: str, n: int) -> int | None:
         """The first number from `n` on; -1 where there is none; None where that cannot be read."""
@@ -220,12 +253,17 @@ class _Dig:
     def _both_ends(self, name: str, sql: str) -> Iterator[Sequence[Any]]:
         """From the first row to what cannot be read, and from the last."""
         for order in ("", " DESC"):
+            count = 0
             try:
-                yield from self._source.execute(sql + order)
+                for row in self._source.execute(sql + order):
+                    count += 1
+                    yield row
             except sqlite3.Error as fault:
                 log.warning("%s: %s", name, fault)
             else:
                 return
+            with suppress(sqlite3.Error):  # reading ahead has lost the row before the damage
+                yield from self._source.execute(f"{sql}{order} LIMIT 1 OFFSET {count}")
 
     def _write(self, name: str, insert: str, rows: list[Sequence[Any]]) -> None:
         if not rows or self._full:
@@ -242,9 +280,6 @@ class _Dig:
         except StoreFault:
             taken = [row for row in rows if self._put_one(insert, row)]  # one of them is no row of ours
         self._found.saved[name] = self._found.saved.get(name, 0) + len(taken)
-        if name.startswith("record_"):
-            for row in taken:
-                self._found.note(name, row[0])
 
     def _put(self, insert: str, rows: list[Sequence[Any]]) -> None:
         self._new.control("BEGIN IMMEDIATE")

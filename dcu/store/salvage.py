@@ -151,11 +151,11 @@ def _number_on(new: Database, name: str, last: int) -> None:
 def _tell(tx: SqliteTransaction, stream: Stream, found: Found, epoch: str, clock: Clock) -> None:
     """What became of one stream, as alarms."""
     floor, last = tx.accounts.account(stream).floor, found.lasts[table(stream)]
-    gone = found.gone(stream, floor)
+    gone = found.missing(table(stream), floor)
     count = sum(behind - before + 1 for before, behind in gone)
     text = f"the store was damaged: {stream.value} goes on in a new epoch, {count} of its records are gone"
     facts = {"was": found.epoch, "epoch": epoch, "stream": stream.value, "first": floor + 1, "last": last}
     alarm = Alarm(AlarmKind.SALVAGED, clock.now(), clock.state(), text, "", facts)
     tx.append(Stream.ALARM, encode_alarm(alarm))
     if gone:
-        tx.dropping.lost(stream, gone, found.epoch)
+        tx.dropping.lost(stream, gone, found.epoch or epoch)

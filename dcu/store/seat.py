@@ -110,6 +110,6 @@ class Opener:
         transaction = SqliteTransaction(database, self._clock)
         room = Room(self._path, self._page_limit)
         database.control("BEGIN IMMEDIATE")
-        Check(database, transaction.dropping).at_start()
+        Check(database, transaction.dropping, transaction.accounts).at_start()
         database.control("COMMIT")
         return Seat(database, epoch, transaction, Upkeep(database, transaction, room, self._clock))

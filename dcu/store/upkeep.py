@@ -36,7 +36,7 @@ class Upkeep:
         self._room = room
         self._clock = clock
         self._trimming = Trimming(database)
-        self._check = Check(database, self._dropping)
+        self._check = Check(database, self._dropping, self._accounts)
         now_s = clock.monotonic_s()
         self._look_s = now_s
         self._trim_s = self._check_s = now_s + FIRST_S

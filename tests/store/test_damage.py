@@ -1,0 +1,326 @@
+"""Pages zeroed, garbled and torn, salvages cut short: what can be read is kept, what is gone is told."""
+
+import os
+import random
+import sqlite3
+import time
+from contextlib import suppress
+from pathlib import Path
+
+import cbor2
+import pytest
+from running_store import LAYOUT, FixedClock, Running, reading, running
+
+from dcu import obis
+from dcu.errors import StoreDamaged, StoreDown
+from dcu.event import DropReason
+from dcu.record import Stream
+from dcu.store import salvage, writer
+from dcu.store.check import Check
+
+DAY = 1_795_305_600 - 19_800
+SEEDS = range(int(os.environ.get("DCU_DAMAGE_SEEDS", "24")))
+SERIALS = [f"GXT{n}" for n in range(6)]
+
+
+@pytest.fixture(autouse=True)
+def quick(monkeypatch):
+    monkeypatch.setattr(writer, "TURN_S", 0.01)
+    monkeypatch.setattr(writer, "AGAIN_FIRST_S", 0.0)
+
+
+def fill(path, records=400):
+    """A store with something of everything."""
+    with running(path) as it:
+        store = it.store
+        for serial in SERIALS:
+            store.transact(lambda tx, s=serial: tx.describe(s, obis.BLOCK_LOAD, LAYOUT, 900, DAY))
+            store.transact(lambda tx, s=serial: tx.admit(reading([DAY + 900 * n for n in range(20)], s)))
+            store.transact(lambda tx, s=serial: tx.reserve_counters(s, 32, 5000, 64))
+            store.transact(lambda tx, s=serial: tx.raise_relay_sequence(s, 7, disconnect=True))
+        for stream in Stream:
+            bodies = [b"%s %d " % (stream.value.encode(), n) * 20 for n in range(records // 4)]
+            store.transact(lambda tx, st=stream, b=bodies: [tx.append(st, body, LAYOUT) for body in b])
+        store.transact(lambda tx: [tx.append(Stream.PROFILE, b"p%d " % n * 60, LAYOUT) for n in range(records)])
+        store.transact(lambda tx: [tx.journal(n, "entry", b"%d" % n) for n in range(30)])
+        store.transact(lambda tx: tx.deliver(Stream.PROFILE, 17))
+        store.transact(lambda tx: tx.count("refusals"))
+        return store.epoch
+
+
+def bodies(path):
+    """Every record of the file by stream and id."""
+    raw = sqlite3.connect(path)
+    try:
+        return {s: dict(raw.execute(f"SELECT id, body FROM record_{s.value}")) for s in Stream}
+    finally:
+        raw.close()
+
+
+def up(it):
+    """Wait until it stores again, or its loop has ended."""
+    deadline = time.monotonic() + 30
+    while time.monotonic() < deadline and it._thread.is_alive():
+        try:
+            return it.store.transact(lambda tx: True)
+        except StoreDown:
+            time.sleep(0.005)
+        except Exception:
+            return False
+    return False
+
+
+def whole_check(it):
+    """A round of the daily check; what it raised."""
+
+    def round_(tx):
+        check = Check(tx._database, tx.dropping, tx.accounts)
+        while check.step():
+            pass
+
+    try:
+        it.store.transact(round_)
+    except StoreDamaged as fault:
+        return fault
+    return None
+
+
+def recover(path):
+    """Start until a whole check finds nothing any more; how many starts that took, and the epoch."""
+    for starts in range(1, 6):
+        it = Running(path)
+        try:
+            if up(it) and whole_check(it) is None:
+                return starts, it.store.epoch
+        finally:
+            it.stop.set()
+            it._thread.join(20)
+            it.store.close()
+    raise AssertionError("it never becomes well")
+
+
+def alarms(path, kind):
+    found = [
+        cbor2.loads(body)
+        for _, body in sorted(bodies(path)[Stream.ALARM].items())
+        if body[:5] != b"alarm" and body != b"new"
+    ]
+    return [alarm["facts"] for alarm in found if alarm["kind"] == kind]
+
+
+def judge(path, before, epoch):
+    """Each record is there as it was, or told to be gone, and never both; numbers only go up."""
+    after, now = bodies(path), recover(path)[1]
+    told = {stream: set() for stream in Stream}
+    for each in alarms(path, "dropped"):
+        assert each["reason"] == "damaged"
+        if each["epoch"] in {epoch, now}:  # the new one, where the old one could not be read
+            told[Stream(each["stream"])] |= set(range(each["first"], each["last"] + 1))
+    for stream, records in before.items():
+        kept = {n for n, body in records.items() if after[stream].get(n) == body}
+        silent = records.keys() - kept - told[stream]
+        assert not silent, f"{stream}: {sorted(silent)[:5]} vanished without a word"
+        assert not kept & told[stream], f"{stream}: {sorted(kept & told[stream])[:5]} told to be gone and are there"
+    with running(path) as it:
+        for stream, records in before.items():
+            assert it.store.transact(lambda tx, s=stream: tx.append(s, b"new")) > max(records)
+        assert it.store.transact(lambda tx: tx.journal(0, "new", b""))[0] > 0
+    return now
+
+
+def spoil(path, page, how, dice):
+    with path.open("r+b") as file:
+        file.seek((page - 1) * 4096)
+        octets = bytearray(file.read(4096))
+        match how:
+            case "zeros":
+                octets[:] = bytes(4096)
+            case "noise":
+                octets[:] = dice.randbytes(4096)
+            case "torn":
+                octets[512 * dice.randrange(8) :] = b""
+                octets += dice.randbytes(4096 - len(octets))
+            case "bit":
+                octets[dice.randrange(4096)] ^= 1 << dice.randrange(8)
+        file.seek((page - 1) * 4096)
+        file.write(octets)
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_damaged_pages_cost_what_stood_on_them_and_no_more(path, tmp_path, seed):
+    dice = random.Random(seed)
+    epoch = fill(path)
+    before = bodies(path)
+    pages = path.stat().st_size // 4096
+    for _ in range(dice.choice((1, 1, 2, 5))):
+        spoil(path, dice.randrange(2, pages + 1), dice.choice(("zeros", "noise", "torn", "bit")), dice)
+    starts, now = recover(path)
+    assert starts <= 4
+    aside = list(tmp_path.glob("dcu.db.damaged-*"))
+    assert bool(aside) == (now != epoch)
+    judge(path, before, epoch)
+    if now != epoch:
+        told = alarms(path, "salvaged")
+        assert [each["stream"] for each in told] == [s.value for s in Stream]
+        assert {each["epoch"] for each in told} == {now}
+
+
+def test_a_file_whose_first_page_is_gone_is_set_aside_and_work_goes_on(path, tmp_path):
+    fill(path)
+    spoil(path, 1, "zeros", random.Random(1))
+    starts, _ = recover(path)
+    assert starts == 1 and len(list(tmp_path.glob("dcu.db.damaged-*"))) == 1
+    with running(path) as it:
+        assert it.store.transact(lambda tx: tx.append(Stream.PROFILE, b"x")) > 0
+
+
+def test_what_is_no_database_is_set_aside_as_it_was(path, tmp_path):
+    path.write_bytes(b"readings, 2026-11\n" * 1000)
+    recover(path)
+    [aside] = tmp_path.glob("dcu.db.damaged-*")
+    assert aside.read_bytes() == b"readings, 2026-11\n" * 1000
+
+
+def root(path, name):
+    raw = sqlite3.connect(path)
+    try:
+        return raw.execute("SELECT rootpage FROM sqlite_master WHERE name = ?", (name,)).fetchone()[0]
+    finally:
+        raw.close()
+
+
+def test_counters_leap_and_sequences_stay_and_the_ledger_goes_on(path):
+    epoch = fill(path)
+    spoil(path, root(path, "record_profile"), "zeros", random.Random(1))
+    _, now = recover(path)
+    assert now != epoch
+    with running(path) as it:
+        for serial in SERIALS:
+            assert it.store.transact(lambda tx, s=serial: tx.counter_standing(s, 32)).next == 5064 + salvage.LEAP
+            assert it.store.transact(lambda tx, s=serial: tx.relay_sequence(s)).disconnect == 7
+            assert it.store.transact(lambda tx, s=serial: tx.profile(s, obis.BLOCK_LOAD)).held
+        assert it.store.transact(lambda tx: tx.counts()) == {"refusals": 1}
+        assert it.store.transact(lambda tx: tx.verify_journal())[0] == 30
+        assert it.store.transact(lambda tx: tx.cursors())[Stream.PROFILE][0] == 17
+    [gone] = [each for each in alarms(path, "dropped") if each["stream"] == "profile"]
+    assert (gone["epoch"], gone["first"], gone["last"]) == (epoch, 1, 506)
+
+
+def test_damage_that_is_met_at_work_ends_the_process_and_the_next_start_salvages(path, monkeypatch):
+    monkeypatch.setattr(Check, "at_start", lambda self: None)
+    fill(path)
+    before = bodies(path)
+    spoil(path, root(path, "record_profile"), "zeros", random.Random(1))
+    it = Running(path)
+    with pytest.raises(StoreDamaged):
+        it.store.transact(lambda tx: tx.append(Stream.PROFILE, b"x"))
+    it._thread.join(10)
+    assert isinstance(it.fault, StoreDamaged)
+    it.store.close()
+    assert path.with_name("dcu.db.suspect").exists()
+    assert recover(path)[0] == 1
+    assert not path.with_name("dcu.db.suspect").exists()
+    assert bodies(path)[Stream.RECEIPT] == before[Stream.RECEIPT]
+
+
+def test_while_it_is_salvaged_nothing_can_be_stored_and_the_watchdog_is_fed(path, monkeypatch):
+    fill(path)
+    spoil(path, root(path, "record_profile"), "zeros", random.Random(1))
+    it = None
+    seen = []
+    real = salvage.salvage
+
+    def slow(*args):
+        with pytest.raises(StoreDown, match="dcu.db"):
+            it.store.transact(lambda tx: None)
+        with pytest.raises(StoreDown):
+            _ = it.store.epoch
+        seen.append(it.store.condition)
+        return real(*args)
+
+    monkeypatch.setattr(salvage, "salvage", slow)
+    monkeypatch.setattr(writer.Writer, "_open_again", held := Held(writer.Writer._open_again))
+    it = Running(path)
+    beats = it.beats
+    held.go = True
+    assert up(it) and seen and "SQLITE_CORRUPT" in seen[0] and it.beats > beats
+    assert it.store.condition == "ok"
+    it.end()
+
+
+class Held:
+    """A method that does nothing until it may."""
+
+    def __init__(self, method):
+        self.method, self.go = method, False
+
+    def __get__(self, instance, _owner):
+        return lambda: self.method(instance) if self.go else None
+
+
+@pytest.mark.parametrize("at", range(8))
+def test_a_salvage_that_is_cut_short_is_taken_up_again(path, tmp_path, monkeypatch, at):
+    """The process ends before the n-th change of a name."""
+    epoch = fill(path)
+    before = bodies(path)
+    spoil(path, root(path, "record_profile"), "zeros", random.Random(1))
+    count = [0]
+
+    class Cut(BaseException):
+        pass
+
+    def counted(method):
+        def changed(*args, **kwargs):
+            count[0] += 1
+            if count[0] > at:
+                raise Cut
+            return method(*args, **kwargs)
+
+        return changed
+
+    with monkeypatch.context() as patched:
+        for name in ("rename", "unlink"):
+            patched.setattr(Path, name, counted(getattr(Path, name)))
+        with suppress(Cut):
+            salvage.salvage(path, "JH-RNC-0042", 100_000, FixedClock(), lambda: None)
+    recover(path)
+    judge(path, before, epoch)
+    assert len(list(tmp_path.glob("dcu.db.damaged-*"))) == 1
+    assert not [each for each in tmp_path.iterdir() if "salvag" in each.name]
+
+
+def test_damaged_files_are_kept_to_a_number(path, tmp_path):
+    fill(path)
+    for n in range(6):
+        spoil(path, root(path, "journal"), "zeros", random.Random(n))
+        recover(path)
+        for each in tmp_path.glob("dcu.db.damaged-*"):
+            if "-a" not in each.name[-3:]:
+                each.rename(each.with_name(f"dcu.db.damaged-2000000{n}-a"))
+    assert len(list(tmp_path.glob("dcu.db.damaged-*"))) == salvage.KEPT
+
+
+def test_records_that_nobody_finds_any_more_are_missed(path):
+    """A flipped bit in the key of an inner page hides whole records, and no checksum is wrong."""
+    epoch = fill(path)
+    raw = sqlite3.connect(path, isolation_level=None)
+    raw.execute("DELETE FROM record_profile WHERE id BETWEEN 200 AND 209")
+    raw.close()
+    it = Running(path)
+    assert "496 records of 506 are found" in str(whole_check(it))
+    it._thread.join(10)
+    it.store.close()
+    assert recover(path)[1] != epoch
+    [gone] = [each for each in alarms(path, "dropped") if each["stream"] == "profile"]
+    assert (gone["first"], gone["last"]) == (200, 209)
+
+
+def test_announced_holes_are_no_damage(path):
+    epoch = fill(path)
+    with running(path) as it:
+        it.store.transact(lambda tx: tx.dropping.between(Stream.PROFILE, 30, 33, DropReason.DAMAGED, "tried"))
+        it.store.transact(lambda tx: tx.dropping.upto(Stream.PROFILE, 31, DropReason.AGE))
+        assert whole_check(it) is None
+        it.store.transact(lambda tx: tx.dropping.sweep())
+        assert whole_check(it) is None
+    assert recover(path) == (1, epoch)
