@@ -187,15 +187,22 @@ class Session:
                 clean_start=self._terms.expiry_s == 0,
                 properties=properties,
             )
+        except (ConnectionResetError, BrokenPipeError, EOFError) as fault:
+            raise self._unanswered() from fault
         except (OSError, ValueError) as fault:
             raise diagnosis.of_exception(fault, self._endpoint, self._now()) from fault
         if code != MQTTErrorCode.MQTT_ERR_SUCCESS:
-            raise diagnosis.before_connack(self._alert, self._endpoint, self._now())
+            raise self._unanswered()
         before = set(threading.enumerate())
         self._client.loop_start()
         name = f"paho-mqtt-client-{self._terms.client_id}"  # as loop_start names it; paho does not hand it out
         self._pump = next((t for t in threading.enumerate() if t.name == name and t not in before), None)
         self._await_connack()
+
+    def _unanswered(self) -> SessionLost:
+        """CONNECT was not answered: by an alert, which a reset may have taken away, or for a reason of the broker's."""
+        told = self._alert or tls.alert(self._endpoint, now=self._now)
+        return diagnosis.before_connack(told, self._endpoint, self._now())
 
     def _await_connack(self) -> None:
         try:
@@ -203,7 +210,7 @@ class Session:
         except queue.Empty:
             raise SessionLost("no CONNACK in time", place=self._endpoint.place, cure="is the broker well?") from None
         if connack is None:
-            raise diagnosis.before_connack(self._alert, self._endpoint, self._now())
+            raise self._unanswered()
         code, properties = connack
         if code >= 0x80:
             raise diagnosis.of_reason(code, self._terms.client_id, self._endpoint, where="CONNACK")

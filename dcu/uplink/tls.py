@@ -5,6 +5,7 @@ and every certificate of the verified chain is judged against the best known tim
 Source: DESIGN, reference/store-uplink.md 2.2.
 """
 
+import socket
 import ssl
 import time
 from collections.abc import Callable, Sequence
@@ -20,6 +21,7 @@ from dcu.uplink.diagnosis import Endpoint
 
 _NO_CHECK_TIME: Final = 0x200000  # X509_V_FLAG_NO_CHECK_TIME, openssl x509_vfy.h
 _DER: Final = 2  # _ssl.ENCODING_DER
+_ALERT_S: Final = 3.0
 
 
 def known_time(floor: datetime = BUILT) -> datetime:
@@ -86,6 +88,25 @@ def context(endpoint: Endpoint, now: Callable[[], datetime] = known_time) -> Con
     except (OSError, ValueError) as fault:
         raise diagnosis.of_own_files(fault, path, endpoint) from fault
     return made
+
+
+def alert(endpoint: Endpoint, seconds: float = _ALERT_S, now: Callable[[], datetime] = known_time) -> str:
+    """What the broker says to our certificate: a handshake after which we only listen. Empty where it says nothing.
+
+    With TLS 1.3 the broker refuses us after our side of the handshake is done. What MQTT has sent by then is answered
+    by a reset, and the reset takes the alert away that went before it.
+    """
+    try:
+        with (
+            socket.create_connection((endpoint.host, endpoint.port), seconds) as plain,
+            context(endpoint, now).wrap_socket(plain, server_hostname=endpoint.host) as sock,
+        ):
+            sock.recv(1)
+    except ssl.SSLError as fault:
+        return str(fault)
+    except (OSError, SessionLost):
+        pass
+    return ""
 
 
 def judge(chain: Sequence[x509.Certificate], now: datetime, endpoint: Endpoint) -> None:
