@@ -96,6 +96,8 @@ def meters(config_file: Path, *, as_json: bool) -> None:
 
 def _status_text(answer: dict[str, Any]) -> str:
     lines = [f"{answer['dcu']}  epoch {answer['epoch']}  version {answer['version']}"]
+    if answer.get("store", "ok") != "ok":
+        lines.append(f"store: nothing can be stored now: {answer['store']}")
     lines += clock_lines(answer["time"])[: 2 if answer["time"]["cure"] else 1]
     lines.append(f"uplink: {answer['uplink']}")
     for stream, held in answer["streams"].items():

@@ -11,12 +11,12 @@ from dcu.config.fields import Field, Sheet
 from dcu.config.keys import load_secrets
 from dcu.config.meter_models import read_directory, shipped
 from dcu.config.mistakes import ConfigMistakes, syntax_mistake
-from dcu.config.model import BusConfig, BusKind, Config, DcuConfig, PollConfig, TrustConfig, UplinkConfig
+from dcu.config.model import BusConfig, BusKind, Config, DcuConfig, PollConfig, StoreConfig, TrustConfig, UplinkConfig
 from dcu.drivers.hdlc import server_address
 from dcu.errors import ConfigFault
 from dcu.meter import Mechanism, Meter, MeterModel, MeterSecrets
 
-TOP = ("version", "dcu", "uplink", "trust", "poll", "bus", "meter")
+TOP = ("version", "dcu", "uplink", "trust", "poll", "store", "bus", "meter")
 WORKERS = 64
 """Of a TCP bus: enough for 1,000 meters at 15 minutes where a round trip takes two seconds."""
 
@@ -69,11 +69,12 @@ def _check(sheet: Sheet, top: dict[str, Any], *, with_keys: bool) -> Config | No
         top.get("trust", {}), ("trust",), {"keys": Field(f.existing(base)), "signing_key": Field(f.existing(base))}
     )
     poll = sheet.read(top.get("poll", {}), ("poll",), _POLL)
+    store = sheet.read(top.get("store", {}), ("store",), {"max_mb": Field(f.whole(16, 1_000_000), None)})
     buses = _buses(sheet, top.get("bus", {}))
     secrets = _secrets(sheet, dcu) if with_keys else None
     models = _models(sheet, top.get("dcu"), base)
     meters = _meters(sheet, top.get("meter", []), buses, secrets, models)
-    if dcu is None or uplink is None or trust is None or poll is None:
+    if dcu is None or uplink is None or trust is None or poll is None or store is None:
         return None
     host, port = uplink.pop("broker")
     del dcu["secrets"], dcu["models"]
@@ -86,6 +87,7 @@ def _check(sheet: Sheet, top: dict[str, Any], *, with_keys: bool) -> Config | No
         PollConfig(**poll),
         tuple(bus for bus in buses.values() if bus),
         tuple(meters),
+        StoreConfig(**store),
     )
 
 

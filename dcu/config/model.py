@@ -63,6 +63,13 @@ class UplinkConfig:
 
 
 @dataclass(frozen=True, slots=True)
+class StoreConfig:
+    """The box's store. `max_mb`: most that its file may take, readings are shed near it; None: by the disk's size."""
+
+    max_mb: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class TrustConfig:
     """Whom the box obeys, and the key that signs its receipts."""
 
@@ -117,6 +124,7 @@ class Config:
     poll: PollConfig
     buses: tuple[BusConfig, ...]
     meters: tuple[Meter, ...]
+    store: StoreConfig = StoreConfig()
 
     def meters_on(self, bus: str) -> tuple[Meter, ...]:
         """Meters of one bus, in the order of the file."""

@@ -3,7 +3,7 @@
 import logging
 
 from dcu.clock import alarm_now, uptime
-from dcu.errors import DcuError
+from dcu.errors import DcuError, StoreDown
 from dcu.event import Alarm, AlarmKind, Fact, Health
 from dcu.ports import Clock, Store
 from dcu.record import Stream, encode_alarm, encode_health
@@ -12,7 +12,10 @@ log = logging.getLogger(__name__)
 
 
 class Announcer:
-    """Stores alarms and health records. An alarm that cannot be stored is still logged, and blocks nobody."""
+    """Stores alarms and health records. An alarm that cannot be stored is still logged, and blocks nobody.
+
+    While the store is down they wait in its memory.
+    """
 
     def __init__(self, store: Store, clock: Clock) -> None:
         self._store = store
@@ -28,6 +31,8 @@ class Announcer:
         body = encode_alarm(alarm)
         try:
             self._store.transact(lambda tx: tx.append(Stream.ALARM, body))
+        except StoreDown:
+            self._store.keep(lambda tx: tx.append(Stream.ALARM, body))
         except DcuError as fault:
             log.warning("that alarm could not be stored: %s", fault)
 
@@ -37,5 +42,7 @@ class Announcer:
         body = encode_health(Health(self._clock.now(), state, facts, uptime(self._clock, state)))
         try:
             self._store.transact(lambda tx: tx.append(Stream.HEALTH, body))
+        except StoreDown:
+            self._store.keep(lambda tx: tx.append(Stream.HEALTH, body))
         except DcuError as fault:
             log.warning("a health record could not be stored: %s", fault)

@@ -5,7 +5,7 @@ import weakref
 from collections.abc import Callable, Sequence
 from typing import Final
 
-from dcu.errors import AttributeDenied, CaptureMismatch, DcuError, Fate, MeterBusy, ReplyMalformed
+from dcu.errors import AttributeDenied, CaptureMismatch, DcuError, Fate, MeterBusy, ReplyMalformed, StoreDown
 from dcu.field.billing import BillingPart
 from dcu.field.book import MeterBook
 from dcu.field.clock_news import looked
@@ -47,6 +47,10 @@ _KINDS: Final[dict[TaskKind, Callable[[Task, ProfileSpec, MeterBook, VisitScene]
     TaskKind.EVENTS: EventsPart,
     TaskKind.BILLING: BillingPart,
 }
+
+
+class _Remembered(Exception):
+    """What came of the poll waits in memory until the store is open again."""
 
 
 class Course:
@@ -92,8 +96,13 @@ class Course:
         self._book.load(self._scene.store, self._scene.clock)
         self._parts = [self._part(task) for task in self._left]
         wanted = len(self._parts)
-        while asking := self._step():
-            self._poll(asking[0])
+        try:
+            while asking := self._step():
+                self._poll(asking[0])
+        except _Remembered:
+            for part in list(self._parts):
+                self._done(part)
+            return
         if wanted and len(self._busy) == wanted:
             raise self._busy[-1]  # it answers, and gives nothing: no visit
         if not self._spare and wanted:
@@ -234,6 +243,11 @@ class Course:
 
         try:
             self._scene.store.transact(commit)
+        except StoreDown as fault:
+            # It waits in memory. What the ledger does not know it would ask for again at once: so the visit ends here,
+            # and the next one comes at its time.
+            self._scene.store.keep(commit)
+            raise _Remembered from fault
         except ReplyMalformed:
             self._scene.store.transact(head.run)
             for part, writing in written:

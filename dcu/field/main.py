@@ -126,7 +126,15 @@ def _open_store(
     config.dcu.state_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
     config.dcu.run_dir.mkdir(mode=0o750, parents=True, exist_ok=True)
     path = config.dcu.state_dir / "dcu.db"
-    return SqliteStore.open(path, stop=stop, clock=clock, beat=beat, dcu=config.dcu.id, on_append=on_append)
+    return SqliteStore.open(
+        path,
+        stop=stop,
+        clock=clock,
+        beat=beat,
+        dcu=config.dcu.id,
+        max_mb=config.store.max_mb,
+        on_append=on_append,
+    )
 
 
 def _cursor_refused(announcer: Announcer, clock: Clock) -> Callable[[str], None]:

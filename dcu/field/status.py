@@ -6,7 +6,7 @@ from typing import Any
 
 from dcu import __version__, gaps
 from dcu.config import Config
-from dcu.errors import BusFault, OperatorFault
+from dcu.errors import BusFault, OperatorFault, StoreDown
 from dcu.event import AlarmKind
 from dcu.field.announce import Announcer
 from dcu.field.clock_watch import Look
@@ -87,9 +87,12 @@ class Status:
 
     def facts(self) -> dict[str, bool | int | str | None]:
         """For the health record: counts of records, of refusals, of meters that are not well."""
-        cursors, counts = self._store.transact(lambda tx: (tx.cursors(), tx.counts()))
         ill = sum(text != "ok" for text in self.condition().values())
         facts: dict[str, bool | int | str | None] = {"meters": len(self._meters), "meters_not_ok": ill}
+        try:
+            cursors, counts = self._store.transact(lambda tx: (tx.cursors(), tx.counts()))
+        except StoreDown as fault:
+            return facts | {"store": str(fault)[:LONGEST_CONDITION]}
         facts |= {f"waiting.{stream.value}": last - delivered for stream, (delivered, last) in cursors.items()}
         return facts | dict(counts)
 
@@ -100,11 +103,16 @@ class Status:
         return asks | Scans(self._config, self.buses, self._clock).asks()
 
     def _status(self, request: Mapping[str, Any]) -> dict[str, Any]:
-        cursors, counts = self._store.transact(lambda tx: (tx.cursors(), tx.counts()))
+        try:
+            cursors, counts = self._store.transact(lambda tx: (tx.cursors(), tx.counts()))
+            epoch, store = self._store.epoch, "ok"
+        except StoreDown as fault:
+            cursors, counts, epoch, store = {}, {}, "", str(fault)
         return {
             "dcu": self._config.dcu.id,
             "version": __version__,
-            "epoch": self._store.epoch,
+            "epoch": epoch,
+            "store": store[:LONGEST_CONDITION],
             "clock": self._clock.state().value,
             "time": self._clock_report(),
             "uplink": self._uplink,

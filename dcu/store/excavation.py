@@ -139,9 +139,7 @@ class _Dig:
         for first, last in self._found.missing(name):
             for n in range(first, min(last, first + left) + 1):
                 with suppress(sqlite3.Error):
-                    found = self._source.execute(
-                        f"SELECT {', '.join(columns)} FROM {name} WHERE id = ?", (n,)
-                    ).fetchall()
+                    found = self._source.execute(sql, (n,)).fetchall()
                     rows += [row for row in found if row[0] == n and _is_whole(dict(zip(columns, row, strict=True)))]
             left -= min(left, last - first + 1)
             self._beat()

@@ -27,6 +27,11 @@ this one ever have to be salvaged."""
 LEAST_MB: Final = 16
 MOST_MB: Final = 2048
 
+LOG: Final = 1000
+SHORT_LOG: Final = 64
+"""Pages of the log before they are written into the file: SQLite's own, and where the disk has no room for a long log.
+A log that is cut and grows anew costs flash; for the days of a full disk that is the smaller harm."""
+
 BALLAST_BYTES: Final = 8 * 2**20
 
 
@@ -82,27 +87,41 @@ class Room:
         self._bytes = min(BALLAST_BYTES, pages * PAGE_BYTES // 8)
         self._lowered = False
 
-    def make_way(self, database: Database) -> None:
-        """The store is full. Where it is the disk that is, let the ballast go, and let the file grow no more."""
+    def make_way(self, database: Database) -> bool:
+        """The store is full. Where it is the disk that is, let the ballast go, and let the file grow no more.
+
+        True when the log should be cut: it stands in the way.
+        """
         if self._free_bytes() >= self._bytes:
-            return
+            return False
         if not self._lowered:
             log.warning("%s: the disk is full; the file does not grow any more, and readings are shed", self._path)
         self._lowered = True
+        self.let_go()
+        database.rows("PRAGMA max_page_count = 1")  # SQLite takes the pages that the file has
+        database.rows(f"PRAGMA wal_autocheckpoint = {SHORT_LOG}")
+        return True
+
+    def let_go(self) -> bool:
+        """The ballast, where the disk is full; whether there was one."""
+        if self._free_bytes() >= self._bytes:
+            return False
         with suppress(OSError):
             self._ballast.unlink()
-        database.rows("PRAGMA max_page_count = 1")  # SQLite takes the pages that the file has
+            return True
+        return False
 
     def mend(self, database: Database) -> None:
         """When the disk has room again: the ballast is made anew, and the file may grow again."""
         free = self._free_bytes()
         if not self._ballast.exists():
-            if free < 4 * self._bytes:
+            if free < 2 * self._bytes:
                 return
             self._make()
-        if self._lowered and free >= 2 * self._bytes:
+        if self._lowered and self._ballast.exists():
             self._lowered = False
             database.rows(f"PRAGMA max_page_count = {self._pages}")
+            database.rows(f"PRAGMA wal_autocheckpoint = {LOG}")
             log.warning("%s: the disk has room again", self._path)
 
     def _make(self) -> None:

@@ -13,8 +13,9 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
 
+from dcu.clock import alarm_now
 from dcu.errors import StoreDown
-from dcu.event import Alarm, AlarmKind
+from dcu.event import AlarmKind
 from dcu.ports import Clock
 from dcu.record import Stream, encode_alarm
 from dcu.store import excavation
@@ -155,7 +156,6 @@ def _tell(tx: SqliteTransaction, stream: Stream, found: Found, epoch: str, clock
     count = sum(behind - before + 1 for before, behind in gone)
     text = f"the store was damaged: {stream.value} goes on in a new epoch, {count} of its records are gone"
     facts = {"was": found.epoch, "epoch": epoch, "stream": stream.value, "first": floor + 1, "last": last}
-    alarm = Alarm(AlarmKind.SALVAGED, clock.now(), clock.state(), text, "", facts)
-    tx.append(Stream.ALARM, encode_alarm(alarm))
+    tx.append(Stream.ALARM, encode_alarm(alarm_now(clock, AlarmKind.SALVAGED, text, "", facts)))
     if gone:
         tx.dropping.lost(stream, gone, found.epoch or epoch)

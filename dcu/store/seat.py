@@ -7,7 +7,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from dcu.errors import StoreDamaged, StoreFault
+from dcu.errors import StoreDamaged, StoreFault, StoreFull
 from dcu.ports import Clock
 from dcu.store import salvage
 from dcu.store.check import Check
@@ -64,7 +64,12 @@ class Opener:
         """
         if self._suspect.exists() or salvage.is_begun(self._path):
             raise StoreDamaged("it was found damaged", place=str(self._path), cure="it is being salvaged")
-        database, epoch = connect(self._path, dcu=self._dcu, page_limit=self._page_limit)
+        try:
+            database, epoch = connect(self._path, dcu=self._dcu, page_limit=self._page_limit)
+        except StoreFull:  # or a trouble of the disk: one that is full does not even open a file
+            if not Room(self._path, self._page_limit).let_go():
+                raise
+            database, epoch = connect(self._path, dcu=self._dcu, page_limit=self._page_limit)
         try:
             return self._seat(database, epoch)
         except StoreFault:

@@ -37,6 +37,7 @@ class SqliteStore:
         clock: Clock,
         beat: Callable[[], None],
         dcu: str,
+        max_mb: int | None = None,
         page_limit: int | None = None,
         on_append: Callable[[], None] = lambda: None,
     ) -> "SqliteStore":
@@ -52,13 +53,14 @@ class SqliteStore:
             beat: called at least once a second while `run` makes progress.
             dcu: id of the box.
             on_append: called in the writer's thread after a commit that appended records; must not block.
-            page_limit: most pages of 4 KiB; beyond nine tenths of it readings are shed. None: by the size of the disk.
+            max_mb: most that the file may take: beyond 95 % of it readings are shed; None: by the size of the disk.
+            page_limit: the same in pages of 4 KiB.
 
         Raises:
             StoreFault: not a store, another box's, a newer program's, or open elsewhere; with the cure.
         """
         path = Path(path)
-        opener = Opener(path, dcu, page_limit or page_limit_of(path), clock)
+        opener = Opener(path, dcu, page_limit or page_limit_of(path, max_mb), clock)
         opened: Seat | StoreFault
         try:
             opened = opener.open()

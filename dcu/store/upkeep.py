@@ -71,9 +71,9 @@ class Upkeep:
         """One bite of what makes room, inside a transaction; False when there is enough, or nothing is left to shed."""
         return self._retention.relieve()
 
-    def make_way(self) -> None:
-        """The store was found full, inside a transaction."""
-        self._room.make_way(self._database)
+    def make_way(self) -> bool:
+        """The store was found full, inside a transaction; whether it is the disk, so that the log should be cut."""
+        return self._room.make_way(self._database)
 
     def end(self) -> None:
         """The last thing that is written, inside a transaction."""

@@ -14,8 +14,9 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from typing import Any, Final
 
+from dcu.clock import alarm_now
 from dcu.errors import StoreDamaged, StoreDown, StoreFault, StoreFull
-from dcu.event import Alarm, AlarmKind, Fact
+from dcu.event import AlarmKind, Fact
 from dcu.mailbox import Mailbox, Stop
 from dcu.ports import Clock
 from dcu.record import Stream, encode_alarm
@@ -199,7 +200,7 @@ class Writer:
         """Shed as long as the file is too full and there is something to shed."""
         upkeep = self._seated.upkeep
         if full:
-            self._turn_alone(upkeep.make_way)
+            self._make_way()
         elif not upkeep.is_tight():
             return
         more = [True]
@@ -207,6 +208,17 @@ class Writer:
             more = [False]
             self._turn_alone(lambda: more.__setitem__(0, upkeep.relieve()))  # noqa: B023
             self._beat()
+
+    def _make_way(self) -> None:
+        cut: list[bool] = []
+        self._turn_alone(lambda: cut.append(self._seated.upkeep.make_way()))
+        if any(cut):
+            try:
+                self._database.control("PRAGMA wal_checkpoint(TRUNCATE)")
+            except StoreDown:
+                raise
+            except StoreFull as fault:
+                log.warning("the log cannot be cut: %s", fault)
 
     def _turn_alone(self, work: Callable[[], None]) -> None:
         """One transaction of our own. Raises StoreDown, StoreDamaged; one that finds no room is tried another time."""
@@ -308,8 +320,8 @@ class Writer:
 def _trouble(clock: Clock, fault: StoreFault | None, seconds: int, kept: int, lost: int) -> Work:
     facts: dict[str, Fact] = {"cause": fault.cause if fault else "", "seconds": seconds, "kept": kept, "lost": lost}
     text = f"nothing could be stored for {seconds} s: {fault}; {kept} works waited in memory, {lost} were lost"
-    alarm = Alarm(AlarmKind.STORE_TROUBLE, clock.now(), clock.state(), text[:500], "", facts)
-    return lambda tx: tx.append(Stream.ALARM, encode_alarm(alarm))
+    body = encode_alarm(alarm_now(clock, AlarmKind.STORE_TROUBLE, text[:500], "", facts))
+    return lambda tx: tx.append(Stream.ALARM, body)
 
 
 def _down(fault: StoreFault) -> StoreDown:

@@ -59,6 +59,13 @@ def test_a_serial_keeps_its_leading_zeros(box):
     assert load(box('serial = "GXT20931188"', 'serial = "00123"')).meters[0].serial == "00123"
 
 
+def test_the_store_may_be_given_a_limit(box):
+    assert load(box()).store.max_mb is None
+    assert load(box("# [store]\n# max_mb", "[store]\nmax_mb")).store.max_mb == 512
+    [mistake] = mistakes(box("# [store]\n# max_mb = 512", "[store]\nmax_mb = 8"))
+    assert mistake.key == "store.max_mb" and "16" in mistake.cure
+
+
 TABLE = [
     ('id = "JH-RNC-0042"', 'id = "box 42"', "dcu.id", "no id", "A-Z"),
     ('id = "JH-RNC-0042"', "id = 42", "dcu.id", "not a string", "quotes"),

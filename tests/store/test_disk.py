@@ -1,0 +1,320 @@
+"""Disks that are full, read-only or fail, and come back: nothing is lost that was told done, and no hand is needed."""
+
+import os
+import resource
+import sqlite3
+import subprocess
+import threading
+import time
+from contextlib import contextmanager
+
+import cbor2
+import pytest
+from running_store import Running, running
+from test_retention import BODY, ids, pour
+from test_writer import append, together
+
+from dcu.errors import Fate, StoreDown, StoreFault, StoreFull
+from dcu.record import Stream
+from dcu.store import memory, writer
+from dcu.store.database import Database
+from dcu.store.limits import page_limit_of
+
+WAIT_S = 30
+
+
+@pytest.fixture(autouse=True)
+def quick(monkeypatch):
+    monkeypatch.setattr(writer, "TURN_S", 0.01)
+    monkeypatch.setattr(writer, "PAUSE_S", 0.001)
+    monkeypatch.setattr(writer, "AGAIN_FIRST_S", 0.0)
+    monkeypatch.setattr(writer, "AGAIN_MOST_S", 0.0)
+
+
+def until(condition, what):
+    deadline = time.monotonic() + WAIT_S
+    while not condition():
+        assert time.monotonic() < deadline, f"waited in vain: {what}"
+        time.sleep(0.005)
+
+
+def alarms(store, kind):
+    records = store.transact(lambda tx: tx.page(Stream.ALARM, 0, 10**7)).records
+    found = [cbor2.loads(record.body) for record in records]
+    return [alarm for alarm in found if alarm["kind"] == kind]
+
+
+@contextmanager
+def no_growth():
+    """No file of this process may grow (RLIMIT_FSIZE): each write beyond fails, as on a broken card."""
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (4096, limits[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+
+
+def test_a_write_that_fails_is_told_to_all_and_the_store_comes_back_by_itself(path):
+    with running(path) as it:
+        it.store.transact(append(b"before"))
+        with no_growth():
+            outcomes = together(it.store, [append(b"x" * 9000), append(b"y" * 9000)])
+            assert [type(outcome) for outcome in outcomes] == [StoreDown, StoreDown]
+            assert outcomes[0].fate is Fate.SHED_LOAD
+            until(lambda: it.store.condition != "ok", "it is down")
+            with pytest.raises(StoreDown, match="dcu.db"):
+                it.store.transact(append(b"while down"))
+            it.store.keep(append(b"kept 1"))
+            it.store.keep(append(b"kept 2"))
+        until(lambda: it.store.condition == "ok" and not len(it.store._writer.memory), "it is up")
+        assert it.store.transact(append(b"after")) == 4
+        found = it.store.transact(lambda tx: tx.page(Stream.PROFILE, 0)).records
+        assert [record.body for record in found] == [b"before", b"kept 1", b"kept 2", b"after"]
+        [trouble] = alarms(it.store, "store-trouble")
+        assert trouble["facts"]["kept"] == 2 and "SQLITE_IOERR" in trouble["facts"]["cause"]
+        assert it.fault is None
+
+
+def test_the_memory_is_bounded_the_oldest_goes_and_that_is_told(path, monkeypatch):
+    monkeypatch.setattr(memory, "CAPACITY", 5)
+    with running(path) as it:
+        it.store._writer.memory = memory.Memory(5)
+        with no_growth():
+            with pytest.raises(StoreFault):
+                it.store.transact(append(b"x" * 9000))
+            until(lambda: it.store.condition != "ok", "it is down")
+            for n in range(12):
+                it.store.keep(append(b"%d" % n))
+        until(lambda: it.store.condition == "ok" and not len(it.store._writer.memory), "it is up")
+        found = it.store.transact(lambda tx: tx.page(Stream.PROFILE, 0)).records
+        assert [int(record.body) for record in found] == [7, 8, 9, 10, 11]
+        [trouble] = alarms(it.store, "store-trouble")
+        assert (trouble["facts"]["kept"], trouble["facts"]["lost"]) == (5, 7)
+
+
+def test_a_kept_work_that_is_at_fault_itself_hinders_no_other(path):
+    with running(path) as it:
+        it.store.keep(lambda tx: 1 // 0)
+        it.store.keep(append(b"good"))
+        until(lambda: it.store.transact(lambda tx: tx.cursors())[Stream.PROFILE] == (0, 1), "it is kept")
+        assert not len(it.store._writer.memory) and it.fault is None
+
+
+def test_after_a_failed_sync_the_log_is_written_out_before_anything_is_added(path, monkeypatch):
+    """The pages of a failed sync may never reach the disk: a log that simply went on would have a hole."""
+    said = []
+    control = Database.control
+
+    def failing(self, sql):
+        said.append(sql)
+        if sql == "COMMIT" and said.count("COMMIT") == 1:
+            control(self, "COMMIT")
+            raise StoreDown("SQLITE_IOERR_FSYNC: disk I/O error", place="dcu.db")
+        control(self, sql)
+
+    with running(path) as it:
+        monkeypatch.setattr(Database, "control", failing)
+        said.clear()
+        with pytest.raises(StoreDown):
+            it.store.transact(append(b"perhaps"))
+        until(lambda: it.store.condition == "ok", "it is up")
+        it.store.transact(append(b"after"))
+        after = said[said.index("COMMIT") + 1 :]
+        assert "PRAGMA wal_checkpoint(TRUNCATE)" in after
+        written = [n for n, sql in enumerate(after) if sql.startswith("SAVEPOINT")]
+        assert after.index("PRAGMA wal_checkpoint(TRUNCATE)") < written[0]
+
+
+# ---- disks of our own
+
+
+def mounted(target, *options):
+    if os.geteuid():
+        pytest.skip("mounting a small disk needs root")
+    done = subprocess.run(["mount", *options, target], capture_output=True, text=True, check=False)
+    if done.returncode:
+        pytest.skip(f"this machine mounts nothing: {done.stderr.strip()}")
+
+
+@pytest.fixture
+def disk(tmp_path):
+    """A disk of 6 MB."""
+    target = tmp_path / "disk"
+    target.mkdir()
+    mounted(target, "-t", "tmpfs", "-o", "size=6m", "none")
+    yield target
+    subprocess.run(["umount", "-l", target], check=False)
+
+
+def stuff(disk):
+    """Others fill the disk to its last octet."""
+    with pytest.raises(OSError), (disk / "others.log").open("ab", buffering=0) as others:
+        while True:
+            others.write(b"x" * 65_536)
+    with (disk / "others.log").open("ab", buffering=0) as others:
+        for size in (4096, 512, 1):
+            with pytest.raises(OSError):
+                while True:
+                    others.write(b"x" * size)
+
+
+@pytest.fixture
+def full(disk):
+    """A store whose disk others have filled: 300 records, of which 100 were delivered."""
+    with running(disk / "dcu.db", page_limit=5000) as it:
+        until((disk / "dcu.db.ballast").exists, "the ballast")
+        pour(it.store, Stream.PROFILE, 300)
+        it.store.transact(lambda tx: tx.deliver(Stream.PROFILE, 100))
+        stuff(disk)
+        yield it
+
+
+def test_on_a_disk_that_others_have_filled_the_cursor_moves_and_readings_are_shed(disk, full):
+    store = full.store
+    assert os.statvfs(disk).f_bavail == 0
+    last, refused = 0, 0
+    for n in range(600):
+        try:
+            if n % 50 == 0:
+                store.transact(lambda tx: tx.journal(0, "x", b"entry"))
+                store.transact(lambda tx: tx.append(Stream.RECEIPT, b"receipt"))
+            last = store.transact(lambda tx: tx.append(Stream.PROFILE, BODY))
+        except StoreFull:  # the one that finds the disk full
+            refused += 1
+    store.transact(lambda tx: tx.deliver(Stream.PROFILE, last))
+    held = ids(store, Stream.PROFILE)
+    assert held == list(range(held[0], last + 1)) and held[0] > 1 and len(held) > 100
+    assert refused <= 2 and full.fault is None
+    assert not (disk / "dcu.db.ballast").exists()
+    dropped = alarms(store, "dropped")
+    assert dropped[0]["facts"]["first"] == 1 and dropped[-1]["facts"]["last"] == held[0] - 1
+    (disk / "others.log").unlink()
+    full.store._writer.seat.upkeep._look_s = 0.0
+    until((disk / "dcu.db.ballast").exists, "the ballast is made anew")
+    assert len(ids(store, Stream.RECEIPT)) >= 11
+
+
+def test_a_store_is_opened_on_a_disk_that_is_full(disk):
+    with running(disk / "dcu.db", page_limit=5000) as it:
+        until((disk / "dcu.db.ballast").exists, "the ballast")
+        pour(it.store, Stream.PROFILE, 300)
+    stuff(disk)
+    with running(disk / "dcu.db", page_limit=5000) as it:
+        until(lambda: it.store.condition == "ok", "it is open")
+        assert len(ids(it.store, Stream.PROFILE)) == 300
+        it.store.transact(lambda tx: tx.deliver(Stream.PROFILE, 10))
+
+
+def test_a_box_that_starts_on_a_read_only_disk_waits_for_it(disk):
+    path = disk / "dcu.db"
+    with running(path) as it:
+        it.store.transact(append(b"before"))
+        epoch = it.store.epoch
+    mounted(disk, "-o", "remount,ro")
+    it = Running(path)
+    with pytest.raises(StoreDown, match="tried again"):
+        it.store.transact(append(b"refused"))
+    with pytest.raises(StoreDown):
+        _ = it.store.epoch
+    it.store.keep(append(b"kept"))
+    beats = it.beats
+    until(lambda: it.beats > beats + 3, "the watchdog is fed")
+    mounted(disk, "-o", "remount,rw")
+    until(lambda: it.store.condition == "ok" and not len(it.store._writer.memory), "it is open")
+    assert it.store.transact(append(b"after")) == 3 and it.store.epoch == epoch
+    it.end()
+    assert it.fault is None
+
+
+def test_a_file_system_that_turns_read_only_under_way_is_waited_for(tmp_path):
+    """As ext4 does on an error of its own (mount option `abort`), on a loop device."""
+    image, target = tmp_path / "image", tmp_path / "disk"
+    target.mkdir()
+    image.write_bytes(b"")
+    os.truncate(image, 32 * 2**20)
+    if subprocess.run(["mkfs.ext4", "-q", "-F", image], capture_output=True, check=False).returncode:
+        pytest.skip("no mkfs.ext4")
+    mounted(target, "-o", "loop,errors=remount-ro", image)
+    try:
+        it = Running(target / "dcu.db")
+        last = it.store.transact(append(b"before"))
+        mounted(target, "-o", "remount,abort")
+        with pytest.raises(StoreFault):
+            for _ in range(50):
+                last = it.store.transact(append(b"told" * 100))
+        until(lambda: it.store.condition != "ok", "it is down")
+        it.store.keep(append(b"kept"))
+        with pytest.raises(StoreDown):
+            it.store.transact(append(b"refused"))
+        assert it.fault is None and it._thread.is_alive()
+        it.stop.set()
+        it._thread.join(WAIT_S)
+        it.store.close()
+        subprocess.run(["umount", target], check=True)
+        subprocess.run(["fsck.ext4", "-fy", image], capture_output=True, check=False)
+        mounted(target, "-o", "loop", image)
+        with running(target / "dcu.db") as again:
+            found = again.store.transact(lambda tx: tx.page(Stream.PROFILE, 0, 10**7)).records
+            assert len(found) >= last, "what was told is there"
+    finally:
+        subprocess.run(["umount", "-l", target], capture_output=True, check=False)
+
+
+def test_a_shell_that_holds_the_file_delays_a_start_and_cannot_get_in_later(path, monkeypatch):
+    monkeypatch.setattr("dcu.store.opening.BUSY_S", 0.05)
+    with running(path) as it:
+        it.store.transact(append(b"x"))
+        shell = sqlite3.connect(path, timeout=0)
+        with pytest.raises(sqlite3.OperationalError, match="locked"):
+            shell.execute("BEGIN EXCLUSIVE")
+        shell.close()
+        it.store.transact(append(b"y"))
+    shell = sqlite3.connect(path, isolation_level=None)
+    shell.execute("BEGIN EXCLUSIVE")
+    with pytest.raises(StoreFault, match="another process has the store open"):
+        Running(path)
+    shell.close()
+    with running(path) as it:
+        assert ids(it.store, Stream.PROFILE) == [1, 2]
+
+
+def test_the_log_stays_bounded_whatever_a_transaction_was(path, monkeypatch):
+    monkeypatch.setattr("dcu.store.opening.LOG_BYTES", 2**20)
+    with running(path) as it:
+        it.store.transact(append(b"x" * 20 * 2**20))
+        log = path.with_name("dcu.db-wal")
+        assert log.stat().st_size > 10 * 2**20
+        for _ in range(20):
+            it.store.transact(append(b"y" * 8192))
+        assert log.stat().st_size <= 6 * 2**20
+
+
+def test_the_limit_follows_the_disk(disk, path):
+    assert page_limit_of(disk / "dcu.db") == 16 * 256
+    assert page_limit_of(disk / "dcu.db", 100) == 25_600
+    assert 16 * 256 <= page_limit_of(path) <= 2048 * 256
+
+
+def test_threads_that_ask_while_it_goes_down_all_hear_of_it(path):
+    with running(path) as it:
+        outcomes = []
+
+        def ask():
+            for _ in range(40):
+                try:
+                    it.store.transact(append(b"z" * 9000))
+                    outcomes.append("told")
+                except StoreFault as fault:
+                    outcomes.append(type(fault))
+
+        threads = [threading.Thread(target=ask) for _ in range(6)]
+        for thread in threads:
+            thread.start()
+        with no_growth():
+            until(lambda: StoreDown in outcomes, "it is down")
+        for thread in threads:
+            thread.join(WAIT_S)
+        assert len(outcomes) == 240 and set(outcomes) <= {"told", StoreDown}
+        until(lambda: it.store.condition == "ok", "it is up")
+        assert len(ids(it.store, Stream.PROFILE)) >= outcomes.count("told")
