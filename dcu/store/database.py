@@ -5,8 +5,7 @@ A full disk rolls the whole transaction back by itself (reference/store-uplink.m
 
 import sqlite3
 import threading
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -30,8 +29,10 @@ class Database:
     def rows(self, sql: str, bindings: Bindings = ()) -> list[tuple[Any, ...]]:
         """All rows of a query."""
         self._guard()
-        with self._translated():
+        try:
             return self._connection.execute(sql, bindings).fetchall()
+        except sqlite3.Error as error:
+            raise translate(error, self._place) from error
 
     def first(self, sql: str, bindings: Bindings = ()) -> tuple[Any, ...] | None:
         """The first row of a query, or None."""
@@ -41,24 +42,34 @@ class Database:
     def write(self, sql: str, bindings: Bindings = ()) -> int:
         """Run a statement; the rowid that an INSERT gave."""
         self._guard()
-        with self._translated():
+        try:
             return self._connection.execute(sql, bindings).lastrowid or 0
+        except sqlite3.Error as error:
+            raise translate(error, self._place) from error
 
     def write_all(self, sql: str, many: Iterable[Bindings]) -> None:
         """Run a statement for each of `many`."""
         self._guard()
-        with self._translated():
-            self._connection.executemany(sql, many)
+        if not (all_bindings := list(many)):
+            return
+        try:
+            self._connection.executemany(sql, all_bindings)
+        except sqlite3.Error as error:
+            raise translate(error, self._place) from error
 
     def control(self, sql: str) -> None:
         """BEGIN, COMMIT and their like: the transaction's own borders."""
-        with self._translated():
+        try:
             self._connection.execute(sql)
+        except sqlite3.Error as error:
+            raise translate(error, self._place) from error
 
     def ask(self, pragma: str) -> int:
         """A number that SQLite knows of the file."""
-        with self._translated():
+        try:
             return int(self._connection.execute(f"PRAGMA {pragma}").fetchone()[0])
+        except sqlite3.Error as error:
+            raise translate(error, self._place) from error
 
     @property
     def in_transaction(self) -> bool:
@@ -67,8 +78,10 @@ class Database:
 
     def close(self) -> None:
         """Checkpoint and let the file go."""
-        with self._translated():
+        try:
             self._connection.close()
+        except sqlite3.Error as error:
+            raise translate(error, self._place) from error
 
     def _guard(self) -> None:
         """A statement outside of its transaction would be committed alone: after a rollback, or by a leaked handle."""
@@ -76,13 +89,6 @@ class Database:
             raise RuntimeError("a transaction is used in its work, in the writer's thread, and nowhere else")
         if not self._connection.in_transaction:
             raise StoreFault("the transaction is rolled back already", place=self._place)
-
-    @contextmanager
-    def _translated(self) -> Iterator[None]:
-        try:
-            yield
-        except sqlite3.Error as error:
-            raise translate(error, self._place) from error
 
 
 _PASSING = frozenset(

@@ -16,7 +16,8 @@ class Errand(Generic[T]):
     def __init__(self, work: Callable[[SqliteTransaction], T]) -> None:
         self._work = work
         self._lock = threading.Lock()
-        self._settled = threading.Event()
+        self._unsettled = threading.Lock()  # held until it is settled: cheaper than an Event, and one waits
+        self._unsettled.acquire()
         self._taken = False
         self._given_up = False
         self._result: T | None = None
@@ -33,12 +34,12 @@ class Errand(Generic[T]):
             StoreBusy: `timeout_s` passed. A work that was not begun by then never is.
             BaseException: what the work raised, or why its commit failed.
         """
-        if not self._settled.wait(timeout_s):
+        if not self._unsettled.acquire(timeout=timeout_s):
             with self._lock:
                 self._given_up = True
                 begun = self._taken
             # Settled in this very moment: then the answer is known and is the better one.
-            if not self._settled.is_set():
+            if self._unsettled.locked():
                 fate = "it may or may not be committed" if begun else "it was not begun and never will be"
                 raise StoreBusy(f"no answer within {timeout_s:g} s; {fate}", place="store")
         if self.fault is not None:
@@ -73,4 +74,5 @@ class Errand(Generic[T]):
 
     def settle(self) -> None:
         """Wake the caller."""
-        self._settled.set()
+        if self._unsettled.locked():
+            self._unsettled.release()

@@ -7,6 +7,8 @@ holds, however long the table is: the ids and sizes beyond the start are read in
 
 import logging
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
+from functools import lru_cache
 from itertools import takewhile
 from typing import Final
 
@@ -88,6 +90,18 @@ class Streams:
             else:
                 self._turns = self._turns.after(turn)
                 return found
+        return None
+
+    def again(self, stream: Stream, first: int, last: int, max_bytes: int) -> BatchSlice | None:
+        """See `ports.Transaction.again`. What is damaged is passed over."""
+        while first <= last and self._exists(stream, first):
+            try:
+                found = self._slice(stream, first, max_bytes)
+            except _Damaged as fault:
+                first = fault.id + 1
+                continue
+            within = found.bodies[: max(0, last - found.first + 1)]
+            return replace(found, bodies=within) if within else None
         return None
 
     def deliver(self, stream: Stream, last: int) -> None:
@@ -200,7 +214,13 @@ class Streams:
         return encoded
 
     def _keep(self, layout: Layout) -> bytes:
-        encoded = encode_layout(layout)
-        digest = layout_digest(encoded)
+        encoded, digest = _named(layout)
         self._database.write("INSERT OR IGNORE INTO layout (digest, encoded) VALUES (?, ?)", (digest, encoded))
         return digest
+
+
+@lru_cache(maxsize=256)
+def _named(layout: Layout) -> tuple[bytes, bytes]:
+    """A layout encoded, and its digest: a thousand meters have a few."""
+    encoded = encode_layout(layout)
+    return encoded, layout_digest(encoded)

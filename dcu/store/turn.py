@@ -24,9 +24,12 @@ def commit(database: Database, transaction: SqliteTransaction, errands: Errands)
     done: list[Errand[Any]] = []
     try:
         database.control("BEGIN IMMEDIATE")
+        alone = len(errands) == 1
         for n, errand in enumerate(errands, 1):
-            if _one(database, transaction, errand):
+            if (_alone if alone else _one)(database, transaction, errand):
                 done.append(errand)
+            elif alone:
+                return ()
             if not database.in_transaction:
                 _lose(done, StoreFull("rolled back together with a work that found no room", place="store"))
                 return errands[n:]
@@ -60,6 +63,20 @@ def _one(database: Database, transaction: SqliteTransaction, errand: Errand[Any]
             database.control("RELEASE work")
         return False
     database.control("RELEASE work")
+    return True
+
+
+def _alone(database: Database, transaction: SqliteTransaction, errand: Errand[Any]) -> bool:
+    """The same for the only work of a transaction, which is its own savepoint."""
+    try:
+        errand.run(transaction)
+        if not database.in_transaction:
+            raise StoreFull("the transaction was rolled back inside the work", place="store")
+    except Exception as fault:  # noqa: BLE001 - as above
+        errand.fail(fault)
+        if database.in_transaction:
+            database.control("ROLLBACK")
+        return False
     return True
 
 

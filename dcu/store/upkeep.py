@@ -17,6 +17,10 @@ DAY_S: Final = 86_400.0
 FIRST_S: Final = 600.0
 """After a start the first round of what is done daily waits: a box that starts has more urgent things to do."""
 
+PAGES_A_TURN: Final = 32
+TURNS: Final = 64
+"""A turn writes less than that as a rule; one that writes more is met by the page limit."""
+
 
 class Upkeep:
     """Ages, sheds, trims and checks.
@@ -38,6 +42,7 @@ class Upkeep:
         self._trimming = Trimming(database)
         self._check = Check(database, self._dropping, self._accounts)
         now_s = clock.monotonic_s()
+        self._turns = 0
         self._look_s = now_s
         self._trim_s = self._check_s = now_s + FIRST_S
 
@@ -64,8 +69,16 @@ class Upkeep:
         return False
 
     def is_tight(self) -> bool:
-        """Whether the file is so full that readings have to go, or might be taken again."""
-        return usage(self._database).excess > 0 or self._accounts.closed
+        """Whether the file is so full that readings have to go, or might be taken again.
+
+        Asked after each turn; the further the file is from being full the more seldom it is looked at.
+        """
+        self._turns -= 1
+        if self._turns > 0 and not self._accounts.closed:
+            return False
+        excess = usage(self._database).excess
+        self._turns = min(-excess // PAGES_A_TURN, TURNS)
+        return excess > 0 or self._accounts.closed
 
     def relieve(self) -> bool:
         """One bite of what makes room, inside a transaction; False when there is enough, or nothing is left to shed."""
