@@ -19,6 +19,7 @@ HERE: Final = Path(__file__).parent
 BENCHES: Final = {
     "pacing": "line_pacing",
     "insert": "durable_insert",
+    "flash": "flash_bytes",
     "polling": "poll_line_time",
     "backfill": "backfill_line_use",
     "cpu": "client_cpu",
