@@ -100,10 +100,11 @@ class Ledger:
         let_in = gaps.admit(held, times, line.period_s, phase=phase, strays=strays)
         self._keep_held(line, held, let_in.held)
         self._keep_strays(line, let_in.strays)
-        if line.phase_s is not None:
-            absent = self._absent(line)
-            self._keep_absent(line, absent, _outside(absent, let_in.held, line.period_s))
         new = frozenset(let_in.new)
+        if line.phase_s is not None:  # what was held before is absent nowhere
+            absent, slots = self._absent(line), (gaps.slot(at, phase, line.period_s) for at in new)
+            came = gaps.spans((at for at in slots if at is not None), line.period_s)
+            self._keep_absent(line, absent, _outside(absent, came, line.period_s))
         return self._marks.admit_intervals(line.number, reading, new, newest_first=bool(line.newest_first))
 
     def admit_events(self, reading: ProfileReading) -> Let:
