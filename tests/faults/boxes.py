@@ -34,31 +34,40 @@ def killed(run: Run) -> Line:
 
 
 def disk_full(run: Run) -> list[Line]:
-    """Somebody fills the file system to the last octet, then gives it back."""
-    seconds = run.of(5, 30)
-    with mounted(run.scratch / "state", 40), whole_box(run.scratch) as box:
+    """Somebody fills the file system to the last octet: once, and again each time that there is room."""
+    return [_filled(run, again=False), _filled(run, again=True)]
+
+
+def _filled(run: Run, *, again: bool) -> Line:
+    seconds, directory = run.of(5, 40), run.scratch / f"again-{again}"
+    directory.mkdir()
+    with mounted(directory / "state", 40), whole_box(directory) as box:
         box.start()
         box.until_held(1)
-        filler = run.scratch / "state" / "filler"
+        filler = directory / "state" / "filler"
         _fill(filler)
-        before, began = box.starts, time.monotonic()
-        lines = len(box.log.splitlines())
+        before, began, lines = box.starts, time.monotonic(), len(box.log.splitlines())
         while time.monotonic() - began < seconds:
             time.sleep(0.5)
-            _fill(filler)
+            if again:
+                _fill(filler)
         answers = box.ask("status") is not None
         restarts, said = box.starts - before, len(box.log.splitlines()) - lines
         filler.unlink()
         took = box.until_held(2)
         box.stop()
-        recovery = (
-            f"{restarts} restarts and {said} lines of log in {seconds} s, "
-            f"field.sock {'answers' if answers else 'silent'}; stores again {took:.1f} s after room is made, by itself"
-        )
-        proof = box.proof()
-    return [
-        _line(5, "disk full", "tmpfs of 40 MB, filled to the last octet", f"{seconds} s", proof, recovery, good=True)
-    ]
+        proof, (shed, holes) = box.proof(), box.announced()
+    recovery = (
+        f"{restarts} restarts and {said} lines of log in {seconds} s, "
+        f"field.sock {'answers' if answers else 'silent'}; stores two more intervals of each meter {took:.0f} s after "
+        f"room is made, by itself; {shed} records shed and announced, {len(proof.missing)} intervals with them"
+    )
+    fault = "disk full, and what is freed is taken at once" if again else "disk full"
+    injection = "tmpfs of 40 MB, filled to the last octet"
+    lost = holes if shed else holes + len(proof.missing)
+    doubled = len(proof.twice) + len(proof.invented)
+    good = not (lost or doubled or proof.different)
+    return Line(5, fault, injection, f"{seconds} s; {proof.expected} intervals captured", lost, doubled, recovery, good)
 
 
 def _fill(path: Path) -> None:

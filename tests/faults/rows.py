@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 
-from tests.faults import boxes, kills, power, virtual
+from tests.faults import boxes, disks, kills, power, virtual
 from tests.faults.report import Line
 from tests.faults.run import Run
 
@@ -126,12 +126,16 @@ def failed_sync(run: Run) -> list[Line]:
 ROWS: dict[int, Callable[[Run], list[Line]]] = {
     1: power_cut,
     2: kill_9,
+    3: disks.nth_write,
     4: failed_sync,
     5: boxes.disk_full,
     6: boxes.read_only,
+    7: disks.rotten,
     8: boxes.truncated,
+    9: disks.long_reader,
     10: boxes.technician,
     11: virtual.log_storm,
+    12: disks.card,
     13: virtual.boots_in_1970,
     14: virtual.steps,
     16: virtual.meters_clocks,

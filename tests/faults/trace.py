@@ -93,11 +93,11 @@ def there() -> str:
     return "" if done.returncode == 0 else f"strace cannot trace here: {done.stderr.strip()[:200]}"
 
 
-def strace(*options: str, output: Path, command: list[str], calls: str = CALLS) -> list[str]:
-    """The command that runs another one under strace."""
+def strace(*options: str, output: Path, command: list[str], calls: str = CALLS, quick: bool = True) -> list[str]:
+    """The command that runs another one under strace; a quick one injects no signals."""
     return [
-        "strace", "-f", "--seccomp-bpf", "-xx", "-s", "2000000", "-o", str(output), "-e", f"trace={calls}",
-        "-e", "signal=none", *options, *command,
+        "strace", "-f", *(["--seccomp-bpf"] if quick else []), "-xx", "-s", "2000000", "-o", str(output),
+        "-e", f"trace={calls}", "-e", "signal=none", *options, *command,
     ]  # fmt: skip
 
 

@@ -20,6 +20,7 @@ import cbor2
 
 from dcu.demo.proof import Completeness, captured, compare
 from dcu.errors import SocketFault
+from dcu.record import Stream
 from dcu.sim import MeterConfig, running_line
 from dcu.wire import connect
 from tests.e2e.conftest import KEYS, SERIALS, write_configuration
@@ -121,6 +122,20 @@ class WholeBox:
     def log(self) -> str:
         """What it said."""
         return (self.directory / "field.log").read_text()
+
+    def announced(self) -> tuple[int, int]:
+        """(records that were dropped and announced, ids that are gone unannounced), of the stopped box's store."""
+        dropped: dict[str, set[int]] = {}
+        gone = 0
+        with closing(sqlite3.connect(self.directory / "state" / "dcu.db")) as raw:
+            for (body,) in raw.execute("SELECT body FROM record_alarm"):
+                facts = cbor2.loads(body).get("facts", {})
+                if {"stream", "first", "last"} <= facts.keys():
+                    dropped.setdefault(facts["stream"], set()).update(range(facts["first"], facts["last"] + 1))
+            for stream in Stream:
+                ids = {n for (n,) in raw.execute(f"SELECT id FROM record_{stream.value}")}
+                gone += len(set(range(1, max(ids, default=0) + 1)) - ids - dropped.get(stream.value, set()))
+        return sum(len(ids) for ids in dropped.values()), gone
 
     def proof(self) -> Completeness:
         """Of the stopped box's store against the meters' ledgers."""
