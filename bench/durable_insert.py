@@ -77,7 +77,7 @@ def bare(directory: Path, polls: list[list[ProfileReading]]) -> float:
 
 
 def ratio() -> float:
-    """Ours over bare: the medians of nine runs each, turn about, since a disk that others use is never twice the same."""
+    """Ours over bare: the medians of nine runs each, turn about, since a shared disk is never twice the same."""
     polls, speeds = readings(), {ours: list[float](), bare: list[float]()}
     for n in range(9):
         for kind in (ours, bare) if n % 2 else (bare, ours):

@@ -158,3 +158,49 @@ def test_all_tables_are_strict(path):
     raw.close()
     loose = {name for name, strict in listed if not strict}
     assert len(listed) > 15 and loose == {"_sqlite_migrations", "sqlite_sequence", "sqlite_schema"}
+
+
+def older(path, before):
+    raw = sqlite3.connect(path, isolation_level=None)
+    MIGRATIONS.apply(Utilities(raw), stop_before=before)
+    raw.execute("INSERT INTO identity (name, value) VALUES ('dcu', 'A'), ('epoch', 'old')")
+    raw.close()
+
+
+def test_of_an_older_programs_store_a_copy_is_kept(path, tmp_path):
+    older(path, "0004_meters_and_marks")
+    connect(path, dcu="A")[0].close()
+    connect(path, dcu="A")[0].close()
+    [copy] = tmp_path.glob("dcu.db.before-*")
+    assert copy.name == "dcu.db.before-0004_meters_and_marks"
+    assert stat.S_IMODE(copy.stat().st_mode) == 0o600
+    with closing(sqlite3.connect(copy)) as raw:
+        tables = {name for (name,) in raw.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
+        assert raw.execute("SELECT value FROM identity WHERE name = 'epoch'").fetchall() == [("old",)]
+    assert "profile" in tables and "mark" not in tables
+
+
+def test_copies_are_few_and_a_new_store_has_none(path, tmp_path):
+    connect(path, dcu="A")[0].close()
+    assert list(tmp_path.glob("dcu.db.before-*")) == []
+    for n in range(4):
+        (tmp_path / f"dcu.db.before-000{n}").write_bytes(b"x")
+        os.utime(tmp_path / f"dcu.db.before-000{n}", (n, n))
+    path.unlink()
+    older(path, "0002_gap_ledger")
+    connect(path, dcu="A")[0].close()
+    assert {each.name for each in tmp_path.glob("dcu.db.before-*")} == {
+        "dcu.db.before-0003",
+        "dcu.db.before-0002_gap_ledger",
+    }
+
+
+def test_no_room_for_a_copy_hinders_no_migration(path, tmp_path, monkeypatch):
+    older(path, "0002_gap_ledger")
+    full = os.statvfs(tmp_path)
+    nothing = type("Disk", (), {"f_bavail": 0, "f_frsize": full.f_frsize})
+    monkeypatch.setattr("dcu.store.before.os.statvfs", lambda _: nothing)
+    connect(path, dcu="A")[0].close()
+    assert list(tmp_path.glob("dcu.db.before-*")) == []
+    with running(path, dcu="A") as it:
+        it.store.transact(lambda tx: tx.count("x"))
