@@ -239,6 +239,27 @@ def absences(
     return tuple(lost)
 
 
+def outside(absent: Sequence[Absent], taken: Sequence[Span], period: int) -> tuple[Absent, ...]:
+    """Absent spans without what is in `taken`."""
+    return tuple(
+        (first, last, reason) for start, end, reason in absent for first, last in without([(start, end)], taken, period)
+    )
+
+
+def joined(absent: Sequence[Absent], period: int) -> tuple[Absent, ...]:
+    """Ascending, disjoint, neighbours of one reason joined; where two overlap the earlier one keeps its instants."""
+    whole: list[Absent] = []
+    for first, last, reason in sorted(absent):
+        start = max(first, whole[-1][1] + period) if whole else first
+        if start > last:
+            continue
+        if whole and whole[-1][2] == reason and start == whole[-1][1] + period:
+            whole[-1] = (whole[-1][0], last, reason)
+        else:
+            whole.append((start, last, reason))
+    return tuple(whole)
+
+
 def around(span: Span, inner: Span | None) -> tuple[Span, ...]:
     """What of a span lies before and behind a part of it, to the second; all of it where there is no such part."""
     if inner is None:

@@ -104,7 +104,7 @@ class Ledger:
         if line.phase_s is not None:  # what was held before is absent nowhere
             absent, slots = self._absent(line), (gaps.slot(at, phase, line.period_s) for at in new)
             came = gaps.spans((at for at in slots if at is not None), line.period_s)
-            self._keep_absent(line, absent, _outside(absent, came, line.period_s))
+            self._keep_absent(line, absent, gaps.outside(absent, came, line.period_s))
         return self._marks.admit_intervals(line.number, reading, new, newest_first=bool(line.newest_first))
 
     def admit_events(self, reading: ProfileReading) -> Let:
@@ -138,15 +138,25 @@ class Ledger:
         whole = gaps.snap((first_s, last_s), phase, line.period_s)
         if whole is None:
             return
-        held = self._held(line)
+        held, before = self._held(line), self._absent(line)
+        if line.phase_s is None:  # no row has shown this grid, and what is there may be of another
+            self._add_absent(line, before, whole, reason)
+            return
         fresh = gaps.without([whole], held, line.period_s)
         marked = gaps.spans(self._marks.of(line.number, _instants(fresh, line.period_s)), line.period_s)
         if marked:  # asked again after the clock was set back: the rows of the first passage are stored
             self._keep_held(line, held, gaps.merge([*held, *marked], line.period_s))
             fresh = gaps.without(fresh, marked, line.period_s)
-        before = self._absent(line)
-        after = [*_outside(before, fresh, line.period_s), *((first, last, reason) for first, last in fresh)]
-        self._keep_absent(line, before, _joined(after, line.period_s))
+        after = [*gaps.outside(before, fresh, line.period_s), *((first, last, reason) for first, last in fresh)]
+        self._keep_absent(line, before, gaps.joined(after, line.period_s))
+
+    def _add_absent(self, line: _Line, before: Sequence[Absent], whole: Span, reason: str) -> None:
+        """Those instants of `whole` of which nothing is known yet, on whatever grid."""
+        instants = _instants([whole], line.period_s)
+        strays = self._strays(line, instants)
+        free = [at for at in instants if at not in strays and not any(a <= at <= b for a, b, _ in before)]
+        fresh = [(*span, reason) for span in gaps.spans(free, line.period_s)]
+        self._keep_absent(line, before, [*before, *fresh])
 
     def forget_absent(self, serial: str, profile: LogicalName, after_s: int) -> None:
         """See `ports.Transaction.forget_absent`."""
@@ -154,8 +164,8 @@ class Ledger:
         before = self._absent(line)
         if not line.period_s or not before:
             return
-        phase = before[0][0]  # absent instants stand on the grid
-        cut = [(gaps.snap((first, min(last, after_s)), phase, line.period_s), reason) for first, last, reason in before]
+        phase, period = before[0][0], 1 if line.phase_s is None else line.period_s  # they stand on the grid, once known
+        cut = [(gaps.snap((first, min(last, after_s)), phase, period), reason) for first, last, reason in before]
         self._keep_absent(line, before, tuple((*span, reason) for span, reason in cut if span is not None))
 
     # ---- clocks and causes
@@ -213,7 +223,7 @@ class Ledger:
                 phase = near[0][0]
                 fresh = explained([*holes, *never], happenings, phase, period, never)
                 fresh += gone(lost, happenings, phase, period)
-                self._keep_absent(line, before, _joined([*rest, *fresh], period))
+                self._keep_absent(line, before, gaps.joined([*rest, *fresh], period))
 
     def forget_reason(self, serial: str, reason: str) -> None:
         """Nothing of a meter is absent for that reason any more."""
@@ -243,7 +253,7 @@ class Ledger:
         after = [(*span, reason) for span, reason in snapped if span is not None]
         off = [(each, span) for each, (span, _) in zip(before, snapped, strict=True) if each[2] != _OTHER]
         ends = [(*end, each[2]) for each, span in off for end in gaps.around(each[:2], span)]  # were intervals once
-        self._keep_absent(known, before, [*_joined(_outside(after, held, line.period_s), line.period_s), *ends])
+        self._keep_absent(known, before, [*gaps.joined(gaps.outside(after, held, line.period_s), line.period_s), *ends])
         return known
 
     def _leave_grid(self, line: _Line) -> None:
@@ -325,26 +335,3 @@ class Ledger:
 
 def _instants(parts: Iterable[Span], period: int) -> tuple[int, ...]:
     return tuple(at for first, last in parts for at in gaps.expected(first, last, period))
-
-
-def _outside(absent: Sequence[Absent], taken: Sequence[Span], period: int) -> tuple[Absent, ...]:
-    """Absent spans without what is in `taken`."""
-    return tuple(
-        (first, last, reason)
-        for start, end, reason in absent
-        for first, last in gaps.without([(start, end)], taken, period)
-    )
-
-
-def _joined(absent: Sequence[Absent], period: int) -> tuple[Absent, ...]:
-    """Ascending, disjoint, neighbours of one reason joined; where two overlap the earlier one keeps its instants."""
-    joined: list[Absent] = []
-    for first, last, reason in sorted(absent):
-        start = max(first, joined[-1][1] + period) if joined else first
-        if start > last:
-            continue
-        if joined and joined[-1][2] == reason and start == joined[-1][1] + period:
-            joined[-1] = (joined[-1][0], last, reason)
-        else:
-            joined.append((start, last, reason))
-    return tuple(joined)

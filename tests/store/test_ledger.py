@@ -229,6 +229,21 @@ def test_what_was_absent_of_a_finer_grid_stays_explained(path):
     assert {(*slots(2, 6), "meter off"), (*slots(9, 9), "clock set")} <= {*state.absent}
 
 
+def test_until_rows_show_another_grid_nothing_that_is_known_is_forgotten(path):
+    """The period changes, and what is noted before its first row may be of a grid that is none."""
+    with running(path) as it:
+        describe(it.store)
+        admit(it.store, slots(0, 1, 6, 7))
+        note(it.store, *slots(2, 5))
+        describe(it.store, period_s=1800)
+        note(it.store, *slots(0, 12), reason="overwritten")
+        it.store.transact(lambda tx: tx.forget_absent(SERIAL, LOAD, slots(11)[0]))
+    with closing(sqlite3.connect(path)) as file:
+        found = sorted(file.execute("SELECT first_s, last_s, reason FROM absent"))
+    assert (*slots(2, 5), "meter off") in found
+    assert {each for each in found if each[2] == "overwritten"} == {(*slots(8, 11), "overwritten")}
+
+
 def test_a_poll_moves_the_end_of_one_span(store):
     describe(store)
     for n in range(50):
