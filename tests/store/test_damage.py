@@ -19,7 +19,7 @@ from dcu.store import salvage, writer
 from dcu.store.check import Check
 
 DAY = 1_795_305_600 - 19_800
-SEEDS = range(int(os.environ.get("DCU_DAMAGE_SEEDS", "24")))
+SEEDS = range(int(os.environ.get("DCU_DAMAGE_SEEDS", "12")))
 SERIALS = [f"GXT{n}" for n in range(6)]
 
 
