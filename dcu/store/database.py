@@ -5,7 +5,7 @@ A full disk rolls the whole transaction back by itself (reference/store-uplink.m
 
 import sqlite3
 import threading
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +31,14 @@ class Database:
         self._guard()
         try:
             return self._connection.execute(sql, bindings).fetchall()
+        except sqlite3.Error as error:
+            raise translate(error, self._place) from error
+
+    def each(self, sql: str, bindings: Bindings = ()) -> Iterator[tuple[Any, ...]]:
+        """The rows of a query one by one, for who may not want them all; used up or dropped before the commit."""
+        self._guard()
+        try:
+            yield from self._connection.execute(sql, bindings)
         except sqlite3.Error as error:
             raise translate(error, self._place) from error
 

@@ -1,7 +1,7 @@
 """Records on their way up: append, batches beyond the cursor, delivery.
 
 Ids come from AUTOINCREMENT inside the transaction, so that a rolled-back record leaves no hole. A batch costs what it
-holds, however long the table is: the ids and sizes beyond the start are read in steps, then the bodies once.
+holds, however long the table is: records are read one by one from the start, until it is full.
 """
 # ruff: noqa: S608 - the only names put into statements are those of `schema.table`, made from the Stream enum
 
@@ -29,9 +29,6 @@ log = logging.getLogger(__name__)
 
 LOOK_BACK: Final = 50_000
 """Records that are searched for what was told of an interval, after a meter's clock was set back."""
-
-STEP: Final = 128
-"""Records whose sizes are looked at in one query."""
 
 ALWAYS: Final = frozenset({Stream.RECEIPT, Stream.ALARM})
 """What always finds room, as journal, counters and commands do, below the page limit."""
@@ -163,48 +160,35 @@ class Streams:
     def _slice(self, stream: Stream, start: int, max_bytes: int) -> BatchSlice:
         """Contiguous records from `start`: until the budget, a hole, or a damaged record."""
         layouts: dict[bytes, bytes] = {}
-        count = batching.fit(self._sizes(stream, start, layouts), max_bytes)
-        found = self._database.rows(
-            f"SELECT id, crc, layout, body FROM {table(stream)} WHERE id >= ? ORDER BY id LIMIT ?", (start, count)
-        )
-        bodies: list[bytes] = []
-        used: dict[bytes, bytes] = {}
-        for n, crc, digest, body in found:
-            if checksum(body) != crc:
-                if not bodies:
-                    raise _Damaged(stream, n, "its checksum is wrong")
-                break
-            if digest is not None:
-                used[digest] = layouts[digest]
-            bodies.append(body)
-        return BatchSlice(stream, found[0][0], bodies, used)
+        parts: list[tuple[int, bytes | None, bytes]] = []
+        taken = parts[: batching.fit(self._parts(stream, start, layouts, parts), max_bytes)]
+        used = {digest: layouts[digest] for _, digest, _ in taken if digest is not None}
+        return BatchSlice(stream, taken[0][0], [body for *_, body in taken], used)
 
-    def _sizes(self, stream: Stream, start: int, layouts: dict[bytes, bytes]) -> Iterator[int]:
-        """Octets that each record adds to a batch, from `start` to the first hole; a layout counts where it is new."""
-        awaited: int | None = None
-        first = True
-        while True:
-            step = self._database.rows(
-                f"SELECT id, layout, length(body) FROM {table(stream)} WHERE id >= ? ORDER BY id LIMIT ?", (start, STEP)
-            )
-            for n, digest, size in step:
-                if awaited is not None and n != awaited:
-                    return
-                awaited = n + 1
-                if digest is None or digest in layouts:
-                    yield size
-                else:
-                    try:
-                        layouts[digest] = self._layout(stream, n, digest)
-                    except _Damaged:
-                        if first:
-                            raise
-                        return  # what stands before it is good
-                    yield size + len(digest) + len(layouts[digest])
-                first = False
-            if len(step) < STEP:
+    def _parts(
+        self, stream: Stream, start: int, layouts: dict[bytes, bytes], parts: list[tuple[int, bytes | None, bytes]]
+    ) -> Iterator[int]:
+        """Octets that each record adds to a batch, from `start` to the first hole; a layout counts where it is new.
+
+        The records themselves are left in `parts`: each is read once.
+        """
+        sql = f"SELECT id, crc, layout, body FROM {table(stream)} WHERE id >= ? ORDER BY id"
+        for n, crc, digest, body in self._database.each(sql, (start,)):
+            if parts and n != parts[-1][0] + 1:
                 return
-            start = step[-1][0] + 1
+            size = len(body)
+            try:
+                if checksum(body) != crc:
+                    raise _Damaged(stream, n, "its checksum is wrong")
+                if digest is not None and digest not in layouts:
+                    layouts[digest] = self._layout(stream, n, digest)
+                    size += len(digest) + len(layouts[digest])
+            except _Damaged:
+                if not parts:
+                    raise
+                return  # what stands before it is good
+            parts.append((n, digest, body))
+            yield size
 
     def _layout(self, stream: Stream, n: int, digest: bytes) -> bytes:
         found = self._database.first("SELECT encoded FROM layout WHERE digest = ?", (digest,))
