@@ -191,7 +191,10 @@ def test_the_listener_goes_on_where_its_file_ends(tmp_path, field, box, hes):
             assert [item.id for _, item in kept.after(0, 100)] == list(range(1, 31))
 
 
-def test_a_record_too_large_for_the_broker_holds_its_stream_only(tmp_path, broker, field, box, head_end):
+def test_a_broker_that_takes_less_gets_smaller_batches_and_what_is_larger_is_set_aside(
+    tmp_path, broker, field, box, head_end
+):
+    """Row 32."""
     configuration = tmp_path / "broker" / "mosquitto.conf"
     configuration.write_text(configuration.read_text() + "max_packet_size 3000\n")
     broker.stop()
@@ -200,8 +203,16 @@ def test_a_record_too_large_for_the_broker_holds_its_stream_only(tmp_path, broke
     field.store.transact(lambda tx: tx.append(Stream.ALARM, too_large))
     field.append(Stream.PROFILE, 60)
     with Uplink(tmp_path, box):
-        until(lambda: field.delivered(Stream.PROFILE) == 60, 20)
+        until(lambda: field.delivered(Stream.PROFILE) == 60)
         held = until(lambda: next((x for x in field.links if x.noted.value == "held"), None))
         assert held.code == 0x95
         assert "up/alarm from 1" in held.text
-        assert field.delivered(Stream.ALARM) == 0
+        until(lambda: field.delivered(Stream.ALARM) == 2)
+        until(lambda: head_end.ids(Stream.ALARM))
+    [told] = [item for item in head_end.items if item.series.stream is Stream.ALARM]
+    assert told.id == 2
+    assert told.record["kind"] == "record-quarantined"
+    assert told.record["facts"] == {
+        "epoch": field.store.epoch, "stream": "alarm", "first": 1, "last": 1, "code": 0x95
+    }  # fmt: skip
+    assert head_end.listener.holes() == []  # it was announced

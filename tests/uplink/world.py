@@ -31,7 +31,7 @@ ROOT = Path(__file__).resolve().parent.parent.parent
 CONTRACT = Contract()
 
 
-def until(predicate, timeout_s=10.0):
+def until(predicate, timeout_s=30.0):
     """The first true answer; for what another process or thread does without telling us."""
     deadline = time.monotonic() + timeout_s
     while not (answer := predicate()):
