@@ -1,7 +1,7 @@
 """What goes, and in which order: by class and age; and when the file is full, the oldest of what is worth least.
 
-Nothing here asks what uplink claims to have delivered but to choose the order of shedding: by age, a record goes when
-it was kept for as long as its class is kept, no sooner and whatever the cursor says.
+What uplink claims to have delivered lets no record go before its time: by age, a record goes when it was kept for as
+long as its class is kept, and not before it was delivered. An outage costs nothing until the file is full.
 """
 # ruff: noqa: S608 - the only names put into statements are those of `schema.table`, made from the Stream enum
 
@@ -43,15 +43,16 @@ class Retention:
         self._dropping = dropping
 
     def age(self) -> None:
-        """Once a day of life: what was kept for long enough goes."""
+        """Once a day of life: what was delivered and kept for long enough goes."""
         day = self._accounts.lived_s() // DAY_S
         found = self._database.first("SELECT n FROM upkeep WHERE name = 'aged_day'")
         if found is not None and found[0] >= day:
             return
         self._database.write("INSERT OR REPLACE INTO upkeep (name, n) VALUES ('aged_day', ?)", (day,))
+        delivered = dict(self._database.rows("SELECT stream, delivered FROM cursor"))
         for stream, days in KEPT_DAYS.items():
             last = self._accounts.given_by(stream, self._accounts.lived_s() - days * DAY_S)
-            self._dropping.upto(stream, last, DropReason.AGE)
+            self._dropping.upto(stream, min(last, delivered.get(stream.value, 0)), DropReason.AGE)
 
     def relieve(self) -> bool:
         """Where the file is too full: delete what is given up already, or give more up. False when all is well."""
