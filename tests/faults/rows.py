@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 
-from tests.faults import boxes, disks, kills, power, virtual
+from tests.faults import boxes, disks, kills, network, power, virtual
 from tests.faults.report import Line
 from tests.faults.run import Run
 
@@ -138,8 +138,17 @@ ROWS: dict[int, Callable[[Run], list[Line]]] = {
     12: disks.card,
     13: virtual.boots_in_1970,
     14: virtual.steps,
+    15: network.days_of_change,
     16: virtual.meters_clocks,
     17: virtual.unplugged,
+    27: network.outages,
+    29: network.half_open,
+    30: network.slow,
+    31: network.lost_pubacks,
+    32: network.oversize,
+    33: network.takeover,
+    34: network.certificates,
+    35: network.renewal,
     40: virtual.slopes,
     41: boxes.low_memory,
     42: boxes.hung,
