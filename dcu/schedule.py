@@ -145,6 +145,26 @@ class Schedule:
             self._books.append(book)
             self._file(book)
 
+    # ---- who is there ----
+
+    def add(self, serial: str, tasks: Iterable[Task], now_s: float) -> None:
+        """A meter comes: all its tasks are due now."""
+        book = _MeterBook(serial, len(self._books), zlib.crc32(serial.encode()) / 2**32)
+        book.due = dict.fromkeys(tasks, _Due(now_s, now_s, now_s))
+        self._meters[serial] = book
+        self._books.append(book)
+        self._file(book)
+
+    def remove(self, serial: str) -> None:
+        """A meter goes. What a visit that is under way reports of it afterwards changes nothing."""
+        book = self._meters.pop(serial, None)
+        self._spare.pop(serial, None)
+        if book is not None:
+            book.filed += 1  # its entries are void
+
+    def _book_of(self, serial: str) -> _MeterBook:
+        return self._meters.get(serial) or _MeterBook(serial, 0, 0.0)
+
     # ---- who is next ----
 
     def visit(self, now_s: float, busy: Busy = nobody) -> Visit | None:
@@ -206,7 +226,9 @@ class Schedule:
         return self._meters[serial].held_until_s <= now_s and not busy(serial)
 
     def _file(self, book: _MeterBook) -> None:
-        """Enter a meter anew where it belongs now."""
+        """Enter a meter anew where it belongs now; one that has gone belongs nowhere."""
+        if self._meters.get(book.serial) is not book:
+            return
         book.filed += 1
         if len(self._coming) > _VOID_AT_MOST * len(self._books):
             self._coming = [entry for entry in self._coming if not self._is_void(entry)]
@@ -219,7 +241,7 @@ class Schedule:
 
     def done(self, task: Task, next_s: float, now_s: float) -> None:
         """The task succeeded. A ring has a new row at `next_s`; anything else is wanted about then."""
-        book = self._meters[task.serial]
+        book = self._book_of(task.serial)
         wait_s = max(0.0, next_s - now_s)
         slack_s = SLACK * wait_s
         if task.kind is TaskKind.RING:
@@ -231,14 +253,14 @@ class Schedule:
 
     def put_off(self, task: Task, next_s: float) -> None:
         """The task did not succeed: again at `next_s`."""
-        book = self._meters[task.serial]
+        book = self._book_of(task.serial)
         book.due[task] = _Due(next_s, next_s, next_s)
         self._file(book)
 
     def backlog(self, task: Task, *, remains: bool) -> None:
         """Whether the task has left something behind that spare time may bring."""
-        book = self._meters[task.serial]
-        if remains:
+        book = self._book_of(task.serial)
+        if remains and task.serial in self._meters:
             book.backlog[task] = None
             self._spare.setdefault(task.serial)
         else:
@@ -249,20 +271,20 @@ class Schedule:
     def drop(self, task: Task) -> None:
         """The meter refuses this object: not asked again until the next start."""
         self.backlog(task, remains=False)
-        book = self._meters[task.serial]
+        book = self._book_of(task.serial)
         book.due.pop(task, None)
         self._file(book)
 
     def answered(self, serial: str) -> bool:
         """A visit went through to its end; True when the ones before it had failed."""
-        book = self._meters[serial]
+        book = self._book_of(serial)
         failed, book.failures, book.held_until_s = book.failures > 0, 0, 0.0
         self._file(book)
         return failed
 
     def failed(self, serial: str, fate: Fate, now_s: float) -> bool:
         """Hold the meter by the fate of its error; True when this is the first failure in a row."""
-        book = self._meters[serial]
+        book = self._book_of(serial)
         book.failures += 1
         doubled_s = SILENCE_LEAST_S * 2 ** min(book.failures - 1, _DOUBLED_AT_MOST)
         chance = zlib.crc32(f"{serial} {book.failures}".encode()) / 2**32
@@ -273,4 +295,4 @@ class Schedule:
 
     def held(self, serial: str, now_s: float) -> bool:
         """Whether the meter is being left alone."""
-        return self._meters[serial].held_until_s > now_s
+        return self._book_of(serial).held_until_s > now_s

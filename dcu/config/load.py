@@ -72,12 +72,11 @@ def _check(sheet: Sheet, top: dict[str, Any], *, with_keys: bool) -> Config | No
     store = sheet.read(top.get("store", {}), ("store",), {"max_mb": Field(f.whole(16, 1_000_000), None)})
     buses = _buses(sheet, top.get("bus", {}))
     secrets = _secrets(sheet, dcu) if with_keys else None
-    models = _models(sheet, top.get("dcu"), base)
-    meters = _meters(sheet, top.get("meter", []), buses, secrets, models)
+    models = read_models(sheet, top.get("dcu"), base)
+    meters = read_meters(sheet, top.get("meter", []), buses, secrets, models)
     if dcu is None or uplink is None or trust is None or poll is None or store is None:
         return None
     host, port = uplink.pop("broker")
-    del dcu["secrets"], dcu["models"]
     dcu["clock_assumed"] = dcu.pop("clock") == "assumed"
     return Config(
         sheet.path,
@@ -138,7 +137,7 @@ Models = Mapping[str, MeterModel | None]
 """Known models by name; None for one whose file has mistakes, which are told there."""
 
 
-def _models(sheet: Sheet, said: Any, base: Path) -> Models | None:
+def read_models(sheet: Sheet, said: Any, base: Path) -> Models | None:
     """The shipped models and over them the box's own; None where nobody knows which directory is meant."""
     models: dict[str, MeterModel | None] = dict(shipped())
     place = said.get("models") if isinstance(said, dict) else None
@@ -189,13 +188,14 @@ def _buses(sheet: Sheet, tables: Any) -> dict[str, BusConfig | None]:
     return buses
 
 
-def _meters(
+def read_meters(
     sheet: Sheet,
     tables: Any,
     buses: Mapping[str, BusConfig | None],
     secrets: Mapping[str, MeterSecrets] | None,
     models: Models | None,
 ) -> list[Meter]:
+    """The meters of a list of tables; those with mistakes are left out, and each mistake is noted."""
     meters: list[Meter] = []
     if not isinstance(tables, list):
         sheet.wrong(("meter",), "is not a list of tables", "write each meter as [[meter]]")
@@ -207,7 +207,7 @@ def _meters(
         if values is None or model is None:
             continue
         meter = _meter(sheet, n, values, model, buses, secrets)
-        for key, place in (("serial", (meter.serial,)), ("address", _endpoint(meter))):
+        for key, place in (("serial", (meter.serial,)), ("address", endpoint(meter))):
             if place in seen:
                 sheet.wrong(("meter", n, key), f"the same as of meter[{seen[place]}]", f"each meter has its own {key}")
             seen[place] = n
@@ -277,5 +277,6 @@ def _keys(
     return found
 
 
-def _endpoint(meter: Meter) -> tuple[object, ...]:
+def endpoint(meter: Meter) -> tuple[object, ...]:
+    """Where a meter is reached; no two have the same."""
     return (meter.bus, meter.host, meter.port, meter.address)

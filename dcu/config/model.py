@@ -31,6 +31,8 @@ class DcuConfig:
         state_dir: holds dcu.db.
         run_dir: holds the two Unix sockets.
         timezone: of the meters' clocks and of what is shown.
+        secrets: file of the meters' keys.
+        models: directory of the box's own models.
         clock_assumed: the kernel's clock is taken for right though nothing disciplines it: for a bench.
     """
 
@@ -39,6 +41,8 @@ class DcuConfig:
     run_dir: Path
     timezone: ZoneInfo
     clock_assumed: bool = False
+    secrets: Path | None = None
+    models: Path | None = None
 
 
 @dataclass(frozen=True, slots=True)

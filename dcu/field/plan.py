@@ -59,9 +59,9 @@ class BusPlan:
         """The next visit (`ports.Plan`)."""
         with self._lock:
             visit = self._schedule.visit(monotonic_s, self._by_serial(busy))
-        if visit is None:
-            return None
-        meter = self._meters[visit.serial]
+            if visit is None:
+                return None
+            meter = self._meters[visit.serial]
         return MeterVisit(meter, visit.tasks, self, self._scene, spare=visit.spare, probe=visit.probe)
 
     def is_due(self, monotonic_s: float, busy: Busy | None = None) -> bool:
@@ -76,6 +76,25 @@ class BusPlan:
 
     def _by_serial(self, busy: Busy | None) -> Callable[[str], bool]:
         return nobody if busy is None else lambda serial: busy(self._meters[serial])
+
+    # ---- meters that come and go ----
+
+    def admit(self, meter: Meter) -> None:
+        """A meter was commissioned on this bus: it is visited from now on."""
+        with self._lock:
+            self._meters[meter.serial] = meter
+            self.condition[meter.serial] = "not read yet"
+            self._schedule.add(meter.serial, _tasks([meter]), self._clock.monotonic_s())
+
+    def dismiss(self, serial: str) -> None:
+        """A meter is not read any more; a visit that is under way ends by itself."""
+        with self._lock:
+            self._meters.pop(serial, None)
+            self._schedule.remove(serial)
+            self._scene.books.pop(serial, None)
+            self.condition.pop(serial, None)
+            self.set_aside.discard(serial)
+            self._alarmed.discard(serial)
 
     def looks(self) -> list[Look]:
         """The last look at each meter's clock, of the meters that were asked; a memory out of the store is none."""
@@ -99,7 +118,8 @@ class BusPlan:
             self._schedule.answered(meter.serial)
             returned = meter.serial in self._alarmed
             self._alarmed.discard(meter.serial)
-            self.condition[meter.serial] = "ok"
+            if meter.serial in self._meters:
+                self.condition[meter.serial] = "ok"
         if returned:
             self._announcer.alarm(AlarmKind.METER_RETURNED, "answers again", meter=meter.serial)
 
@@ -145,6 +165,8 @@ class BusPlan:
         if fate is Fate.REOPEN_BUS:
             return  # the bus's own trouble: no meter is to blame
         with self._lock:
+            if meter.serial not in self._meters:
+                return  # it was retired meanwhile
             self._schedule.failed(meter.serial, fate, self._clock.monotonic_s())
             self.condition[meter.serial] = str(fault)
             known = meter.serial in self._alarmed
