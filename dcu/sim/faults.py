@@ -21,6 +21,7 @@ class Faults:
         wrong_title: ciphered answers come in general form under another system title than the meter's.
         clear_answer: answers in clear inside a ciphered association.
         lose_action_reply: so many answers to relay ACTIONs are lost after the relay has acted.
+        lose_set_reply: so many answers to SETs are lost after the value was taken.
         silent_after_action: the meter falls silent once a relay ACTION is done (sets `silent`).
         relay_sticks: the relay does not move whatever it is told; the control state changes all the same.
         answer_as: answers bear the HDLC address of this physical device instead of its own.
@@ -37,6 +38,7 @@ class Faults:
     wrong_title: bool = False
     clear_answer: bool = False
     lose_action_reply: int = 0
+    lose_set_reply: int = 0
     silent_after_action: bool = False
     relay_sticks: bool = False
     answer_as: int | None = None

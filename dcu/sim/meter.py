@@ -22,6 +22,7 @@ from dcu.sim.relay import Relay
 from dcu.sim.service import Service
 from dcu.sim.station import HdlcPort, Station, StationLimits
 from dcu.sim.wrapper import WrapperPort
+from dcu.sim.xdlms import Reference
 
 
 class VirtualMeter:
@@ -50,7 +51,7 @@ class VirtualMeter:
         config.validate()
         self.config = config
         self.credentials = Credentials(config, self._now, self.faults)
-        self._acted = False
+        self._acted = self._set = False
         self._inside = Metrology(
             config, self._now, self._directory, self.faults, self.credentials.last_counter, self._has_acted
         )
@@ -125,13 +126,21 @@ class VirtualMeter:
         return Association(self.credentials, client, self._open_service)
 
     def _open_service(self, client: int, room: int, conformance: int) -> Service:
-        return Service(self._inside.cabinet, client, room, conformance, self._inside.wrote)
+        return Service(self._inside.cabinet, client, room, conformance, self._wrote)
 
     def _has_acted(self) -> None:
         self._acted = True
 
+    def _wrote(self, reference: Reference, value: bytes) -> None:
+        self._inside.wrote(reference, value)
+        self._set = True
+
     def _answer_lost(self) -> bool:
-        """Whether the answer being given is one to a relay ACTION that a fault swallows."""
+        """Whether the answer being given is one to a relay ACTION or a SET that a fault swallows."""
+        was_set, self._set = self._set, False
+        if was_set and self.faults.lose_set_reply > 0:
+            self.faults.lose_set_reply -= 1
+            return True
         acted, self._acted = self._acted, False
         if acted and self.faults.silent_after_action:
             self.faults.silent = True

@@ -76,7 +76,11 @@ def build(src: Sources) -> list[CosemObject]:
         *nameplate(src.kind, src.serial, src.firmware),
         *register_objects(src.kind.places | captured, src.values, src.shown),
         counted("0.0.0.1.1", src.values),
-        *([relay_object(src.relay), limiter(src.account, happen)] if src.kind.relay else []),
+        *(
+            [relay_object(src.relay), limiter(src.account, happen, src.shown.register("1.0.1.7.0"))]
+            if src.kind.relay
+            else []
+        ),
         *payment(src.account, happen),
         *utility_objects(src.arranged),
         hdlc_setup(src.config),

@@ -6,6 +6,7 @@ from typing import Final
 
 from dcu.sim import events
 from dcu.sim.axdr import Datum, Tag, i32, octets, structure, u8, u16, u32
+from dcu.sim.kinds import Register
 from dcu.sim.meter_clock import NO_TIME
 from dcu.sim.objects import Attribute, CosemObject, expect, fixed, logical_name
 from dcu.sim.xdlms import Refused, Result
@@ -39,23 +40,30 @@ def settable(name: str, read: Callable[[], Datum], write: Callable[[Datum], None
     return CosemObject(1, logical_name(name), {2: Attribute(read, write)})
 
 
-def limiter(account: Account, happen: Happen) -> CosemObject:
-    """Class 71: watches the active power."""
+def limiter(account: Account, happen: Happen, watched: Register) -> CosemObject:
+    """Class 71: watches the active power; its thresholds are in the unit and scaler of that register (4.5.9)."""
+    float32 = watched.tag is Tag.FLOAT32
 
-    def number(place: str, code: int | None = None) -> Attribute:
+    def number(place: str) -> Attribute:
         def write(value: Datum) -> None:
             setattr(account, place, expect(value, Tag.DOUBLE_LONG_UNSIGNED).value)
-            if code is not None:
-                happen(code)
 
         return Attribute(lambda: u32(getattr(account, place)), write)
 
+    def threshold() -> Datum:
+        raw = account.load_limit_w / 10.0**watched.scaler
+        return Datum(Tag.FLOAT32, raw) if float32 else u32(round(raw))
+
+    def set_threshold(value: Datum) -> None:
+        raw = expect(value, Tag.FLOAT32 if float32 else Tag.DOUBLE_LONG_UNSIGNED).value
+        account.load_limit_w = round(raw * 10.0**watched.scaler)
+        happen(events.LOAD_LIMIT_SET)
+
     monitored = structure(u16(3), octets(logical_name("1.0.1.7.0")), Datum(Tag.INTEGER, 2))
-    limit = number("load_limit_w", events.LOAD_LIMIT_SET)
     attributes = {
         2: fixed(monitored),
-        3: Attribute(limit.read),
-        4: limit,
+        3: Attribute(threshold),
+        4: Attribute(threshold, set_threshold),
         6: number("over_limit_s"),
         7: number("under_limit_s"),
     }
