@@ -71,13 +71,34 @@ def explained(
 def gone(lost: Iterable[Span], happenings: Sequence[Happening], phase: int, period: int) -> tuple[Absent, ...]:
     """Spans below the oldest row that a meter has, or their parts, with their reasons.
 
-    Overwritten, but where the power log says that the meter was off: there was nothing to overwrite.
+    Overwritten, but where the power log says that the meter was off, and where its clock surely jumped: there was
+    nothing to overwrite.
     """
-    parts = merge(lost, period)
-    spans = (snap((each.first_s, each.last_s), phase, period) for each in happenings if each.kind is Absence.METER_OFF)
-    overwritten = without(parts, merge((span for span in spans if span is not None), period), period)
-    named = [(*span, Absence.OVERWRITTEN.value) for span in overwritten]
-    return tuple(sorted([*named, *((*span, Absence.METER_OFF.value) for span in without(parts, overwritten, period))]))
+    left = merge(lost, period)
+    off = [(each.first_s, each.last_s) for each in happenings if each.kind is Absence.METER_OFF]
+    named: list[Absent] = []
+    for reason, never in ((Absence.METER_OFF, off), (Absence.CLOCK_SET, _jumped(happenings))):
+        spans = (snap(span, phase, period) for span in never)
+        rest = without(left, merge((span for span in spans if span is not None), period), period)
+        named += [(*span, reason.value) for span in without(left, rest, period)]
+        left = rest
+    return tuple(sorted([*named, *((*span, Absence.OVERWRITTEN.value) for span in left)]))
+
+
+def _jumped(happenings: Iterable[Happening]) -> list[Span]:
+    """What a clock that was set forward cannot have shown, whenever between two looks that was.
+
+    Where the meter's log has it too, its moment is known.
+    """
+    jumps = [each for each in happenings if each.kind is Absence.CLOCK_SET]
+    moments = [each.first_s for each in jumps if each.first_s == each.last_s]
+    found = []
+    for jump in jumps:
+        if jump.skipped_s > 0:
+            shown = [at for at in moments if jump.first_s < at <= jump.last_s]
+            shown = shown or [jump.first_s + jump.skipped_s, jump.last_s]
+            found.append((max(shown) - jump.skipped_s + 1, min(shown)))
+    return found
 
 
 def _skipped(holes: Sequence[Span], jump: Happening, period: int) -> Span | None:

@@ -11,6 +11,7 @@ from dcu.gaps import Absence
 
 PERIOD = 900
 OFF, SET, OTHER = Absence.METER_OFF, Absence.CLOCK_SET, Absence.OTHER_PERIOD
+GONE = Absence.OVERWRITTEN
 
 
 def slots(*numbers):
@@ -114,6 +115,31 @@ def test_a_drift_is_worth_a_word_once():
 
 
 def test_what_the_meter_did_not_capture_was_never_overwritten():
-    lost = gone([slots(1, 6)], [Happening(OFF, 1700, 3000), Happening(SET, 3500, 3700, 900)], 0, PERIOD)
+    lost = gone([slots(1, 6)], [Happening(OFF, 1700, 3000), Happening(SET, 3700, 3700)], 0, PERIOD)
     over = Absence.OVERWRITTEN.value
     assert lost == ((*slots(1, 1), over), (*slots(2, 3), OFF.value), (*slots(4, 6), over))
+
+
+@pytest.mark.parametrize(
+    ("happenings", "reasons"),
+    [
+        pytest.param([], {1: GONE, 2: GONE, 3: GONE, 4: GONE}, id="nothing is known"),
+        pytest.param([Happening(OFF, 1700, 2800)], {1: GONE, 2: OFF, 3: OFF, 4: GONE}, id="power"),
+        pytest.param([Happening(SET, 1500, 3000, 1400)], {1: GONE, 2: SET, 3: SET, 4: GONE}, id="right between looks"),
+        pytest.param([Happening(SET, 500, 4000, 1400)], {1: GONE, 2: GONE, 3: GONE, 4: GONE}, id="nobody knows when"),
+        pytest.param(
+            [Happening(SET, 500, 4000, 1400), Happening(SET, 2900, 2900)],
+            {1: GONE, 2: SET, 3: SET, 4: GONE},
+            id="the log knows",
+        ),
+        pytest.param(
+            [Happening(SET, 500, 4000, 1400), Happening(SET, 9000, 9000)],
+            {1: GONE, 2: GONE, 3: GONE, 4: GONE},
+            id="the log knows of another",
+        ),
+    ],
+)
+def test_what_was_never_captured_was_not_overwritten(happenings, reasons):
+    found = gone([slots(1, 4)], happenings, 0, PERIOD)
+    named = {at // PERIOD: reason for first, last, reason in found for at in range(first, last + 1, PERIOD)}
+    assert named == {at: reason.value for at, reason in reasons.items()}
