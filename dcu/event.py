@@ -28,11 +28,14 @@ class AlarmKind(Enum):
     BUS_RETURNED = "bus-returned"
     COMMAND_REFUSED = "command-refused"
     COMMAND_IN_DOUBT = "command-in-doubt"
+    LOCKED = "locked"  # somebody at the pole locked a meter, or the box, against all switching
+    UNLOCKED = "unlocked"
     CURSOR_REFUSED = "cursor-refused"  # uplink claimed a delivery of what was never offered
     DROPPED = "dropped"  # records that the store does not keep any more; these ids never come, or not again
     SALVAGED = "salvaged"  # the store was damaged: what could be read of it goes on in a new one with a new epoch
     STORE_TROUBLE = "store-trouble"  # nothing could be stored for a time; told when it can again
     RECORD_QUARANTINED = "record-quarantined"  # the broker refuses these ids: kept, and not delivered
+    CERTIFICATE_EXPIRES = "certificate-expires"  # ours: 60, 30, 14 and 7 days before, and when it has
     UPLINK_TROUBLE = "uplink-trouble"  # the broker refused, or the connection was lost; told when it is back
     CLOCK_KNOWN = "clock-known"  # from now on the time is known; what was stored before in this boot can be dated
     CLOCK_UNKNOWN = "clock-unknown"  # it is not any more: no disconnection until it is

@@ -5,7 +5,7 @@ import time
 from collections.abc import Callable, Mapping
 from typing import Any, Final
 
-from dcu.command import CommandRefused, State
+from dcu.command import OPEN, CommandRefused, State
 from dcu.demo.stage import Stage
 from dcu.errors import OperatorFault
 from dcu.headend.contract import check_where_known
@@ -18,7 +18,7 @@ from dcu.record import Stream
 from dcu.uplink.diagnosis import Endpoint
 
 RETRY_S: Final = 0.5
-ENDS: Final = frozenset(state.value for state in State) - {State.ACCEPTED.value, State.DISPATCHED.value}
+ENDS: Final = frozenset(state.value for state in State if state not in OPEN)
 
 
 class HeadEnd:
@@ -99,6 +99,12 @@ class HeadEnd:
         found = self.wait("a receipt", there, within_s)
         assert isinstance(found, Receipt)  # noqa: S101 - `there` says so
         return found
+
+    def lease(self) -> str:
+        """The lease that the box gave out last; empty before the first."""
+        with self._news:
+            found = [receipt for receipt, _ in self.receipts if receipt.kind == "lease"]
+        return str(found[-1].claims["lease"]) if found else ""
 
     def receipts_of(self, document: bytes) -> int:
         """How many receipt records came for that document."""

@@ -7,6 +7,7 @@ from typing import Any
 
 from rich.console import Console
 
+from dcu.demo.orders import Orders
 from dcu.demo.screen import Screen
 from dcu.demo.stage import METERS, Stage
 from dcu.demo.story import Story
@@ -26,7 +27,8 @@ def play(directory: Path, *, quiet: bool) -> dict[str, Any]:
     """
     stage, console = Stage(directory), Console(highlight=False)
     screen = Screen(console, quiet=quiet)
-    story = Story(stage, screen, lambda: refusals(directory))
+    story = Story(stage, screen, lambda: refusals(directory), lambda question: answer(directory, question))
+    orders = Orders(story)
     directory.mkdir(parents=True, exist_ok=True)
     logging.basicConfig(filename=directory / "demo.log", level=logging.INFO)
     began_s = time.monotonic()
@@ -37,8 +39,10 @@ def play(directory: Path, *, quiet: bool) -> dict[str, Any]:
                 story.readings,
                 story.outage,
                 story.drain,
-                story.refused,
-                story.obeyed,
+                orders.refused,
+                orders.obeyed,
+                orders.restrained,
+                story.verified,
             ):
                 act()
             screen.doing("the end")
@@ -77,15 +81,20 @@ def report(story: Story, seconds: float) -> dict[str, Any]:
     }
 
 
+def answer(directory: Path, question: dict[str, Any]) -> Any:
+    """What the field process says to a technician. Raises SocketFault."""
+    wire = connect(directory / "run" / "field.sock")
+    try:
+        wire.send(question)
+        return wire.receive(ANSWER_WITHIN_S)["answer"]
+    finally:
+        wire.close()
+
+
 def refusals(directory: Path) -> dict[str, int]:
     """The box's own count of refused documents by code, as `dcu status` shows it."""
     try:
-        wire = connect(directory / "run" / "field.sock")
+        counts = answer(directory, {"ask": "status"})["counts"]
     except SocketFault:
         return {}
-    try:
-        wire.send({"ask": "status"})
-        counts = wire.receive(ANSWER_WITHIN_S)["answer"]["counts"]
-    finally:
-        wire.close()
     return {name.removeprefix("refused."): n for name, n in counts.items() if name.startswith("refused.")}

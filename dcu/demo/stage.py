@@ -14,12 +14,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
+from dcu.demo.papers import Papers
 from dcu.errors import OperatorFault, SocketFault
 from dcu.headend.broker import Broker
-from dcu.headend.keys import add_to_trust, box_document, load_box_key, make_key, trust_entry
+from dcu.headend.keys import box_document, load_box_key, make_key
 from dcu.headend.pki import HEAD_END, Authority
-from dcu.relay.key import FileSigner
-from dcu.relay.public_key import PublicKey, Role
+from dcu.relay.public_key import PublicKey
 from dcu.wire import connect
 
 DCU: Final = "JH-DEMO-0001"
@@ -49,21 +49,12 @@ METERS: Final = (
     DemoMeter("DEM00000004", 20, DHANBAD, 0, 0),
 )
 
-PEOPLE: Final = {
-    "asha-request": (Role.REQUEST, "asha"),
-    "binod-approve": (Role.APPROVE, "binod"),
-    "chitra-policy": (Role.POLICY, "chitra"),
-    "devi-policy": (Role.POLICY, "devi"),
-}
-"""Keys of the head-end: name to role and person."""
-
 
 @dataclass
 class Stage:
     """Files and processes below one directory; ended by `close`, whatever happened."""
 
     directory: Path
-    signers: dict[str, FileSigner] = field(default_factory=dict)
     _processes: list[subprocess.Popen[bytes]] = field(default_factory=list)
 
     def set_up(self) -> None:
@@ -174,13 +165,8 @@ class Stage:
         return process
 
     def _keys(self) -> None:
-        keys = self.directory / "keys"
-        keys.mkdir()
-        now_s = int(time.time())
-        for kid, (role, person) in PEOPLE.items():
-            self.signers[kid] = make_key(keys / f"{kid}.pem", kid)
-            entry = trust_entry(self.signers[kid], [role], person, now_s - 60, now_s + 86_400)
-            add_to_trust(self.directory / "trust.json", ISSUER, entry)
+        self.papers = Papers(self.directory, ISSUER, DCU, {m.serial: m.area for m in METERS}, frozenset({RANCHI}))
+        self.papers.write(self.directory / "trust.json")
         receipt = make_key(self.directory / "receipt.key")
         (self.directory / "box-receipt.json").write_text(json.dumps(box_document(receipt)))
 
@@ -212,6 +198,7 @@ id = "{DCU}"
 state_dir = "state"
 run_dir = "run"
 timezone = "Asia/Kolkata"
+clock = "assumed"
 secrets = "secrets.toml"
 
 [uplink]

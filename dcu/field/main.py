@@ -11,10 +11,12 @@ from dcu.config import Config
 from dcu.errors import ConfigFault
 from dcu.event import AlarmKind
 from dcu.field.announce import Announcer
+from dcu.field.authority import LockAsks, TrustWatch, giving_leases
 from dcu.field.buses import BusBuilder
 from dcu.field.clock_keeping import ClockKeeping
 from dcu.field.field_socket import FieldSocket
 from dcu.field.quarantine import Quarantine
+from dcu.field.roster import Roster
 from dcu.field.status import Status
 from dcu.field.throttle import Throttle
 from dcu.field.uplink_socket import UplinkSocket
@@ -22,7 +24,7 @@ from dcu.mailbox import Bell, Stop
 from dcu.ports import Clock
 from dcu.relay.desk import RelayDesk
 from dcu.relay.key import FileSigner
-from dcu.relay.trust import TrustStore
+from dcu.relay.trust import Commissioning
 from dcu.store import Counters, SqliteStore
 from dcu.supervisor import Pulse, Supervisor, Unit
 
@@ -40,6 +42,7 @@ class Box:
     announcer: Announcer
     stop: Stop
     last_stop: Stop
+    trust: TrustWatch
 
 
 def run_field(config: Config) -> int:
@@ -61,7 +64,7 @@ def build(config: Config, clock: SystemClock) -> Box:
     """Open everything and start nothing."""
     stop, last_stop = Stop(), Stop()
     bell = Bell(stop)
-    trust, signer = TrustStore.load(config.trust.keys), FileSigner.load(config.trust.signing_key)
+    root, signer = Commissioning.load(config.trust.keys), FileSigner.load(config.trust.signing_key)
     pulses: dict[str, Pulse] = {}
 
     def pulse(name: str, limit_s: float = PULSE_S) -> Pulse:
@@ -80,25 +83,29 @@ def build(config: Config, clock: SystemClock) -> Box:
         units += room.units
     keeping = ClockKeeping(clock, store, status.looks, kept, stop, pulse("clock").beat)
     status.add_clock(keeping.report)
+    roster = Roster(config, lambda serial, text: announcer.alarm(AlarmKind.METER_SET_ASIDE, text, meter=serial))
+    roster.hear(status.note_change)
     desk = RelayDesk(
         dcu=config.dcu.id,
         store=store,
         clock=clock,
-        trust=trust,
-        meters={m.serial: m for m in config.meters},
+        commissioning=root,
+        meters=roster.meters,
+        roster=roster,
         buses=status.buses,
         signer=signer,
         stop=stop,
         alarm=announcer.announce,
         set_aside=status.is_set_aside,
         beat=pulse("relay").beat,
+        zone=config.dcu.timezone,
     )
     uplink = UplinkSocket(
         config.dcu.run_dir / "uplink.sock",
         store=store,
-        put=desk.put,
+        put=status.link.noting(desk.put),
         set_aside=Quarantine(store, clock).set_aside,
-        note_link=status.note_link,
+        note_link=giving_leases(desk, status.note_link),
         cursor_refused=_cursor_refused(announcer, clock),
         bell=bell,
         dcu=config.dcu.id,
@@ -108,7 +115,8 @@ def build(config: Config, clock: SystemClock) -> Box:
         allowed_uids=uplink_uids(),
         floor=clock.floor,
     )
-    asks = {**status.asks(), **keeping.asks()}
+    locks = LockAsks(desk, lambda: desk.meters)
+    asks = {**status.asks(), **keeping.asks(), **locks.asks()}
     field_socket = FieldSocket(config.dcu.run_dir / "field.sock", asks, stop, pulse("cli").beat)
     units += [
         Unit("clock", keeping.run, pulse("clock")),
@@ -116,7 +124,7 @@ def build(config: Config, clock: SystemClock) -> Box:
         Unit("uplink", uplink.run, pulse("uplink")),
         Unit("cli", field_socket.run, pulse("cli")),
     ]
-    return Box(store, units, status, announcer, stop, last_stop)
+    return Box(store, units, status, announcer, stop, last_stop, TrustWatch(config.trust.keys, desk))
 
 
 def _open_store(
@@ -173,10 +181,12 @@ class _Health:
         self._due_s = 0.0
 
     def tick(self) -> None:
-        """Make one when it is due."""
+        """Make one when it is due; look at the trust store."""
+        self._box.trust.tick()
         if self._clock.monotonic_s() < self._due_s:
             return
         first, self._due_s = self._due_s == 0.0, self._clock.monotonic_s() + self._every_s
         if first:
             self._box.announcer.alarm(AlarmKind.STARTED, f"version {__version__}", version=__version__)
         self._box.announcer.health(**self._box.status.facts())
+        self._box.status.link.look()

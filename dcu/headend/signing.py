@@ -1,27 +1,53 @@
-"""Commands and policies, built and signed: building, each signature, and sending are separate acts of separate people.
+"""What is signed, built and signed: building, each signature, and sending are separate acts of separate people.
 
     claims = command_claims(op=Operation.DISCONNECT, ...)      the planner
     draft = unsigned(claims)
     draft = sign(draft, asha)                                  one person
     draft = sign(draft, binod)                                 another one, elsewhere, later
 
-What is built is checked against the very schema that the box checks it against. Source: command-authority.md 11.
+What is built is checked against the very schema that the box checks it against. Source: command-authority.md 11;
+docs/signing.md is the same for other languages.
 """
 
 import secrets
-from collections.abc import Mapping
-from datetime import UTC, datetime
+from collections.abc import Callable, Mapping, Sequence
+from enum import Enum
 from typing import Any, Final
 
-from dcu.command import Operation, OutputState, Refusal, Why
+from dcu.command import Operation, Profile, Refusal
 from dcu.errors import OperatorFault
-from dcu.relay.canonical import Json
-from dcu.relay.envelope import COMMAND, POLICY, Signer, add_signature, claims_of, payload_of, unsigned
-from dcu.relay.policy import read_policy
+from dcu.relay.canonical import Json, canonical, to_base64url
+from dcu.relay.envelope import (
+    COMMAND,
+    KEYS,
+    PERMIT,
+    POLICY,
+    Signer,
+    add_signature,
+    claims_of,
+    payload_of,
+    unsigned,
+)
+from dcu.relay.key_document import read_key_document
+from dcu.relay.permit import read_permit
+from dcu.relay.policy import read_policy, usual_caps
 from dcu.relay.schema import read_command
 
-TYPS: Final[Mapping[str, str]] = {"relay": COMMAND, "policy": POLICY}
+TYPS: Final[Mapping[str, str]] = {"relay": COMMAND, "policy": POLICY, "permit": PERMIT, "keys": KEYS}
 """Protected typ by the payload's own."""
+
+READERS: Final[Mapping[str, Callable[[Mapping[str, Json]], object]]] = {
+    "relay": read_command,
+    "policy": read_policy,
+    "permit": read_permit,
+    "keys": read_key_document,
+}
+"""What the box reads each kind with. Each raises CommandRefused."""
+
+EMERGENCY_H: Final = 72
+LIMIT_FLOOR_W: Final = 1000
+ZONE: Final = "Asia/Kolkata"
+"""Of a policy that does not say otherwise."""
 
 
 def new_command_id() -> str:
@@ -36,32 +62,26 @@ def command_claims(
     iss: str,
     dcu: str,
     jid: str,
-    meter: str,
     iat: int,
     exp: int,
-    seq: int | None = None,
     cmd_id: str = "",
-    nbf: int | None = None,
-    why: Why | None = None,
-    area: str | None = None,
-    expect: OutputState | None = None,
-    pol: int | None = None,
-    text: str | None = None,
+    **members: str | int | Enum | None,
 ) -> dict[str, Any]:
     """Claims of a command, checked against the box's schema. Times are UTC seconds.
+
+    Args:
+        op: what is asked.
+        iss: the head-end.
+        dcu: the box.
+        jid: its journal.
+        iat: issued.
+        exp: expires, at most four hours later.
+        cmd_id: empty: a new one.
+        members: of the operation, as `dcu.command.Command` names them; None: not there.
 
     Raises:
         CommandRefused: E_SCHEMA: a member is missing, too much, or not what it should be.
     """
-    optional = {
-        "seq": seq,
-        "nbf": nbf,
-        "why": why.value if why else None,
-        "area": area,
-        "expect": expect.value if expect else None,
-        "pol": pol,
-        "text": text,
-    }
     claims: dict[str, Any] = {
         "v": 1,
         "typ": "relay",
@@ -70,10 +90,9 @@ def command_claims(
         "iss": iss,
         "dcu": dcu,
         "jid": jid,
-        "meter": meter,
         "iat": iat,
         "exp": exp,
-        **{name: value for name, value in optional.items() if value is not None},
+        **{name: _plain(value) for name, value in members.items() if value is not None},
     }
     read_command(claims)
     return claims
@@ -89,13 +108,25 @@ def policy_claims(
     exp: int,
     areas: Mapping[str, Mapping[str, Json]],
     meters: Mapping[str, str],
-    no_payment_mode_register: tuple[str, ...] = (),
+    timezone: str = ZONE,
+    hours: Mapping[str, str] | None = None,
+    closed: Sequence[str] = (),
+    protected: Mapping[str, str] | None = None,
+    grace: Mapping[str, int] | None = None,
+    emergency_h: int = EMERGENCY_H,
+    caps: Mapping[str, Mapping[str, int]] | None = None,
+    limit_floor_w: int = LIMIT_FLOOR_W,
+    no_payment_mode_register: Sequence[str] = (),
 ) -> dict[str, Any]:
-    """Claims of a policy, checked against the box's schema. Times are UTC seconds.
+    """Claims of a policy, checked against the box's schema; what is not given is strict. Times are UTC seconds.
+
+    Without `hours` every day is closed; `caps` are the usual ones for so many meters; an area that does not say so is
+    under the profile `arrears`, reconnects at the button, and has a month of grace.
 
     Raises:
         CommandRefused: E_SCHEMA or E_POLICY.
     """
+    described = {"profile": "arrears", "reconnect": "arm", "grace_days": 30}
     claims: dict[str, Any] = {
         "v": 1,
         "typ": "policy",
@@ -105,11 +136,47 @@ def policy_claims(
         "iat": iat,
         "nbf": nbf,
         "exp": exp,
-        "areas": {name: dict(area) for name, area in areas.items()},
+        "timezone": timezone,
+        "areas": {name: described | dict(area) for name, area in areas.items()},
         "meters": dict(meters),
+        "hours": dict(hours or {}),
+        "closed": list(closed),
+        "protected": dict(protected or {}),
+        "grace": dict(grace or {}),
+        "emergency_h": emergency_h,
+        "caps": {profile.value: usual_caps(profile, len(meters)) for profile in Profile} if caps is None else caps,
+        "limit_floor_w": limit_floor_w,
         "no_payment_mode_register": list(no_payment_mode_register),
     }
     read_policy(claims)
+    return claims
+
+
+def permit_claims(
+    *, permit_id: str, iss: str, date: str, max_n: int, dcu: str = "", profile: Profile | None = None, of: str = ""
+) -> dict[str, Any]:
+    """Claims of a permit, checked against the box's schema.
+
+    Args:
+        permit_id: its name, never used again.
+        iss: the head-end.
+        date: calendar day of the policy's timezone, as 2026-11-23.
+        max_n: disconnects; for the whole city its total.
+        dcu: the box; empty: a permit for the whole city, of which boxes get shares.
+        profile: of authority, where it is for a box.
+        of: the city's permit that it is a share of, where the profile is `prepaid`.
+
+    Raises:
+        CommandRefused: E_SCHEMA.
+    """
+    claims: dict[str, Any] = {"v": 1, "typ": "permit", "id": permit_id, "iss": iss, "date": date}
+    if dcu or profile is not None:
+        claims |= {"dcu": dcu, "profile": profile.value if profile else "", "max_n": max_n}
+    else:
+        claims["total"] = max_n
+    if of:
+        claims["of"] = of
+    read_permit(claims)
     return claims
 
 
@@ -123,41 +190,25 @@ def sign(envelope: bytes, signer: Signer) -> bytes:
 
     Raises:
         OperatorFault: its payload is no kind of document that is signed here.
-        CommandRefused: not an envelope, or signed by that key already.
+        CommandRefused: not an envelope, signed by that key already, or the box would refuse its payload by its form.
     """
+    return add_signature(envelope, _typ(envelope), signer)
+
+
+def signing_input(envelope: bytes, kid: str) -> bytes:
+    """The octets that `kid` signs (RFC 7515 5.1): protected header, a dot, payload. Raises as `sign`."""
+    header = canonical({"alg": "ES256", "kid": kid, "typ": _typ(envelope)})
+    return f"{to_base64url(header)}.{to_base64url(payload_of(envelope))}".encode("ascii")
+
+
+def _typ(envelope: bytes) -> str:
     claims = claims_of(payload_of(envelope))
     kind = claims.get("typ")
     if not isinstance(kind, str) or kind not in TYPS:
-        raise OperatorFault(f"a {kind!r} is not signed here", cure="relay or policy", place=Refusal.E_SCHEMA.value)
-    return add_signature(envelope, TYPS[kind], signer)
+        raise OperatorFault(f"a {kind!r} is not signed here", cure=", ".join(TYPS), place=Refusal.E_SCHEMA.value)
+    READERS[kind](claims)
+    return TYPS[kind]
 
 
-def told(envelope: bytes) -> str:
-    """In one sentence what someone is about to sign: all that decides what it does."""
-    claims = claims_of(payload_of(envelope))
-    if claims.get("typ") == "policy":
-        policy = read_policy(claims)
-        live = sorted(name for name, area in policy.areas.items() if area.prepaid_live)
-        unable = ", ".join(sorted(policy.no_payment_mode_register))
-        return (
-            f"policy {policy.version} for {policy.dcu}: prepaid live in {', '.join(live) or 'no area'}, "
-            f"{len(policy.meters)} meters, "
-            + (f"models without a payment mode: {unable}, " if unable else "")
-            + f"until {_moment(policy.exp)}"
-        )
-    command = read_command(claims)
-    words = f"{command.op.value} meter {command.meter} at {command.dcu}"
-    words += f" because of {command.why.value}" if command.why else ""
-    words += f" in {command.area}" if command.area else ""
-    words += f": {command.text!r}" if command.text else ""
-    words += f", seq {command.seq}" if command.seq is not None else ""
-    words += f", policy {command.pol}" if command.pol is not None else ""
-    return f"{words}, until {_moment(command.exp)}"
-
-
-def _moment(seconds: int) -> str:
-    """UTC to the minute; a time that no calendar has, in seconds."""
-    try:
-        return f"{datetime.fromtimestamp(seconds, UTC):%Y-%m-%d %H:%M} UTC"
-    except (ValueError, OverflowError, OSError):
-        return f"{seconds} s"
+def _plain(value: str | int | Enum | None) -> Any:
+    return value.value if isinstance(value, Enum) else value

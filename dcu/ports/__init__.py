@@ -7,7 +7,7 @@ implement these too.
 from datetime import datetime
 from typing import Protocol
 
-from dcu.ports.holding import Page, Stock, StoredRecord, StreamStock
+from dcu.ports.holding import JournalEntry, Page, Stock, StoredRecord, StreamStock
 from dcu.ports.metering import (
     Association,
     Bus,
@@ -35,6 +35,7 @@ __all__ = [
     "CounterVault",
     "Described",
     "Errand",
+    "JournalEntry",
     "Line",
     "MeterState",
     "Page",

@@ -92,3 +92,22 @@ class Page:
     damaged: tuple[int, ...]
     upto: int
     more: bool
+
+
+@dataclass(frozen=True, slots=True)
+class JournalEntry:
+    """One entry of the hash-chained journal of decisions.
+
+    Attributes:
+        n: its number, from 1.
+        at_s: UTC seconds by the box's clock.
+        kind: what it is about.
+        body: canonical JSON.
+        digest: of the chain up to it, 32 octets.
+    """
+
+    n: int
+    at_s: int
+    kind: str
+    body: bytes
+    digest: bytes

@@ -7,7 +7,8 @@ from typing import Protocol, TypeVar
 from dcu.causes import Happening
 from dcu.command import RelaySequence, StoredCommand
 from dcu.obis import LogicalName
-from dcu.ports.holding import Page, Stock
+from dcu.ports.authority import Authority
+from dcu.ports.holding import JournalEntry, Page, Stock
 from dcu.reading import Layout, ProfileReading
 from dcu.record import Stream
 from dcu.timekeeping import KeptTime
@@ -85,6 +86,10 @@ class Transaction(Protocol):
 
     def next_batch(self, after: Mapping[Stream, int], max_bytes: int) -> BatchSlice | None:
         """Records of the most urgent stream that has any beyond its cursor and `after`; None when there are none."""
+        ...
+
+    def again(self, stream: Stream, first: int, last: int, max_bytes: int) -> BatchSlice | None:
+        """Records `first` to `last` once more, as many as fit, delivered or not; None when none of them is held."""
         ...
 
     def deliver(self, stream: Stream, last: int) -> None:
@@ -205,6 +210,11 @@ class Transaction(Protocol):
         ...
 
     # relay
+    @property
+    def authority(self) -> Authority:
+        """Debits, permits, restraints."""
+        ...
+
     def command(self, iss: str, cmd_id: str) -> StoredCommand | None:
         """The command of that id, whatever its state."""
         ...
@@ -235,6 +245,14 @@ class Transaction(Protocol):
 
     def journal(self, at_s: int, kind: str, body: bytes) -> tuple[int, bytes]:
         """Append to the hash-chained journal: (number, digest of the new head)."""
+        ...
+
+    def journal_entries(self, after: int, limit: int) -> Sequence[JournalEntry]:
+        """The next entries of the journal behind number `after`, at most `limit`."""
+        ...
+
+    def journal_head(self) -> tuple[int, bytes]:
+        """(number, digest) of the newest journal entry; (0, 32 zero octets) before the first."""
         ...
 
     def count(self, name: str) -> None:

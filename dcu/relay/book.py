@@ -4,23 +4,34 @@ All of it happens inside a transaction, in the writer's thread. Source: referenc
 """
 
 import hashlib
-from collections.abc import Callable, Mapping
+import secrets
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import replace
 from typing import Final
 
-from dcu.clock import BUILT
-from dcu.command import Command, CommandRefused, Operation, Refusal, State, StoredCommand
+from dcu.command import Command, CommandRefused, Debit, Operation, Refusal, State, StoredCommand
 from dcu.meter import Meter
 from dcu.ports import Clock, Store, Transaction
 from dcu.record import Stream, encode_receipt
 from dcu.relay.canonical import canonical
-from dcu.relay.case import Case, Evidence
+from dcu.relay.case import Case, Evidence, Ledger, Moment
+from dcu.relay.duties import CARRIED_OUT
 from dcu.relay.envelope import Signer, claims_of
+from dcu.relay.key_document import TrustStore
+from dcu.relay.leases import Leases
+from dcu.relay.permit import Leave, Permit, held_permit
 from dcu.relay.policy import Policy, policy_in_force
+from dcu.relay.policy.floor import WEEK_S
+from dcu.relay.public_key import PublicKey
 from dcu.relay.receipts import Account, seal_receipt
+from dcu.relay.resends import ranges
+from dcu.relay.restraints import holding
+from dcu.relay.roster import Roster
 from dcu.relay.schema import read_command
-from dcu.relay.trust import TrustStore
+from dcu.relay.standing import POLICY_BASE, POLICY_NARROWED
+from dcu.relay.trust import Commissioning
 
-POLICY_DOCUMENT: Final = "policy"
+_NONCE_OCTETS: Final = 12
 
 
 class Book:
@@ -30,10 +41,15 @@ class Book:
         dcu: this box.
         store: its store; the journal's id is the store's epoch.
         clock: its clock.
-        trust: current; replaced when another one comes into force.
+        commissioning: its root of trust.
         meters: commissioned here, by serial.
         signer: the box's receipt key.
         set_aside: whether a serial is set aside.
+        roster: carries a `meter` out; None: such a command is refused.
+
+    Attributes:
+        trust: current; replaced when another one comes into force.
+        leases: that this process gave out.
     """
 
     def __init__(
@@ -42,22 +58,36 @@ class Book:
         dcu: str,
         store: Store,
         clock: Clock,
-        trust: TrustStore,
+        commissioning: Commissioning,
         meters: Mapping[str, Meter],
         signer: Signer,
         set_aside: Callable[[str], bool],
+        roster: Roster | None = None,
     ) -> None:
         self.dcu = dcu
         self.store = store
         self.clock = clock
-        self.trust = trust
+        self.commissioning = commissioning
+        self.trust: TrustStore = commissioning.root
         self.meters = meters
+        self.leases = Leases(lambda: f"L-{secrets.token_hex(_NONCE_OCTETS)}")
         self._signer = signer
         self._set_aside = set_aside
+        self.roster = roster
 
     def now_s(self) -> int:
         """UTC seconds by the box's clock."""
         return int(self.clock.now().timestamp())
+
+    def moment(self) -> Moment:
+        """Now."""
+        return Moment(
+            self.now_s(),
+            self.clock.state(),
+            int(self.clock.floor().timestamp()),
+            self.clock.boot_id,
+            int(self.clock.boottime_s()),
+        )
 
     def case(
         self,
@@ -70,26 +100,40 @@ class Book:
         evidence: Evidence | None = None,
     ) -> Case:
         """A command and everything that is known of it at this moment."""
-        policy, fault = self._policy(tx) if command.op is not Operation.CONNECT else (None, "")
+        moment = self.moment()
+        policy, fault = self.policy(tx)
         return Case(
             command=command,
             claims=claims_of(payload),
             digest=hashlib.sha256(payload).digest(),
-            known=known.digest if known is not None else None,
             kids=kids,
             trust=self.trust,
             policy=policy,
             policy_fault=fault,
             dcu=self.dcu,
             jid=self.store.epoch,
-            now_s=self.now_s(),
-            clock=self.clock.state(),
-            floor_s=int(BUILT.timestamp()),
-            sequence=tx.relay_sequence(command.meter),
+            moment=moment,
+            ledger=self._ledger(tx, command, moment, known),
+            leases=self.leases.good(self.clock.boottime_s()),
             meter=self.meters.get(command.meter),
             set_aside=self._set_aside(command.meter),
+            meters=len(policy.meters.keys() & self.meters.keys()) if policy is not None else 0,
+            carried_out=CARRIED_OUT if self.roster is not None else CARRIED_OUT - {Operation.METER},
             evidence=evidence,
+            change_fault=self._change_fault(command),
         )
+
+    def _change_fault(self, command: Command) -> str:
+        return self.roster.fault(command) if self.roster is not None and command.op is Operation.METER else ""
+
+    def policy(self, tx: Transaction) -> tuple[Policy | None, str]:
+        """The policy that holds now, or None and why."""
+        base, narrowed = (found[1] if found else None for found in map(tx.document, (POLICY_BASE, POLICY_NARROWED)))
+        try:
+            trust = self.trust
+            return policy_in_force(base, narrowed, trust.keys, trust.issuer, self.dcu, self.now_s()), ""
+        except CommandRefused as refusal:
+            return None, refusal.cause
 
     def save(self, tx: Transaction, account: Account, payload: bytes, receipt: bytes) -> None:
         """Keep a command that has used its id up."""
@@ -112,7 +156,13 @@ class Book:
         return tx.journal(self.now_s(), account.kind, body)
 
     def record(self, tx: Transaction, account: Account) -> bytes:
-        """Journal an account, sign its receipt, and put that on the stream. Returns the receipt."""
+        """Journal an account, sign its receipt, and put that on the stream. Returns the receipt.
+
+        What is told of a command names the policy that was in force, whatever became of the command.
+        """
+        if account.kind == "command" and account.pol is None:
+            policy, _ = self.policy(tx)
+            account = replace(account, pol=policy.version if policy is not None else None)
         n, chain = self.journal(tx, account)
         receipt = seal_receipt(
             account,
@@ -127,12 +177,52 @@ class Book:
         tx.append(Stream.RECEIPT, encode_receipt(receipt))
         return receipt
 
-    def _policy(self, tx: Transaction) -> tuple[Policy | None, str]:
-        document = tx.document(POLICY_DOCUMENT)
+    def _ledger(self, tx: Transaction, command: Command, moment: Moment, known: StoredCommand | None) -> Ledger:
+        authority = tx.authority
+        debits = authority.debits(moment.now_s - WEEK_S, moment.boot)
+        others = [debit for debit in debits if (debit.iss, debit.cmd_id) != (command.iss, command.cmd_id)]
+        return Ledger(
+            known=known.digest if known is not None else None,
+            sequence=tx.relay_sequence(command.meter),
+            debits=others,
+            debited=len(others) < len(debits),
+            restraints=holding(authority.restraints(), command.meter, moment),
+            leave=self._leave(tx, command, moment, debits),
+            cancels=self._cancelled(tx, command),
+            last_id=tx.cursors()[Stream(command.stream)][1] if command.stream is not None else None,
+            ranges=len(ranges(tx)) if command.op is Operation.RESEND else 0,
+        )
+
+    def _leave(self, tx: Transaction, command: Command, moment: Moment, debits: Collection[Debit]) -> Leave:
+        """What the permit that a command names says now, verified again on current trust."""
+        if command.permit is None:
+            return Leave(fault="the command names none")
+        trust, wanted = self.trust, command.permit
+        found: list[tuple[Permit, PublicKey]] = []
+        own = sum((debit.iss, debit.cmd_id) == (command.iss, command.cmd_id) for debit in debits)
         try:
-            return policy_in_force(document, self.trust.keys, self.trust.issuer, self.dcu, self.now_s()), ""
+            while wanted and len(found) < 2:  # a share, and what it is a share of
+                envelope = tx.authority.permit(command.iss, wanted)
+                if envelope is None:
+                    return Leave(fault=f"{wanted} is not known here")
+                found.append(held_permit(envelope, trust.keys, trust.issuer, self.dcu, moment.now_s))
+                wanted = found[-1][0].of
         except CommandRefused as refusal:
-            return None, refusal.cause
+            return Leave(fault=str(refusal))
+        permit, whole = found[0][0], found[-1][0]
+        if permit.of and (whole.profile is not None or whole.date != permit.date or whole.max_n < permit.max_n):
+            return Leave(fault=f"{permit.of} is no total of the city that it could be a share of")
+        used = tx.authority.permit_uses(command.iss, permit.id) - own
+        return Leave(permit, "", tuple(signer for _, signer in found), used)
+
+    def _cancelled(self, tx: Transaction, command: Command) -> tuple[str, State] | None:
+        stored = tx.command(command.iss, command.cancels) if command.cancels is not None else None
+        if stored is None:
+            return None
+        try:
+            return reread(stored).meter, stored.state
+        except CommandRefused:
+            return "", stored.state
 
 
 def reread(stored: StoredCommand) -> Command:
@@ -157,3 +247,11 @@ def account_of(stored: StoredCommand, state: State) -> Account:
     except CommandRefused:
         op = meter = ""
     return Account("command", stored.iss, stored.cmd_id, op, meter, stored.digest, stored.kids, state.value)
+
+
+def is_connect(stored: StoredCommand) -> bool:
+    """Whether a kept command gives light; what cannot be read does not."""
+    try:
+        return reread(stored).op is Operation.CONNECT
+    except CommandRefused:
+        return False

@@ -35,12 +35,13 @@ def canonical(value: Json | dict[str, Any]) -> bytes:
     return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=True).encode("ascii")
 
 
-def parse(octets: bytes, code: Refusal) -> Json:
+def parse(octets: bytes, code: Refusal, *, depth: int = MAX_DEPTH) -> Json:
     """The JSON value that `octets` spell, canonical or not.
 
     Args:
         octets: at most a few KiB; the caller bounds them.
         code: what a fault is refused with.
+        depth: levels of nesting, at most.
 
     Raises:
         CommandRefused: with `code`: not UTF-8, not JSON, a name twice, a float, NaN, a huge integer, too deep.
@@ -49,8 +50,8 @@ def parse(octets: bytes, code: Refusal) -> Json:
         text = octets.decode("utf-8")
     except UnicodeDecodeError:
         raise CommandRefused(code, "not UTF-8") from None
-    if _depth(text) > MAX_DEPTH:
-        raise CommandRefused(code, f"more than {MAX_DEPTH} levels deep")
+    if _depth(text) > depth:
+        raise CommandRefused(code, f"more than {depth} levels deep")
     try:
         value: Json = json.loads(
             text,

@@ -1,14 +1,26 @@
 """What is judged: a command, what the meter says of itself, what is known at that moment. Values only. Pure."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field
 
-from dcu.command import Command, ControlState, Operation, OutputState, RelaySequence
+from dcu.command import (
+    Command,
+    ControlState,
+    Debit,
+    Operation,
+    OutputState,
+    Profile,
+    RelaySequence,
+    Restraint,
+    State,
+    Why,
+)
 from dcu.meter import Meter
 from dcu.reading import ClockState
 from dcu.relay.canonical import Json
+from dcu.relay.key_document import TrustStore
+from dcu.relay.permit import Leave
 from dcu.relay.policy import Policy
-from dcu.relay.trust import TrustStore
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,6 +33,10 @@ class Evidence:
         control: logical state; None likewise.
         control_mode: class 70 attribute 4; None likewise.
         payment_mode: None where the meter has no such register.
+        balance: of the current balance register, raw; None where it was not read.
+        there: it holds already what is to be written.
+        unfit: in words why it cannot do what is asked; empty: it can.
+        threshold, power_scaler: of its load limiter, as it shows the one; None where they were not read.
     """
 
     serial: str
@@ -28,9 +44,16 @@ class Evidence:
     control: ControlState | None = None
     control_mode: int | None = None
     payment_mode: int | None = None
+    balance: int | None = None
+    there: bool = False
+    unfit: str = ""
+    threshold: int | str | None = None
+    power_scaler: int | None = None
 
     def reached(self, op: Operation) -> bool:
-        """Whether the relay is where `op` would bring it. A relay that waits for its button is not disconnected."""
+        """Whether the meter is where `op` would bring it. A relay that waits for its button is not disconnected."""
+        if self.there:
+            return True
         if op is Operation.CONNECT:
             return self.output is OutputState.CONNECTED
         return (
@@ -41,40 +64,121 @@ class Evidence:
 
 
 @dataclass(frozen=True, slots=True)
+class Moment:
+    """The time at which something is judged.
+
+    Attributes:
+        now_s: UTC seconds by the box's clock.
+        clock: whether that is trusted.
+        floor_s: no true time is before this.
+        boot, boot_s: boot of the box, and seconds since that.
+    """
+
+    now_s: int
+    clock: ClockState
+    floor_s: int
+    boot: str
+    boot_s: int
+
+    @property
+    def known_s(self) -> int | None:
+        """`now_s` where it may be compared with the dates of documents; else None."""
+        return self.now_s if self.clock.known else None
+
+
+@dataclass(frozen=True, slots=True)
+class Ledger:
+    """What the store knows that bears on a command.
+
+    Attributes:
+        known: digest of the command that has this id already, or None.
+        sequence: highest consumed of that meter's relay.
+        debits: disconnects accepted in the last seven days, this command's own excepted.
+        debited: whether this command's own debit is there.
+        restraints: that hold for this meter now.
+        leave: what permits say.
+        cancels: (meter, state) of the command that a `cancel` names, or None.
+        last_id: of the stream that a `resend` names, the last that was given.
+        ranges: how many are waiting already to be published once more.
+    """
+
+    known: bytes | None = None
+    sequence: RelaySequence = field(default_factory=RelaySequence)
+    debits: Collection[Debit] = ()
+    debited: bool = False
+    restraints: Collection[Restraint] = ()
+    leave: Leave = field(default_factory=Leave)
+    cancels: tuple[str, State] | None = None
+    last_id: int | None = None
+    ranges: int = 0
+
+
+@dataclass(frozen=True, slots=True)
 class Case:
     """One command and everything that is known at the moment of judging it.
 
     Attributes:
         command, claims: what is asked, typed and as signed.
         digest: SHA-256 of the payload.
-        known: digest of the command that has this id already, or None.
         kids: keys that signed.
         trust: current.
         policy: in force now, or None.
         policy_fault: why there is none.
         dcu, jid: this box and its journal.
-        now_s, clock: its time, UTC seconds, and whether that is trusted.
-        floor_s: no true time is before this.
-        sequence: highest consumed of that meter's relay.
+        moment: time.
+        ledger: what the store knows.
+        leases: that are good now.
         meter: as configured here, or None.
         set_aside: that meter answered as another one, or tells nonsense.
+        meters: how many meters of the policy are commissioned here.
+        carried_out: operations that this program can carry out.
         evidence: None at acceptance.
+        change_fault: why a `meter` cannot be carried out here; empty: it can.
     """
 
     command: Command
     claims: Mapping[str, Json]
     digest: bytes
-    known: bytes | None
     kids: tuple[str, ...]
     trust: TrustStore
     policy: Policy | None
     policy_fault: str
     dcu: str
     jid: str
-    now_s: int
-    clock: ClockState
-    floor_s: int
-    sequence: RelaySequence
+    moment: Moment
+    ledger: Ledger
+    leases: Collection[str]
     meter: Meter | None
     set_aside: bool
+    meters: int
+    carried_out: Collection[Operation]
     evidence: Evidence | None = None
+    change_fault: str = ""
+
+    @property
+    def profile(self) -> Profile:
+        """Of authority, were it a disconnect: for lack of credit the area's by the policy, else the strict one."""
+        area = self.policy.area_of(self.command.meter) if self.policy is not None else None
+        automatic = self.command.why is Why.CREDIT and area is not None
+        return area.profile if automatic and area is not None else Profile.ARREARS
+
+    @property
+    def column(self) -> Operation:
+        """As what it is judged: a disconnect by another name is a disconnect.
+
+        A command that names a lease was signed as a disconnect and is judged as one throughout; one that names none
+        can pass as one neither when it comes nor when it is due.
+        """
+        command = self.command
+        if command.op is Operation.MODE:
+            return Operation.DISCONNECT
+        if command.op is Operation.LIMIT:
+            floor_w = self.policy.limit_floor_w if self.policy is not None else None
+            lowers = command.watts is None or floor_w is None or command.watts < floor_w
+        elif command.op is Operation.BALANCE:
+            held = self.evidence.balance if self.evidence is not None else None
+            unseen = self.evidence is not None and held is None
+            lowers = unseen or (held is not None and (command.balance is None or command.balance < held))
+        else:
+            return command.op
+        return Operation.DISCONNECT if lowers or command.lease is not None else command.op

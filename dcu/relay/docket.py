@@ -1,26 +1,31 @@
-"""The docket: what is decided about a document when it comes, each decision one transaction of the store.
+"""The docket: what is decided about a command when it comes, each decision one transaction of the store.
 
-State, sequence, journal link, signed receipt and receipt record are committed together or not at all, and whoever
-asked learns of it after the commit. A refusal up to the quorum leaves the command's id free; from then on the id is
-used up, whatever the answer was. Source: reference/command-authority.md 0 items 2 and 8, 8 (steps 9 to 23).
+State, sequence, debit, journal link, signed receipt and receipt record are committed together or not at all, and
+whoever asked learns of it after the commit. A refusal up to the quorum leaves the command's id free; from then on the
+id is used up, whatever the answer was. Source: reference/command-authority.md 0 items 2 and 8, 8 (steps 9 to 23).
 """
 
 import logging
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Final
 
-from dcu.command import Command, CommandRefused, Operation, State, StoredCommand
+from dcu.command import Command, CommandRefused, Debit, Event, Operation, State, StoredCommand, Why
 from dcu.ports import Transaction
 from dcu.record import Stream, encode_receipt
-from dcu.relay.book import POLICY_DOCUMENT, Book
+from dcu.relay.book import Book, reread
 from dcu.relay.case import Case
 from dcu.relay.checks import UNCONSUMED, check_all
-from dcu.relay.envelope import Opened, payload_of
+from dcu.relay.duties import AT_ONCE
+from dcu.relay.envelope import Opened
 from dcu.relay.gate import Sampler
 from dcu.relay.letters import Verdict
-from dcu.relay.policy import vet_policy
+from dcu.relay.life import move
+from dcu.relay.policy.floor import FREEZE_S
 from dcu.relay.receipts import Account
+from dcu.relay.resends import want
+from dcu.relay.restraints import FREEZE, restraint
+from dcu.relay.ruling import Ruling
 from dcu.relay.schema import hints, read_command
 
 log = logging.getLogger(__name__)
@@ -29,37 +34,24 @@ AGAIN_S: Final = 60
 """The same document again is answered at most this often."""
 
 
-@dataclass(frozen=True, slots=True)
-class Ruling:
-    """What was decided and committed about a document.
-
-    Attributes:
-        verdict: for who handed it in.
-        command: to be carried out now, or None.
-        cause: of a refusal, in words.
-        meter: serial that the document names, where that is legible.
-    """
-
-    verdict: Verdict
-    command: Command | None = None
-    cause: str = ""
-    meter: str = ""
-
-
 class Docket:
-    """Decides about documents whose signatures verified. Called by the relay thread only."""
+    """Decides about commands whose signatures verified. Called by the relay thread only."""
 
     def __init__(self, book: Book) -> None:
         self._book = book
         self._answered = Sampler(AGAIN_S)
+        self._change: Command | None = None  # of the meters, to take effect after the commit
 
     def command(self, opened: Opened) -> Ruling:
         """Judge a command, and commit what was decided."""
-        return self._book.store.transact(lambda tx: self._command(tx, opened))
+        self._change = None
+        ruling = self._book.store.transact(lambda tx: self._command(tx, opened))
+        self._take_effect()
+        return ruling
 
-    def policy(self, opened: Opened, envelope: bytes) -> Ruling:
-        """Judge a policy; from the commit on it is in force."""
-        return self._book.store.transact(lambda tx: self._policy(tx, opened, envelope))
+    def _take_effect(self) -> None:
+        if self._change is not None and self._book.roster is not None:
+            self._book.roster.take_effect(self._change)
 
     def count(self, refusals: Mapping[str, int]) -> None:
         """Count what was refused before anybody was known to have signed it."""
@@ -91,31 +83,65 @@ class Docket:
         return self._accept(tx, account, case, opened.payload)
 
     def _accept(self, tx: Transaction, account: Account, case: Case, payload: bytes) -> Ruling:
-        command = case.command
+        command, policy = case.command, case.policy
+        cuts = case.column is Operation.DISCONNECT
         if command.seq is not None:
-            tx.raise_relay_sequence(command.meter, command.seq, disconnect=command.op is Operation.DISCONNECT)
-        pol = case.policy.version if case.policy is not None else None
-        account = replace(account, state=State.ACCEPTED.value, pol=pol)
+            tx.raise_relay_sequence(command.meter, command.seq, disconnect=cuts)
+        if cuts:
+            tx.authority.debit(self._debit(case))
+        self._overtake(tx, command, cuts)
+        state = State.DONE if command.op in AT_ONCE else State.PENDING if cuts else State.ACCEPTED
+        account = replace(account, state=state.value, pol=policy.version if policy is not None else None)
+        if command.op in AT_ONCE:
+            self._do(tx, case)
         self._book.save(tx, account, payload, self._book.record(tx, account))
-        return Ruling(Verdict("accepted"), command, meter=command.meter)
+        verdict = Verdict("accepted")
+        if command.op in AT_ONCE:
+            return Ruling(verdict, meter=command.meter)
+        caps = policy.caps[case.profile] if policy is not None and cuts else None
+        wait_s, spacing_s = (caps.wait_s, caps.spacing_s) if caps is not None else (0, 0)
+        return Ruling(verdict, command, wait_s, spacing_s, cuts, meter=command.meter)
 
-    def _policy(self, tx: Transaction, opened: Opened, envelope: bytes) -> Ruling:
-        book, trust = self._book, self._book.trust
-        held = tx.document(POLICY_DOCUMENT)
-        account = Account("policy", trust.issuer, "", "policy", "", opened.digest, opened.kids, State.ACCEPTED.value)
-        if held is not None and payload_of(held[1]) == opened.payload:
-            if self._answered.due(opened.digest, book.clock.monotonic_s()):
-                book.record(tx, replace(account, pol=held[0]))
-            return Ruling(Verdict("duplicate"))
-        above = held[0] if held is not None else 0
+    def _debit(self, case: Case) -> Debit:
+        command, moment = case.command, case.moment
+        permit = command.permit or ""
+        return Debit(command.iss, command.cmd_id, case.profile, permit, moment.now_s, moment.boot, moment.boot_s)
+
+    def _do(self, tx: Transaction, case: Case) -> None:
+        """What is done by the decision itself."""
+        command, book = case.command, self._book
+        if command.op is Operation.FREEZE:
+            who = ", ".join(sorted({case.trust.keys[kid].person for kid in case.kids}))
+            why = command.why.value if command.why is not None else command.cmd_id
+            tx.authority.restrain(restraint(FREEZE, command.meter, who, why, FREEZE_S, case.moment))
+        elif command.op is Operation.UNFREEZE:
+            tx.authority.lift(FREEZE, command.meter)
+        elif command.op is Operation.RESEND:
+            want(tx, command)
+        elif command.op is Operation.METER and book.roster is not None:
+            book.roster.keep(tx, command)
+            self._change = command
+        elif command.op is Operation.CANCEL and command.cancels is not None:
+            stored = tx.command(command.iss, command.cancels)
+            if stored is not None:
+                move(book, tx, stored, Event.CANCEL, reason=f"taken back by {command.cmd_id}")
+
+    def _overtake(self, tx: Transaction, command: Command, cuts: bool) -> None:
+        """A connect, a payment or a freeze makes void what still waits to disconnect."""
+        if cuts or command.op not in {Operation.CONNECT, Operation.BALANCE, Operation.FREEZE}:
+            return
+        for stored in tx.open_commands():
+            if stored.state is State.PENDING and self._overtakes(command, stored):
+                move(self._book, tx, stored, Event.VOID, reason=f"overtaken by {command.op.value} {command.cmd_id}")
+
+    def _overtakes(self, command: Command, stored: StoredCommand) -> bool:
         try:
-            policy = vet_policy(opened, trust.keys, trust.issuer, book.dcu, book.now_s(), above)
-        except CommandRefused as refusal:
-            return self._refuse(tx, replace(account, state=State.REFUSED.value), refusal)
-        tx.save_document(POLICY_DOCUMENT, policy.version, envelope)
-        book.record(tx, replace(account, pol=policy.version))
-        log.info("policy %d of %s is in force until %d", policy.version, policy.iss, policy.exp)
-        return Ruling(Verdict("accepted"))
+            other = reread(stored)
+        except CommandRefused:  # it will end by itself: what cannot be read is not carried out
+            return False
+        if command.op is Operation.BALANCE and other.why is not Why.CREDIT:
+            return False
+        return command.meter in {"", other.meter}
 
     def _refuse(self, tx: Transaction, account: Account, refusal: CommandRefused, payload: bytes = b"") -> Ruling:
         """Count and answer; the same refusal of the same document at most once a minute.

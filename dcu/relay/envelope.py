@@ -24,9 +24,17 @@ from dcu.relay.public_key import ORDER, PublicKey
 
 COMMAND: Final = "dcu-cmd+jws"
 POLICY: Final = "dcu-policy+jws"
+PERMIT: Final = "dcu-permit+jws"
+KEYS: Final = "dcu-keys+jws"
 RECEIPT: Final = "dcu-rcpt+jws"
 
 MAX_OCTETS: Final = 8192
+"""Of a command, a permit, a receipt."""
+
+MAX_DOCUMENT_OCTETS: Final = 65536
+"""Of a policy or key document: a box may have a thousand meters."""
+
+_LARGE: Final = frozenset({POLICY, KEYS})
 MAX_SIGNATURES: Final = 4
 IDENTIFIER: Final = re.compile(r"[A-Za-z0-9._-]{1,40}", re.ASCII)
 """Every name in a signed document: of keys, boxes, head-ends, meters, commands."""
@@ -144,6 +152,11 @@ def payload_of(octets: bytes) -> bytes:
     return from_base64url(_members(octets, least=0)[0])
 
 
+def typ_of(octets: bytes) -> str:
+    """The kind of document that an envelope says it is, verified by nobody. Raises CommandRefused: not an envelope."""
+    return _header(_members(octets, least=1)[1][0]["protected"])["typ"]
+
+
 def kids_of(octets: bytes) -> tuple[str, ...]:
     """The names that an envelope's signatures bear, verified by nobody."""
     return tuple(_header(member["protected"])["kid"] for member in _members(octets, least=0)[1])
@@ -155,6 +168,8 @@ def _open(octets: bytes, keys: Mapping[str, PublicKey], now_s: int | None, typs:
     signatures = [_Signature(m["protected"], {}, from_base64url(m["signature"])) for m in members]
     signatures = [_Signature(s.protected, _header(s.protected), s.octets) for s in signatures]  # 5, 6
     signing = _keys(signatures, keys, typs)
+    if len(octets) > MAX_OCTETS and signatures[0].header["typ"] not in _LARGE:  # 2
+        raise CommandRefused(Refusal.E_SIZE, f"{len(octets)} octets, at most {MAX_OCTETS}")
     _check_keys(signatures, signing, now_s)  # 7
     for signature, key in zip(signatures, signing, strict=True):  # 8
         _check_signature(signature, key, payload_text)
@@ -163,8 +178,8 @@ def _open(octets: bytes, keys: Mapping[str, PublicKey], now_s: int | None, typs:
 
 def _members(octets: bytes, least: int) -> tuple[str, list[dict[str, str]]]:
     """Payload and signature members of an envelope of the right size, shape and spelling (checks 2 to 4)."""
-    if len(octets) > MAX_OCTETS:
-        raise CommandRefused(Refusal.E_SIZE, f"{len(octets)} octets, at most {MAX_OCTETS}")
+    if len(octets) > MAX_DOCUMENT_OCTETS:
+        raise CommandRefused(Refusal.E_SIZE, f"{len(octets)} octets, at most {MAX_DOCUMENT_OCTETS}")
     envelope = parse_canonical(octets, Refusal.E_JSON, Refusal.E_CANON)
     if not isinstance(envelope, dict) or envelope.keys() != {"payload", "signatures"}:
         raise CommandRefused(Refusal.E_SHAPE, "an envelope has exactly payload and signatures")

@@ -3,11 +3,16 @@
 Decisions about time take it as an argument. Source: reference/command-authority.md 4 and 8.
 """
 
+import re
 from collections import OrderedDict
 from typing import Final
 
 from dcu.bucket import TokenBucket
 from dcu.command import CommandRefused, Refusal
+from dcu.relay.canonical import from_base64url
+from dcu.relay.envelope import MAX_OCTETS
+
+_PAYLOAD: Final = re.compile(rb'\{"payload":"([A-Za-z0-9_-]*)"')
 
 BURST: Final = 120
 REFILL_PER_S: Final = 2.0
@@ -15,6 +20,8 @@ REFILL_PER_S: Final = 2.0
 
 class Gate:
     """Lets in what came the right way, no faster than a box can need it.
+
+    What looks like a connect has a bucket of its own: a flood of others does not keep light away.
 
     Args:
         topic: the one command topic.
@@ -24,16 +31,29 @@ class Gate:
 
     def __init__(self, topic: str, burst: int = BURST, refill_per_s: float = REFILL_PER_S) -> None:
         self._topic = topic
-        self._bucket = TokenBucket(burst, refill_per_s)
+        self._buckets = {lane: TokenBucket(burst, refill_per_s) for lane in (False, True)}
 
-    def admit(self, topic: str, qos: int, retained: bool, monotonic_s: float) -> None:
+    def admit(self, topic: str, qos: int, retained: bool, monotonic_s: float, *, connect: bool = False) -> None:
         """Raises CommandRefused: E_TOPIC, E_RETAINED or E_FLOOD."""
         if topic != self._topic or qos != 1:
             raise CommandRefused(Refusal.E_TOPIC, "documents come on the command topic with QoS 1")
         if retained:
             raise CommandRefused(Refusal.E_RETAINED, "a retained command would come again at every reconnect")
-        if not self._bucket.take(monotonic_s):
+        if not self._buckets[connect].take(monotonic_s):
             raise CommandRefused(Refusal.E_FLOOD, "more documents than anyone needs")
+
+
+def looks_like_connect(octets: bytes) -> bool:
+    """Whether a document says that it gives light; verified by nobody, it only chooses the lane."""
+    if len(octets) > MAX_OCTETS:
+        return False
+    found = _PAYLOAD.match(octets)
+    if found is None:
+        return False
+    try:
+        return b'"op":"connect"' in from_base64url(found[1].decode("ascii"))
+    except CommandRefused:
+        return False
 
 
 class Sampler:

@@ -1,13 +1,15 @@
 """Letters to the relay thread, and the reply that their senders wait for. A wait has a deadline, always."""
 
 import threading
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Generic, Literal, TypeVar
 
-from dcu.command import Event, Refusal
+from dcu.command import Event, Refusal, Restraint
+from dcu.reading import Layout
 from dcu.relay.case import Evidence
 from dcu.relay.receipts import ReadBack
-from dcu.relay.trust import TrustStore
+from dcu.relay.trust import Commissioning
 from dcu.relay.warrant import OneAct
 
 T = TypeVar("T")
@@ -67,20 +69,21 @@ class Reply(Generic[T]):
 
 @dataclass(frozen=True, slots=True)
 class Put:
-    """A document came by MQTT."""
+    """A document came by MQTT; `connect`: in the lane of connects."""
 
     octets: bytes
     topic: str
     qos: int
     retained: bool
+    connect: bool
     reply: Reply[Verdict]
 
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """Leave to act, or None: the command is at its end and the errand goes home."""
+    """Leave to act, one warrant a step; none: the command is at its end and the errand goes home."""
 
-    warrant: OneAct | None
+    warrants: tuple[OneAct, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,6 +102,16 @@ class Fell:
     key: Key
     code: Refusal
     reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Brought:
+    """What a `read` brought: the meter's own word on who it is, records with their layouts, and what is told of it."""
+
+    key: Key
+    evidence: Evidence
+    records: tuple[tuple[bytes, Layout], ...] = ()
+    said: Mapping[str, int | str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,9 +134,25 @@ class Unseen:
 
 @dataclass(frozen=True, slots=True)
 class NewTrust:
-    """Another trust store is in force from now on."""
+    """Another commissioning root is in force from now on."""
 
-    trust: TrustStore
+    commissioning: Commissioning
 
 
-Letter = Put | Ready | Fell | Outcome | Unseen | NewTrust
+@dataclass(frozen=True, slots=True)
+class Connected:
+    """The connection to the broker is back: a new lease is due."""
+
+
+@dataclass(frozen=True, slots=True)
+class Lock:
+    """Somebody at the pole locks a meter, or all (empty serial); or with no seconds unlocks it."""
+
+    meter: str
+    who: str
+    why: str
+    seconds: int
+    reply: Reply[Restraint | Literal["none"]]
+
+
+Letter = Put | Ready | Fell | Brought | Outcome | Unseen | NewTrust | Connected | Lock

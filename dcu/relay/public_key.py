@@ -24,9 +24,14 @@ _PREHASHED: Final = ec.ECDSA(Prehashed(SHA256()))
 class Role(Enum):
     """What a key may do; a key may have several."""
 
+    ROOT = "root"  # signs the key document, with others; nothing else
     REQUEST = "request"  # asks for an operation
     APPROVE = "approve"  # agrees to another's request
     POLICY = "policy"  # signs policies
+    PERMIT = "permit"  # permits a number of disconnects for a day: of a box, or of the whole city
+    PLANNER = "planner"  # shares the city's permitted number out to boxes (profile prepaid)
+    BILLING = "billing"  # the billing system: prepaid disconnects, payments
+    WITNESS = "witness"  # reads the wallets' ledger by itself, and signs along with billing
     RECEIPT = "receipt"  # a box's own key: signs receipts, commands nothing
 
 
@@ -38,7 +43,8 @@ class PublicKey:
         kid: its name in protected headers.
         x, y: coordinates.
         roles: what it may do.
-        person: who holds it; two keys of one person are one voice.
+        person: the person or system that holds it; two keys of one person are one voice.
+        admin: who administers that system; for a person empty.
         nbf, exp: from when and until when it may sign, UTC seconds.
         revoked: it may sign nothing any more.
         thumbprint: RFC 7638 SHA-256 of the key itself, whatever its name.
@@ -53,7 +59,17 @@ class PublicKey:
     exp: int
     revoked: bool
     thumbprint: bytes
+    admin: str
     _point: ec.EllipticCurvePublicKey = field(repr=False, compare=False)
+
+    @property
+    def voices(self) -> frozenset[str]:
+        """Everybody who can make it sign, spelled one way."""
+        return frozenset(name.casefold() for name in (self.person, self.admin) if name)
+
+    def independent_of(self, other: "PublicKey") -> bool:
+        """Whether nobody alone can make both sign."""
+        return not self.voices & other.voices
 
     def verifies(self, signing_input: bytes, r: int, s: int) -> bool:
         """Whether (r, s) is this key's ECDSA signature over SHA-256 of `signing_input`."""
@@ -75,6 +91,7 @@ def public_key(
     nbf: int = 0,
     exp: int = 2**53,
     revoked: bool = False,
+    admin: str = "",
 ) -> PublicKey:
     """A key whose point lies on P-256.
 
@@ -82,7 +99,7 @@ def public_key(
         ValueError: it does not.
     """
     point = ec.EllipticCurvePublicNumbers(x, y, ec.SECP256R1()).public_key()
-    return PublicKey(kid, x, y, roles, person, nbf, exp, revoked, thumbprint(x, y), point)
+    return PublicKey(kid, x, y, roles, person, nbf, exp, revoked, thumbprint(x, y), admin, point)
 
 
 def thumbprint(x: int, y: int) -> bytes:

@@ -1,15 +1,16 @@
 """Receipts: what the box answers, signed by its own key, with the head of its journal in each.
 
     {"v":1, "typ":"receipt", "dcu", "jid", "iss", "cmd_id", "digest":"<b64url of SHA-256 of the payload>",
-     "kind":"command"|"policy", "op", "meter", "state", "code"?, "reason"?, "at", "clock", "n", "chain":"<b64url>",
-     "pol"?, "readback"?:[{"output":"connected","control":1} | {"text":true} | {}, ..], "cause"?}
+     "kind":"command"|"policy"|"permit"|"keys"|"lease"|"lock", "op", "meter", "state", "code"?, "reason"?, "at",
+     "clock", "n", "chain":"<b64url>", "pol"?, "lease"?, "version"?, "who"?, "why"?, "until"?,
+     "readback"?:[{"output":"connected","control":1} | {"text":true} | {}, ..], "cause"?}
 
 `n` is the journal's number of the decision and `chain` the digest of the journal's head with it: who keeps receipts
 can prove that the journal was not rewritten. Source: reference/command-authority.md 5 (audit), 8 (step 28).
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Final
 
 from dcu.command import ControlState, OutputState, Refusal
@@ -29,11 +30,15 @@ class ReadBack:
         output: physical state of the relay.
         control: its logical state.
         text: for a message: whether the display's object holds it.
+        holds: for whatever writes values: whether the meter holds all of them.
+        said: what it showed, by name: watts, balance, ..; of a `read` its value.
     """
 
     output: OutputState | None = None
     control: ControlState | None = None
     text: bool | None = None
+    holds: bool | None = None
+    said: Mapping[str, int | str] = field(default_factory=dict)
 
     @property
     def claims(self) -> dict[str, Any]:
@@ -45,7 +50,9 @@ class ReadBack:
             told["control"] = self.control.value
         if self.text is not None:
             told["text"] = self.text
-        return told
+        elif self.holds is not None:
+            told["holds"] = self.holds
+        return {**told, **self.said}
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +60,7 @@ class Account:
     """What there is to tell of one decision.
 
     Attributes:
-        kind: "command" or "policy".
+        kind: what it is about: a command, a policy, a permit, keys, a lease, a lock.
         iss, cmd_id, op, meter: as claimed; empty where the payload is not legible.
         digest: SHA-256 of the payload.
         kids: keys that signed; told to the journal only.
@@ -62,6 +69,7 @@ class Account:
         pol: version of the policy that was in force.
         readback: looks at the meter.
         cause: UNPROVEN, or empty.
+        more: of other kinds than a command: the lease; who locked, why and until when; what a policy changes.
     """
 
     kind: str
@@ -77,6 +85,7 @@ class Account:
     pol: int | None = None
     readback: Sequence[ReadBack] = ()
     cause: str = ""
+    more: Mapping[str, str | int] = field(default_factory=dict)
 
     @property
     def claims(self) -> dict[str, Any]:
@@ -100,7 +109,7 @@ class Account:
             told["readback"] = [look.claims for look in self.readback]
         if self.cause:
             told["cause"] = self.cause
-        return told
+        return {**{name: _plain(v) if isinstance(v, str) else v for name, v in self.more.items()}, **told}
 
 
 def seal_receipt(

@@ -1,41 +1,50 @@
-"""The trust store: which head-end this box obeys, and which keys may sign for it.
+"""The commissioning root: whose documents a box obeys, in a file that whoever commissions it puts there.
 
-Read from `trust.json`, put there by whoever commissions the box:
+`trust.json` names the head-end, its root keys, and the documents that are true from the first hour:
 
-    {"v":1, "issuer":"hes.ranchi", "keys":[{"kid":"req-2026", "x":"<b64url>", "y":"<b64url>",
-      "roles":["request"], "person":"asha", "nbf":1790000000, "exp":1830000000, "revoked":false}]}
+    {"v":1, "issuer":"hes.ranchi", "threshold":2, "root":[{"kid":"root-a", "x":.., "roles":["root"], ..}, ..],
+     "documents":[<envelope of a key document>, <envelope of a policy>]}
 
-Rules: every point lies on P-256; one key has one kid; one kid has one key; one person has one spelling; no role that
-is not built; nobody but its owner may write the file.
-Documents signed by root keys will replace the file's editing by hand; until then the file is the root.
+All other keys come in key documents (`key_document`) that these roots have signed, in this file or over the air. A
+policy in this file needs two signatures as any other; it takes effect at once only on a box that has never had one.
+The file is read again when it changes. Nobody but its owner may write it: who may write it owns this box's meters.
 """
 
 import os
 import stat
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
 from dcu.command import CommandRefused, Refusal
 from dcu.errors import ConfigFault
-from dcu.relay.canonical import Json, from_base64url, parse
-from dcu.relay.envelope import IDENTIFIER
-from dcu.relay.public_key import PublicKey, Role, public_key
+from dcu.relay.canonical import Json, canonical, parse
+from dcu.relay.envelope import MAX_DOCUMENT_OCTETS
+from dcu.relay.key_document import TrustStore, index_keys, read_entry, read_threshold
+from dcu.relay.members import each, name
+from dcu.relay.public_key import Role
 
-_MEMBERS: Final = {"kid", "x", "y", "roles", "person", "nbf", "exp", "revoked"}
-_ROLES: Final = {role.value: role for role in Role if role is not Role.RECEIPT}
+__all__ = ["Commissioning", "TrustStore"]
+
+_MEMBERS: Final = {"v", "issuer", "threshold", "root", "documents"}
+_DEPTH: Final = 6
+_LARGEST: Final = 4 * MAX_DOCUMENT_OCTETS
 
 
 @dataclass(frozen=True, slots=True)
-class TrustStore:
-    """Keys by kid, and the one issuer whose documents are obeyed."""
+class Commissioning:
+    """What `trust.json` says.
 
-    issuer: str
-    keys: Mapping[str, PublicKey]
+    Attributes:
+        root: the trust store of the root keys alone.
+        documents: envelopes, in the order in which they are to be taken.
+    """
+
+    root: TrustStore
+    documents: tuple[bytes, ...] = ()
 
     @classmethod
-    def load(cls, path: Path) -> "TrustStore":
+    def load(cls, path: Path) -> "Commissioning":
         """From a file.
 
         Raises:
@@ -44,7 +53,7 @@ class TrustStore:
         try:
             with path.open("rb") as file:
                 mode = stat.S_IMODE(os.fstat(file.fileno()).st_mode)
-                octets = file.read()
+                octets = file.read(_LARGEST + 1)
         except OSError as fault:
             raise ConfigFault(
                 f"cannot be read: {fault.strerror}", place=str(path), cure="make it with `dcu headend keys`"
@@ -54,72 +63,33 @@ class TrustStore:
         return cls.parse(octets, str(path))
 
     @classmethod
-    def parse(cls, octets: bytes, place: str) -> "TrustStore":
+    def parse(cls, octets: bytes, place: str) -> "Commissioning":
         """From the octets of such a file. Raises ConfigFault as `load`."""
         try:
-            document = parse(octets, Refusal.E_JSON)
+            return _commissioning(octets)
         except CommandRefused as fault:
-            raise ConfigFault(fault.cause, place=place, cure="JSON with integers only, each name once") from None
-        if not isinstance(document, dict) or document.keys() != {"v", "issuer", "keys"} or document["v"] != 1:
-            raise ConfigFault("not a trust store", place=place, cure='it has exactly "v":1, "issuer" and "keys"')
-        issuer, entries = document["issuer"], document["keys"]
-        if not _is_name(issuer) or not isinstance(entries, list):
-            raise ConfigFault("issuer is no name, or keys no list", place=place, cure="names: A-Z a-z 0-9 . _ -")
-        return cls(str(issuer), _index([_entry(e, f"{place}: keys[{n}]") for n, e in enumerate(entries)], place))
+            cure = f"it has exactly {', '.join(sorted(_MEMBERS))}; see `dcu headend keys --help`"
+            raise ConfigFault(fault.cause, place=place, cure=cure) from None
 
 
-def _entry(entry: Json, place: str) -> PublicKey:
-    if not isinstance(entry, dict) or entry.keys() != _MEMBERS:
-        raise ConfigFault("not a key", place=place, cure=f"it has exactly {', '.join(sorted(_MEMBERS))}")
-    if not _is_name(entry["kid"]) or not _is_name(entry["person"]):
-        raise ConfigFault("kid or person is no name", place=place, cure="1 to 40 of A-Z a-z 0-9 . _ -")
-    nbf, exp, revoked = entry["nbf"], entry["exp"], entry["revoked"]
-    if type(nbf) is not int or type(exp) is not int or nbf >= exp or not isinstance(revoked, bool):
-        raise ConfigFault("nbf, exp or revoked", place=place, cure="seconds UTC with nbf < exp; revoked true or false")
+def _commissioning(octets: bytes) -> Commissioning:
+    if len(octets) > _LARGEST:
+        raise CommandRefused(Refusal.E_SIZE, f"more than {_LARGEST} octets")
+    document = parse(octets, Refusal.E_JSON, depth=_DEPTH)
+    if not isinstance(document, dict) or document.keys() != _MEMBERS or document["v"] != 1:
+        raise CommandRefused(Refusal.E_SCHEMA, "not a trust store of version 1")
+    keys = index_keys(each(document["root"], "root", read_entry))
+    if not all(key.roles == {Role.ROOT} for key in keys.values()):
+        raise CommandRefused(Refusal.E_SCHEMA, "root keys have the role root; all others come in key documents")
+    threshold = read_threshold(document["threshold"], keys.values())
+    root = TrustStore(name(document["issuer"], "issuer"), keys, threshold)
+    return Commissioning(root, each(document["documents"], "documents", _envelope))
+
+
+def _envelope(value: Json, what: str) -> bytes:
+    if not isinstance(value, dict):
+        raise CommandRefused(Refusal.E_SCHEMA, f"{what} are envelopes")
     try:
-        x, y = _coordinate(entry["x"]), _coordinate(entry["y"])
-        return public_key(
-            str(entry["kid"]),
-            x,
-            y,
-            roles=_roles(entry["roles"], place),
-            person=str(entry["person"]),
-            nbf=nbf,
-            exp=exp,
-            revoked=revoked,
-        )
-    except (ValueError, CommandRefused):
-        raise ConfigFault(
-            "x, y is no point of P-256", place=place, cure="copy the entry that `dcu headend keys` printed"
-        ) from None
-
-
-def _coordinate(text: Json) -> int:
-    octets = from_base64url(text) if isinstance(text, str) else b""
-    if len(octets) != 32:
-        raise ValueError("a coordinate has 32 octets")
-    return int.from_bytes(octets, "big")
-
-
-def _roles(names: Json, place: str) -> frozenset[Role]:
-    if not isinstance(names, list) or not names or not all(isinstance(n, str) and n in _ROLES for n in names):
-        raise ConfigFault("roles", place=place, cure=f"a list of {', '.join(sorted(_ROLES))}")
-    return frozenset(_ROLES[str(name)] for name in names)
-
-
-def _index(keys: list[PublicKey], place: str) -> dict[str, PublicKey]:
-    by_kid = {key.kid: key for key in keys}
-    if len(by_kid) != len(keys):
-        raise ConfigFault("one kid names two keys", place=place, cure="give each key its own kid")
-    if len({key.thumbprint for key in keys}) != len(keys):
-        raise ConfigFault("one key has two kids", place=place, cure="a key stands for one person once: remove one")
-    spelled: dict[str, str] = {}
-    for key in keys:
-        if spelled.setdefault(key.person.casefold(), key.person) != key.person:
-            names = f"{spelled[key.person.casefold()]} and {key.person}"
-            raise ConfigFault(f"{names}: one person or two?", place=place, cure="spell each person one way")
-    return by_kid
-
-
-def _is_name(value: Json) -> bool:
-    return isinstance(value, str) and IDENTIFIER.fullmatch(value) is not None
+        return canonical(value)
+    except ValueError as fault:
+        raise CommandRefused(Refusal.E_SCHEMA, f"{what}: {fault}") from None

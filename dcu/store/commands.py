@@ -23,7 +23,7 @@ class Commands:
 
     def open_commands(self) -> Sequence[StoredCommand]:
         """See `ports.Transaction.open_commands`."""
-        found = self._database.rows(_SELECT + "WHERE state IN ('accepted', 'dispatched') ORDER BY id")
+        found = self._database.rows(_SELECT + "WHERE state IN ('accepted', 'pending', 'dispatched') ORDER BY id")
         return [_stored(row) for row in found]
 
     def save_command(self, command: StoredCommand) -> None:
@@ -48,7 +48,9 @@ class Commands:
 
     def relay_sequence(self, serial: str) -> RelaySequence:
         """See `ports.Transaction.relay_sequence`."""
-        found = self._database.first("SELECT highest, disconnect FROM relay_sequence WHERE meter = ?", (serial,))
+        found = self._database.first(
+            "SELECT highest, disconnect, safety FROM relay_sequence WHERE meter = ?", (serial,)
+        )
         return RelaySequence() if found is None else RelaySequence(*found)
 
     def raise_relay_sequence(self, serial: str, seq: int, *, disconnect: bool) -> None:

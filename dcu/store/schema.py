@@ -162,3 +162,26 @@ def _kept_time(db: Utilities) -> None:
         "CREATE TABLE kept_time (one INTEGER PRIMARY KEY CHECK (one = 1), boot TEXT NOT NULL, "
         "floor_ms INTEGER NOT NULL, boot_ms INTEGER NOT NULL, wall_ms INTEGER NOT NULL) STRICT"
     )
+
+
+@MIGRATIONS(name="0007_command_authority")
+def _command_authority(db: Utilities) -> None:
+    """Disconnects as the caps count them, permits, freezes and locks; commands that wait are open too."""
+    db.execute("ALTER TABLE relay_sequence ADD COLUMN safety INTEGER NOT NULL DEFAULT 0")
+    db.execute("DROP INDEX command_open")
+    db.execute("CREATE INDEX command_open ON command (id) WHERE state IN ('accepted', 'pending', 'dispatched')")
+    db.execute(
+        "CREATE TABLE debit (id INTEGER PRIMARY KEY AUTOINCREMENT, iss TEXT NOT NULL, cmd_id TEXT NOT NULL, "
+        "profile TEXT NOT NULL, permit TEXT NOT NULL, at_s INTEGER NOT NULL, boot TEXT NOT NULL, "
+        "boot_s INTEGER NOT NULL, sent_at_s INTEGER, sent_boot_s INTEGER, UNIQUE (iss, cmd_id)) STRICT"
+    )
+    db.execute("CREATE INDEX debit_permit ON debit (iss, permit)")
+    db.execute("CREATE INDEX debit_at ON debit (at_s)")
+    db.execute(
+        "CREATE TABLE permit (iss TEXT NOT NULL, name TEXT NOT NULL, envelope BLOB NOT NULL, "
+        "PRIMARY KEY (iss, name)) STRICT, WITHOUT ROWID"
+    )
+    db.execute(
+        "CREATE TABLE restraint (kind TEXT NOT NULL, meter TEXT NOT NULL, who TEXT NOT NULL, why TEXT NOT NULL, "
+        "seconds INTEGER NOT NULL, until_s INTEGER, PRIMARY KEY (kind, meter)) STRICT, WITHOUT ROWID"
+    )

@@ -11,10 +11,11 @@ from dcu.causes import Happening
 from dcu.command import RelaySequence, StoredCommand
 from dcu.gaps import Absence
 from dcu.obis import LogicalName
-from dcu.ports import BatchSlice, Clock, CounterStanding, MeterState, Page, ProfileState, Stock
+from dcu.ports import BatchSlice, Clock, CounterStanding, JournalEntry, MeterState, Page, ProfileState, Stock
 from dcu.reading import Layout, ProfileReading
 from dcu.record import Stream, check_size, encode_profile
 from dcu.store.accounts import Accounts
+from dcu.store.authority import StoredAuthority
 from dcu.store.commands import Commands
 from dcu.store.database import Database
 from dcu.store.dropping import Dropping
@@ -45,6 +46,7 @@ class SqliteTransaction:
         self._meters = Meters(database)
         self._commands = Commands(database)
         self._journal = Journal(database)
+        self.authority = StoredAuthority(database)
         self._invocation = Invocation(database, clock)
         self._kept_times = KeptTimes(database)
         self.appended = 0
@@ -59,6 +61,10 @@ class SqliteTransaction:
     def next_batch(self, after: Mapping[Stream, int], max_bytes: int) -> BatchSlice | None:
         """See `ports.Transaction`."""
         return self._streams.next_batch(after, max_bytes)
+
+    def again(self, stream: Stream, first: int, last: int, max_bytes: int) -> BatchSlice | None:
+        """See `ports.Transaction`."""
+        return self._streams.again(stream, first, last, max_bytes)
 
     def deliver(self, stream: Stream, last: int) -> None:
         """See `ports.Transaction`."""
@@ -221,6 +227,10 @@ class SqliteTransaction:
     def journal(self, at_s: int, kind: str, body: bytes) -> tuple[int, bytes]:
         """See `ports.Transaction`."""
         return self._journal.append(at_s, kind, body)
+
+    def journal_entries(self, after: int, limit: int) -> list[JournalEntry]:
+        """See `ports.Transaction`."""
+        return self._journal.entries(after, limit)
 
     def count(self, name: str) -> None:
         """See `ports.Transaction`."""

@@ -18,18 +18,23 @@ from dcu.mailbox import Stop
 from dcu.meter import Meter, Purpose
 from dcu.reading import ClockState
 from dcu.record import Stream
-from dcu.relay import executor
+from dcu.relay.deeds import plain, shape
 from dcu.relay.desk import RelayDesk
-from dcu.relay.envelope import COMMAND, POLICY, seal
+from dcu.relay.envelope import COMMAND, PERMIT, POLICY, seal
 from dcu.relay.key import FileSigner
+from dcu.relay.key_document import TrustStore
 from dcu.relay.public_key import Role, public_key
-from dcu.relay.trust import TrustStore
+from dcu.relay.trust import Commissioning
 
 DCU, ISS, JID = "JH-RNC-0042", "hes.ranchi", "j-7f3a91c2"
 TOPIC = f"dcu/v1/{DCU}/cmd"
 NOW = 1_795_417_800
 RANCHI, DHANBAD = "JH-RNC", "JH-DHN"
 METER, FAR_METER = "GXT20931188", "GXT20931199"
+DAY = 86400
+DATE = "2026-11-23"  # of NOW in Kolkata, a Monday at 12:40
+PERMIT_ID = "P-1"
+NEIGHBOURS = [f"GXT3000{n:04}" for n in range(400)]  # the more meters, the more disconnects a day
 
 
 def _signer(kid):
@@ -39,11 +44,16 @@ def _signer(kid):
 REQUEST, APPROVE, POLICY_A, POLICY_B, STRANGER = map(_signer, ("req-1", "apr-1", "pol-a", "pol-b", "stranger"))
 SELF_APPROVE = _signer("apr-asha")  # the requester's own second key
 PLAIN_POLICY = _signer("pol-asha")  # a second policy key of the first policy person
+BILLING, WITNESS, PLANNER, PERMITTER, PLAIN_PERMIT = map(_signer, ("bill-1", "wit-1", "plan-1", "per-1", "per-asha"))
+ROOT_A, ROOT_B, ROOT_C = map(_signer, ("root-a", "root-b", "root-c"))
 BOX = FileSigner(ec.generate_private_key(ec.SECP256R1()))
 
 
 def known(signer, *roles, person, **more):
     return public_key(signer.kid, signer.x, signer.y, roles=frozenset(roles), person=person, **more)
+
+
+ROOTS = ((ROOT_A, "esha"), (ROOT_B, "farid"), (ROOT_C, "gita"))
 
 
 def trust(*, without=(), **changes):
@@ -55,9 +65,19 @@ def trust(*, without=(), **changes):
         known(POLICY_A, Role.POLICY, person="chitra"),
         known(POLICY_B, Role.POLICY, person="deepak"),
         known(PLAIN_POLICY, Role.POLICY, person="chitra"),
+        known(BILLING, Role.BILLING, person="billing", admin="kiran"),
+        known(WITNESS, Role.WITNESS, person="witness", admin="lalit"),
+        known(PLANNER, Role.PLANNER, person="planner", admin="jaya"),
+        known(PERMITTER, Role.PERMIT, person="indu"),
+        known(PLAIN_PERMIT, Role.PERMIT, person="asha"),
+        *(known(root, Role.ROOT, person=name) for root, name in ROOTS),
     ]
     keys = [replace(key, **changes.get(key.kid.replace("-", "_"), {})) for key in keys if key.kid not in without]
     return TrustStore(ISS, {key.kid: key for key in keys})
+
+
+AREA = {"profile": "arrears", "reconnect": "close", "grace_days": 0}
+CAPS = {"hour": 1000, "day": 1000, "week": 1000, "spacing_s": 0, "wait_s": 0}
 
 
 class HandClock:
@@ -65,6 +85,7 @@ class HandClock:
 
     def __init__(self):
         self.epoch_s, self.mono_s, self.trusted = NOW, 1000.0, ClockState.TRUSTED
+        self.floor_s, self.boot_id = NOW - 23 * DAY, "boot-1"
 
     def now(self):
         return datetime.fromtimestamp(self.epoch_s, UTC)
@@ -80,7 +101,13 @@ class HandClock:
     def boottime_s(self):
         return self.mono_s
 
+    def floor(self):
+        return datetime.fromtimestamp(self.floor_s, UTC)
+
     def monotonic_s(self):
+        return self.mono_s
+
+    def boottime_s(self):
         return self.mono_s
 
     def pass_s(self, seconds):
@@ -101,12 +128,58 @@ class Rows:
     documents: dict = field(default_factory=dict)
     journal: list = field(default_factory=list)
     counts: dict = field(default_factory=dict)
+    debits: list = field(default_factory=list)
+    permits: dict = field(default_factory=dict)
+    restraints: dict = field(default_factory=dict)
     streams: dict = field(default_factory=lambda: {stream: [] for stream in Stream})
+
+
+class MemoryAuthority:
+    def __init__(self, rows):
+        self.rows = rows
+
+    def debit(self, debit):
+        self.rows.debits.append(debit)
+
+    def debits(self, since_s, boot):
+        return [d for d in self.rows.debits if d.at_s > since_s or d.boot == boot]
+
+    def note_sent(self, iss, cmd_id, at_s, boot_s):
+        self.rows.debits = [
+            replace(d, sent_at_s=at_s, sent_boot_s=boot_s) if (d.iss, d.cmd_id) == (iss, cmd_id) else d
+            for d in self.rows.debits
+        ]
+
+    def permit(self, iss, permit_id):
+        return self.rows.permits.get((iss, permit_id))
+
+    def save_permit(self, iss, permit_id, envelope):
+        self.rows.permits[iss, permit_id] = envelope
+
+    def permit_uses(self, iss, permit_id):
+        return sum((d.iss, d.permit) == (iss, permit_id) for d in self.rows.debits)
+
+    def restraints(self):
+        return list(self.rows.restraints.values())
+
+    def restrain(self, restraint):
+        self.rows.restraints[restraint.kind, restraint.meter] = restraint
+
+    def lift(self, kind, meter):
+        self.rows.restraints.pop((kind, meter), None)
+
+    def note_safety(self, serial, seq):
+        held = self.rows.sequences.get(serial, RelaySequence())
+        self.rows.sequences[serial] = replace(held, safety=seq)
+
+    def forget_document(self, typ):
+        self.rows.documents.pop(typ, None)
 
 
 class MemoryTransaction:
     def __init__(self, rows):
         self.rows = rows
+        self.authority = MemoryAuthority(rows)
 
     def append(self, stream, body, layout=None):
         self.rows.streams[stream].append(body)
@@ -127,7 +200,7 @@ class MemoryTransaction:
     def raise_relay_sequence(self, serial, seq, *, disconnect):
         held = self.relay_sequence(serial)
         self.rows.sequences[serial] = RelaySequence(
-            max(held.any, seq), max(held.disconnect, seq) if disconnect else held.disconnect
+            max(held.any, seq), max(held.disconnect, seq) if disconnect else held.disconnect, held.safety
         )
 
     def document(self, typ):
@@ -210,13 +283,13 @@ class FakeAssociation:
         if self.gone or self.meter.silent:
             raise LinkLost("gone", place=self.serial)
         values = {
-            executor.OUTPUT_STATE: self.meter.connected,
-            executor.CONTROL_STATE: self.meter.control,
-            executor.CONTROL_MODE: self.meter.control_mode,
-            executor.PAYMENT_MODE: self.meter.payment_mode,
-            executor.DISPLAY: self.meter.text,
+            shape.OUTPUT_STATE: self.meter.connected,
+            shape.CONTROL_STATE: self.meter.control,
+            shape.CONTROL_MODE: self.meter.control_mode,
+            shape.PAYMENT_MODE: self.meter.payment_mode,
+            plain.DISPLAY: self.meter.text,
         }
-        return [AttributeDenied(str(r)) if values[r] is None else values[r] for r in refs]
+        return [AttributeDenied(str(r)) if values.get(r) is None else values[r] for r in refs]
 
     def _spend(self, target, data, warrant):
         if self.gone or self.meter.silent:
@@ -255,7 +328,6 @@ class FakeBus:
         self.current = None
 
     def post(self, errand, *, urgent):
-        assert urgent
         with self.lock:
             self.queue.append(errand)
 
@@ -296,7 +368,9 @@ class World:
             METER: Meter(METER, "north", model, 17, RANCHI, sim=True),
             FAR_METER: Meter(FAR_METER, "north", model, 18, DHANBAD, sim=True),
         }
+        self.meters |= {serial: Meter(serial, "north", model, 19, RANCHI, sim=True) for serial in NEIGHBOURS}
         self.trust = trust()
+        self.commissioned = ()  # documents in trust.json
         self.rows = Rows()
         self.aside = set()
         self.alarms = []
@@ -315,7 +389,7 @@ class World:
             dcu=DCU,
             store=self.store,
             clock=self.clock,
-            trust=self.trust,
+            commissioning=Commissioning(self.trust, self.commissioned),
             meters=self.meters,
             buses={"north": self.bus},
             signer=BOX,
@@ -349,15 +423,27 @@ class World:
         self.rows = self.store.rows
 
     def settle(self):
-        """Wait until the relay thread has read every letter."""
-        if self.fallen is None and not self.stop:
-            with contextlib.suppress(DcuError):
-                self.desk.put(b"", "barrier", 1, False)
+        """Wait until the relay thread has read every letter, and has done what came of the last one."""
+        for _ in range(2):
+            if self.fallen is None and not self.stop:
+                with contextlib.suppress(DcuError):
+                    self.desk.put(b"", "barrier", 1, False)
 
     def work(self):
         """Let the bus do what waits for it, and the relay thread read what comes of it."""
-        self.bus.work()
         self.settle()
+        while self.bus.queue:
+            self.bus.work()
+            self.settle()
+
+    def renew(self, trust):
+        """Other roots are put into trust.json."""
+        self.desk.renew_trust(Commissioning(trust, self.commissioned))
+        self.settle()
+
+    @property
+    def lease(self):
+        return self.desk._book.leases.current
 
     def put(self, octets, *, topic=TOPIC, qos=1, retained=False, work=True):
         verdict = self.desk.put(octets, topic, qos, retained)
@@ -381,22 +467,37 @@ class World:
             "iat": self.clock.epoch_s,
             "exp": self.clock.epoch_s + 3600,
         }
-        if op != "message":
+        if op in {"connect", "disconnect", "mode"}:
             claims["seq"] = self.seq
-        if op == "disconnect":
-            claims |= {"why": "credit", "area": self.meters[meter].area, "pol": 1} if meter in self.meters else {}
+        if op in {"freeze", "unfreeze"} and not meter:
+            claims["meter"] = ...
+        if op in {"disconnect", "mode"}:
+            claims |= self.evidence(meter)
         if op == "message":
             claims |= {"why": "credit", "area": self.meters[meter].area, "text": "Balance low"}
         claims |= changes
         return {name: value for name, value in claims.items() if value is not ...}
 
+    def evidence(self, meter=METER):
+        """What a disconnect for lack of credit names under the profile `arrears`."""
+        return {
+            "why": "credit",
+            "area": self.meters[meter].area if meter in self.meters else RANCHI,
+            "pol": 1,
+            "lease": self.lease if self.desk is not None else "L-1",
+            "permit": PERMIT_ID,
+            "case": "RNC-2026-88121",
+            "notice": NOW - 16 * DAY,
+        }
+
     def start_claims(self, op):
         """Claims of a first command with seq 5."""
-        return self.claims(op, cmd_id="c-5", **({} if op == "message" else {"seq": 5}))
+        return self.claims(op, cmd_id="c-5", **({"seq": 5} if op in {"connect", "disconnect", "mode"} else {}))
 
     def signed(self, claims, *signers):
         if not signers:
-            signers = (REQUEST, APPROVE) if claims.get("op") == "disconnect" else (REQUEST,)
+            two = claims.get("op") in {"disconnect", "unfreeze", "mode", "meter"}
+            signers = (REQUEST, APPROVE) if two else (REQUEST,)
         return seal(claims, COMMAND, signers)
 
     def command(self, op="disconnect", meter=METER, *, signers=(), **changes):
@@ -412,17 +513,30 @@ class World:
             "iat": NOW - 60,
             "nbf": NOW - 60,
             "exp": NOW + 30 * 86400,
+            "timezone": "Asia/Kolkata",
             "areas": {
-                RANCHI: {"prepaid_live": True, "since": NOW - 86400},
-                DHANBAD: {"prepaid_live": False, "since": 0},
+                RANCHI: AREA | {"prepaid_live": True, "since": NOW - DAY},
+                DHANBAD: AREA | {"prepaid_live": False, "since": 0},
             },
-            "meters": {METER: RANCHI, FAR_METER: DHANBAD},
+            "meters": {METER: RANCHI, FAR_METER: DHANBAD, **dict.fromkeys(NEIGHBOURS, RANCHI)},
+            "hours": dict.fromkeys(("mon", "tue", "wed", "thu", "fri"), "08:00-18:00"),
+            "closed": [],
+            "protected": {},
+            "grace": {},
+            "emergency_h": 0,
+            "caps": {"arrears": CAPS, "prepaid": CAPS},
+            "limit_floor_w": 1000,
             "no_payment_mode_register": [],
         } | changes
         return {name: value for name, value in claims.items() if value is not ...}
 
     def policy(self, version=1, *, signers=(POLICY_A, POLICY_B), **changes):
         return seal(self.policy_claims(version, **changes), POLICY, signers)
+
+    def permit(self, permit_id=PERMIT_ID, *, signer=PERMITTER, **changes):
+        claims = {"v": 1, "typ": "permit", "id": permit_id, "iss": ISS, "dcu": DCU, "date": DATE}
+        claims |= {"profile": "arrears", "max_n": 1000} | changes
+        return seal({name: value for name, value in claims.items() if value is not ...}, PERMIT, [signer])
 
     # ---- what came of it ----
 
@@ -438,13 +552,21 @@ class World:
 
 
 @contextlib.contextmanager
-def box(*, policy=True):
-    """A running box with a policy in force."""
-    world = World().start()
+def box(*, policy=True, permit=True):
+    """A running box that was commissioned with a policy, and has a permit for the day."""
+    world = commissioned(policy=policy, permit=permit)
     try:
-        if policy:
-            assert world.put(world.policy()).status == "accepted"
         yield world
     finally:
         world.end()
         assert world.fallen is None, world.fallen
+
+
+def commissioned(*, policy=True, permit=True, **changes):
+    world = World()
+    world.commissioned = (world.policy(**changes),) if policy else ()
+    world.start()
+    assert not policy or world.store.rows.documents["policy"][0] == 1
+    if permit:
+        assert world.put(world.permit()).status == "accepted"
+    return world

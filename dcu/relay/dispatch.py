@@ -1,0 +1,169 @@
+"""Accepted commands on their way: to their bus when their time comes, through their leave, to their end.
+
+    plan -> (waits) -> errand posted -> Ready: judged again, DISPATCHED on disk, warrants -> Outcome: the end
+
+Called by the relay thread only. Source: reference/command-authority.md 0 items 3 and 4, 8 (steps 24 to 28).
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+
+from dcu.command import Command, Event, Refusal, State
+from dcu.errors import StoreFull
+from dcu.mailbox import Mailbox
+from dcu.ports import Bus
+from dcu.relay.alarms import Alarms
+from dcu.relay.book import Book
+from dcu.relay.executor import Place, Switching, warrants_of
+from dcu.relay.inspections import Inspections
+from dcu.relay.letters import Answer, Brought, Fell, Key, Letter, Outcome, Ready, Unseen
+from dcu.relay.life import Life
+from dcu.relay.on_demand import OnDemand
+from dcu.relay.policy.floor import LONGEST_LIFE_S
+from dcu.relay.ruling import Ruling
+from dcu.relay.timetable import Entry, Timetable
+
+
+class Dispatch:
+    """Sends errands out, and takes what they bring.
+
+    Args:
+        book: what decisions have in common.
+        alarms: of the relay thread.
+        buses: by the name that meters give.
+        place: what errands share; its letters are the relay thread's.
+        ask: hands an errand's question to the relay thread, and waits.
+        pause: waits for the settle time.
+        settle_s: between the two read-backs.
+        inspect_again_s: between two tries to read a meter after a crash.
+    """
+
+    def __init__(
+        self,
+        book: Book,
+        alarms: Alarms,
+        buses: Mapping[str, Bus],
+        place: Place,
+        *,
+        ask: Callable[[Ready], Answer | None],
+        pause: Callable[[float], object],
+        settle_s: float,
+        inspect_again_s: float,
+    ) -> None:
+        self._book = book
+        self._clock = book.clock
+        self._alarms = alarms
+        self._buses = buses
+        self._place = place
+        self._letters: Mailbox[Letter] = place.letters
+        self._ask = ask
+        self._pause = pause
+        self._settle_s = settle_s
+        self._life = Life(book)
+        self._timetable = Timetable()
+        self._inspections = Inspections(book.meters, buses, place, inspect_again_s)
+
+    def recover(self) -> None:
+        """Take up what a crash left open. Raises StoreFull: later."""
+        found = self._life.recover()
+        for command in found.resumed:
+            self.plan(command)
+        for command in found.inspected:
+            self._inspections.begin(command)
+
+    def read(self, letter: Ready | Fell | Brought | Outcome | Unseen) -> None:
+        """What an errand says."""
+        match letter:
+            case Ready():
+                self._ready(letter)
+            case Fell():
+                self._fell(letter)
+            case Brought():
+                self._life.bring(letter)
+                self._timetable.forget(letter.key)
+            case Outcome():
+                self._outcome(letter)
+            case Unseen(key, reason):
+                self._inspections.unseen(key, reason, self._clock.monotonic_s())
+
+    def plan(self, command: Command, ruling: Ruling | None = None) -> None:
+        """An accepted command goes to its meter when its time comes."""
+        meter = self._book.meters.get(command.meter)
+        now_s = self._clock.monotonic_s()
+        due_s = now_s + ruling.wait_s if ruling is not None else now_s
+        entry = Entry(command, meter.bus if meter else "", due_s, now_s + LONGEST_LIFE_S)
+        if ruling is not None and ruling.cuts:
+            entry = replace(entry, cuts=True, spacing_s=ruling.spacing_s)
+        self._timetable.add((command.iss, command.cmd_id), entry)
+
+    def pass_time(self) -> None:
+        """What the passing of time brings: errands that are due, commands that are over, meters to be looked at."""
+        moment, monotonic_s = self._book.moment(), self._clock.monotonic_s()
+        for key, entry in self._timetable.unsent():
+            over = moment.now_s >= entry.command.exp and (moment.clock.known or not entry.gives_light)
+            if over or monotonic_s >= entry.until_s:
+                self._timetable.forget(key)
+                reason = "its time passed before its meter could be reached"
+                self._letters.post(Fell(key, Refusal.E_EXPIRED, reason), urgent=True)
+        self._send_out()
+        self._inspections.pass_time(monotonic_s)
+
+    def _send_out(self) -> None:
+        """Post the errands of commands whose time has come."""
+        for key, entry in self._timetable.due(self._clock.monotonic_s()):
+            if not self._waits(key):  # taken back, or overtaken
+                self._timetable.forget(key)
+                continue
+            meter, bus = self._book.meters.get(entry.command.meter), self._buses.get(entry.bus)
+            if meter is None or bus is None:
+                self._letters.post(Fell(key, Refusal.E_METER, "its bus is not here any more"), urgent=True)
+                continue
+            if entry.reads:
+                bus.post(OnDemand(entry.command, meter, self._place), urgent=False)
+                continue
+            errand = Switching(entry.command, meter, self._place, self._ask, self._pause, self._settle_s)
+            bus.post(errand, urgent=True)
+
+    def _waits(self, key: Key) -> bool:
+        try:
+            return self._life.waits(key)
+        except StoreFull:  # it is judged again before its meter anyway
+            return True
+
+    def _ready(self, ready: Ready) -> None:
+        """Leave for one act, after DISPATCHED is on disk; none where the command is at an end, or has to wait again."""
+        if not ready.reply.awaited:
+            return  # the errand has gone; its own letter says so
+        if self._timetable.early(ready.key, self._clock.monotonic_s()):
+            ready.reply.give(Answer())
+            return
+        command = self._life.dispatch(ready.key, ready.evidence)
+        if command is None:
+            self._timetable.forget(ready.key)
+            ready.reply.give(Answer())
+            return
+        self._timetable.send(ready.key, self._clock.monotonic_s())
+        warrants = warrants_of(command, self._book.meters[command.meter], ready.evidence, self._place)
+        if not ready.reply.give(Answer(warrants)):
+            for warrant in warrants:
+                warrant.void()
+            reason = "the errand could not wait any longer"
+            self._letters.post(Outcome(ready.key, Event.UNSENT, reason=reason), urgent=True)
+
+    def _fell(self, fell: Fell) -> None:
+        """An errand ended before its leave: a connect tries again, all others are at an end."""
+        if fell.code is Refusal.E_UNREACHABLE and self._timetable.again(fell.key, self._clock.monotonic_s()):
+            return
+        self._life.refuse(fell.key, fell.code, fell.reason)
+        self._timetable.forget(fell.key)
+
+    def _outcome(self, outcome: Outcome) -> None:
+        state = self._life.settle(outcome.key, outcome.event, outcome.reason, outcome.readback)
+        if state is State.ACCEPTED:  # a connect of which surely nothing was sent
+            if not self._timetable.again(outcome.key, self._clock.monotonic_s()):
+                self._letters.post(Fell(outcome.key, Refusal.E_EXPIRED, outcome.reason), urgent=True)
+            return
+        known = self._timetable.forget(outcome.key)
+        command = self._inspections.ended(outcome.key) or known
+        if state is State.IN_DOUBT:
+            self._alarms.doubt(outcome.key, outcome.reason, command.meter if command else "")

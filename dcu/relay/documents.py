@@ -1,0 +1,273 @@
+"""What is decided about documents that are no commands: keys, policies, permits; and the leases that are given out.
+
+Each decision is one transaction: the document, journal link, signed receipt. Called by the relay thread only.
+Source: reference/command-authority.md 0 items 6, 9 and 12.
+"""
+
+import logging
+from collections.abc import Callable
+from dataclasses import replace
+from datetime import UTC, date, datetime
+from typing import Final
+
+from dcu.command import CommandRefused, Refusal, State
+from dcu.ports import Transaction
+from dcu.relay.book import Book
+from dcu.relay.envelope import KEYS, POLICY, Opened, open_envelope, payload_of, typ_of
+from dcu.relay.gate import Sampler
+from dcu.relay.key_document import TrustStore, open_key_document, vet_key_document
+from dcu.relay.letters import Verdict
+from dcu.relay.permit import vet_permit
+from dcu.relay.policy import Policy, compare, vet_policy
+from dcu.relay.receipts import Account
+from dcu.relay.ruling import Ruling
+from dcu.relay.standing import (
+    POLICIES,
+    POLICY_BASE,
+    POLICY_NARROWED,
+    POLICY_SEEN,
+    POLICY_WAITING,
+    Seen,
+    keep_keys,
+    least_version,
+    trust_in_force,
+)
+from dcu.relay.trust import Commissioning
+
+log = logging.getLogger(__name__)
+
+AGAIN_S: Final = 60
+"""The same document again is answered at most this often."""
+
+WAITING: Final = "waiting"
+IN_FORCE: Final = "in-force"
+GIVEN_OUT: Final = "given-out"
+
+PERMITS_AHEAD: Final = 31
+PERMITS_BEHIND: Final = 2
+"""Days from today of a permit that is kept."""
+
+Work = Callable[[Transaction], Ruling]
+
+
+class Documents:
+    """Decides about documents whose signatures verified."""
+
+    def __init__(self, book: Book) -> None:
+        self._book = book
+        self._answered = Sampler(AGAIN_S)
+
+    # ---- at the start, and when the commissioning root changed ------------------------------------------------------
+
+    def commission(self, commissioning: Commissioning) -> None:
+        """The trust store of these roots is in force from now on, with what the store has taken on their word."""
+        book = self._book
+        book.commissioning = commissioning
+        known_s = book.moment().known_s
+        book.trust = book.store.transact(lambda tx: trust_in_force(tx, commissioning.root, known_s))
+        for document in commissioning.documents:
+            try:
+                if typ_of(document) == KEYS:
+                    self.keys(document)
+                elif typ_of(document) == POLICY:
+                    opened = open_envelope(document, book.trust.keys, known_s, {POLICY})
+                    self.policy(opened, document, commissioning=True)
+            except CommandRefused as refusal:
+                log.warning("trust.json: a document is not taken: %s", refusal)
+
+    # ---- keys -------------------------------------------------------------------------------------------------------
+
+    def keys(self, envelope: bytes) -> Ruling:
+        """Judge a key document; from the commit on it is in force.
+
+        Raises:
+            CommandRefused: signed by nobody whom this box knows: to be counted, not answered.
+        """
+        book = self._book
+        candidate, opened = open_key_document(book.trust, envelope, book.moment().known_s)
+        ruling, trust = book.store.transact(lambda tx: self._keys(tx, candidate, opened, envelope))
+        book.trust = trust
+        return ruling
+
+    def _keys(
+        self, tx: Transaction, candidate: TrustStore, opened: Opened, envelope: bytes
+    ) -> tuple[Ruling, TrustStore]:
+        book, trust = self._book, self._book.trust
+        account = Account("keys", trust.issuer, "", "keys", "", opened.digest, opened.kids, State.ACCEPTED.value)
+        account = replace(account, more={"version": candidate.version})
+        if trust == candidate:
+            return self._again(tx, account), trust
+        above = max(trust.version, least_version(tx, trust.issuer))
+        try:
+            vet_key_document(trust, candidate, opened, book.moment().known_s, above)
+        except CommandRefused as refusal:
+            return self._refuse(tx, account, refusal), trust
+        keep_keys(tx, book.commissioning.root, envelope, candidate.version)
+        book.record(tx, account)
+        log.info("key document %d of %s is in force", candidate.version, candidate.issuer)
+        return Ruling(Verdict("accepted")), candidate
+
+    # ---- policies ---------------------------------------------------------------------------------------------------
+
+    def policy(self, opened: Opened, envelope: bytes, *, commissioning: bool = False) -> Ruling:
+        """Judge a policy. One that only restricts is in force from the commit on; one that permits more has to wait."""
+        return self._book.store.transact(lambda tx: self._policy(tx, opened, envelope, commissioning))
+
+    def _policy(self, tx: Transaction, opened: Opened, envelope: bytes, commissioning: bool) -> Ruling:
+        book, trust = self._book, self._book.trust
+        held = {typ: found for typ in POLICIES if (found := tx.document(typ)) is not None}
+        account = Account("policy", trust.issuer, "", "policy", "", opened.digest, opened.kids, State.ACCEPTED.value)
+        if any(_same(opened, found[1]) for found in held.values()):
+            return self._again(tx, replace(account, pol=book_version(held)))
+        above = max((version for version, _ in held.values()), default=0)
+        first = commissioning and not held
+        try:
+            policy, words = self._vet(tx, opened, above, first)
+        except CommandRefused as refusal:
+            return self._refuse(tx, replace(account, state=State.REFUSED.value), refusal)
+        account = replace(account, pol=policy.version)
+        if words and not first:
+            tx.save_document(POLICY_WAITING, policy.version, envelope)
+            tx.save_document(POLICY_SEEN, 0, Seen.at(book.moment()).octets)
+            book.record(tx, replace(account, state=WAITING, reason=f"takes effect in 24 hours: {words}"))
+            return Ruling(Verdict("accepted"))
+        two = first or self._two(opened)
+        tx.save_document(POLICY_BASE if two else POLICY_NARROWED, policy.version, envelope)
+        for typ in (POLICY_NARROWED,) if two else ():
+            tx.authority.forget_document(typ)
+        self._forget_waiting(tx)
+        book.record(tx, account)
+        log.info("policy %d of %s is in force until %d", policy.version, policy.iss, policy.exp)
+        return Ruling(Verdict("accepted"))
+
+    def _vet(self, tx: Transaction, opened: Opened, above: int, first: bool) -> tuple[Policy, str]:
+        """The policy of a document, and in words what it permits more; empty: nothing, and one signature is enough."""
+        book, trust, known_s = self._book, self._book.trust, self._book.moment().known_s
+        policy = vet_policy(opened, trust.keys, trust.issuer, book.dcu, known_s, above=above)
+        current, _ = book.policy(tx)
+        words = "; ".join(compare(current, policy).widens)
+        if words or first:
+            vet_policy(opened, trust.keys, trust.issuer, book.dcu, known_s, above=above, voices=2)
+        return policy, words
+
+    def _two(self, opened: Opened) -> bool:
+        book, trust = self._book, self._book.trust
+        try:
+            version = int(str(opened.claims["version"]))
+            vet_policy(opened, trust.keys, trust.issuer, book.dcu, None, above=version - 1, voices=2)
+        except CommandRefused:
+            return False
+        return True
+
+    def mature(self) -> None:
+        """Put a policy into force that has waited long enough, if it still holds."""
+        if self._book.store.transact(lambda tx: tx.document(POLICY_WAITING)) is not None:
+            self._book.store.transact(self._mature)
+
+    def _mature(self, tx: Transaction) -> None:
+        book, trust, moment = self._book, self._book.trust, self._book.moment()
+        waiting, note = tx.document(POLICY_WAITING), tx.document(POLICY_SEEN)
+        seen = Seen.of(note[1]) if note is not None else None
+        waited = seen.waited(moment) if seen is not None else None
+        if waiting is None or waited is False:
+            return
+        if waited is None:  # nobody can know how long it has waited
+            tx.save_document(POLICY_SEEN, 0, Seen.at(moment).octets)
+            return
+        version, envelope = waiting
+        self._forget_waiting(tx)
+        account = Account("policy", trust.issuer, "", "policy", "", b"", (), IN_FORCE, pol=version)
+        try:
+            opened = open_envelope(envelope, trust.keys, moment.known_s, {POLICY})
+            account = replace(account, digest=opened.digest, kids=opened.kids)
+            vet_policy(opened, trust.keys, trust.issuer, book.dcu, moment.known_s, above=version - 1, voices=2)
+        except CommandRefused as refusal:
+            self._refuse(tx, replace(account, state=State.REFUSED.value), refusal)
+            return
+        tx.save_document(POLICY_BASE, version, envelope)
+        tx.authority.forget_document(POLICY_NARROWED)
+        book.record(tx, account)
+        log.info("policy %d has waited and is in force", version)
+
+    def _forget_waiting(self, tx: Transaction) -> None:
+        tx.authority.forget_document(POLICY_WAITING)
+        tx.authority.forget_document(POLICY_SEEN)
+
+    # ---- permits ----------------------------------------------------------------------------------------------------
+
+    def permit(self, opened: Opened, envelope: bytes) -> Ruling:
+        """Judge a permit and keep it."""
+        return self._book.store.transact(lambda tx: self._permit(tx, opened, envelope))
+
+    def _permit(self, tx: Transaction, opened: Opened, envelope: bytes) -> Ruling:
+        book, trust = self._book, self._book.trust
+        account = Account("permit", trust.issuer, "", "permit", "", opened.digest, opened.kids, "")
+        try:
+            permit = vet_permit(opened, trust.keys, trust.issuer, book.dcu)
+            account = replace(account, cmd_id=permit.id, state=State.ACCEPTED.value)
+            held = tx.authority.permit(permit.iss, permit.id)
+            if held is not None and _same(opened, held):
+                return self._again(tx, account)
+            if held is not None:
+                raise CommandRefused(Refusal.E_ID_REUSE, f"{permit.id} was another permit")
+            self._check_day(permit.date)
+        except CommandRefused as refusal:
+            return self._refuse(tx, replace(account, state=State.REFUSED.value), refusal)
+        tx.authority.save_permit(permit.iss, permit.id, envelope)
+        book.record(tx, replace(account, more={"max_n": permit.max_n, "date": permit.date}))
+        return Ruling(Verdict("accepted"))
+
+    def _check_day(self, day: str) -> None:
+        """Permits of far days are not hoarded: somebody who can sign them could fill the store."""
+        now_s = self._book.moment().known_s
+        if now_s is None:
+            return
+        ahead = (date.fromisoformat(day) - datetime.fromtimestamp(now_s, UTC).date()).days
+        if ahead > PERMITS_AHEAD:
+            raise CommandRefused(Refusal.E_EARLY, f"a permit for {ahead} days from now")
+        if ahead < -PERMITS_BEHIND:
+            raise CommandRefused(Refusal.E_EXPIRED, f"a permit for {-ahead} days ago")
+
+    # ---- leases -----------------------------------------------------------------------------------------------------
+
+    def lease(self) -> None:
+        """Give a new lease out when one is due."""
+        book = self._book
+        now_s = book.clock.boottime_s()
+        if not book.leases.due(now_s):
+            return
+        lease = book.leases.renew(now_s)
+
+        def work(tx: Transaction) -> None:
+            policy, _ = book.policy(tx)
+            pol = policy.version if policy is not None else None
+            account = Account("lease", book.trust.issuer, "", "lease", "", b"", (), GIVEN_OUT, pol=pol)
+            book.record(tx, replace(account, more={"lease": lease, "keys": book.trust.version}))
+
+        book.store.transact(work)
+
+    # ---- answers ----------------------------------------------------------------------------------------------------
+
+    def _again(self, tx: Transaction, account: Account) -> Ruling:
+        if self._answered.due(account.digest, self._book.clock.monotonic_s()):
+            self._book.record(tx, account)
+        return Ruling(Verdict("duplicate"))
+
+    def _refuse(self, tx: Transaction, account: Account, refusal: CommandRefused) -> Ruling:
+        tx.count(f"refused.{refusal.code.value}")
+        account = replace(account, state=State.REFUSED.value, code=refusal.code, reason=refusal.cause)
+        if self._answered.due((account.digest, refusal.code), self._book.clock.monotonic_s()):
+            self._book.record(tx, account)
+        return Ruling(Verdict("refused", refusal.code), cause=refusal.cause)
+
+
+def book_version(held: dict[str, tuple[int, bytes]]) -> int:
+    """The version of the policy in force among those that are held; 0: none."""
+    return max((held[typ][0] for typ in (POLICY_BASE, POLICY_NARROWED) if typ in held), default=0)
+
+
+def _same(opened: Opened, envelope: bytes) -> bool:
+    try:
+        return payload_of(envelope) == opened.payload
+    except CommandRefused:  # damaged
+        return False

@@ -1,0 +1,71 @@
+"""The way in: gate, envelope, and then the room that decides about that kind of document.
+
+What was refused before anybody was known to have signed it (checks 1 to 8) is counted and sampled, never journalled and
+never answered, so that nobody fills the disk. Source: reference/command-authority.md 0 item 2, 8.
+"""
+
+from collections import Counter
+from typing import Final
+
+from dcu.command import CommandRefused, Refusal
+from dcu.errors import StoreFull
+from dcu.relay.alarms import Alarms
+from dcu.relay.book import Book
+from dcu.relay.docket import Docket
+from dcu.relay.documents import Documents
+from dcu.relay.envelope import COMMAND, KEYS, PERMIT, POLICY, Unforeseen, open_envelope, typ_of
+from dcu.relay.gate import Gate
+from dcu.relay.letters import Put, Verdict
+from dcu.relay.ruling import Ruling
+
+COUNT_AT: Final = 500
+"""Counts are written when so many have come together: a flood must not write to flash at its own pace."""
+
+
+class Intake:
+    """Decides about whatever is handed in. Called by the relay thread only."""
+
+    def __init__(self, book: Book, documents: Documents, alarms: Alarms) -> None:
+        self._book = book
+        self._documents = documents
+        self._docket = Docket(book)
+        self._gate = Gate(f"dcu/v1/{book.dcu}/cmd")
+        self._alarms = alarms
+        self._uncounted: Counter[str] = Counter()
+
+    @property
+    def uncounted(self) -> int:
+        """Refusals that are not in the store yet."""
+        return self._uncounted.total()
+
+    def decide(self, put: Put) -> Ruling:
+        """Judge a document. What the ruling says is on disk."""
+        ruling = self._decide(put)
+        if ruling.verdict.code in {Refusal.E_ID_REUSE, Refusal.E_STORE, Refusal.E_PROTECTED, Refusal.E_CAP}:
+            self._alarms.refused(ruling.verdict.code, ruling.cause, ruling.meter)
+        return ruling
+
+    def count(self) -> None:
+        """Write the counts; where there is no room, later."""
+        refusals, self._uncounted = self._uncounted, Counter()
+        try:
+            self._docket.count(refusals)
+        except StoreFull:
+            self._uncounted = refusals + self._uncounted
+
+    def _decide(self, put: Put) -> Ruling:
+        book = self._book
+        try:
+            self._gate.admit(put.topic, put.qos, put.retained, book.clock.monotonic_s(), connect=put.connect)
+            if typ_of(put.octets) == KEYS:
+                return self._documents.keys(put.octets)
+            opened = open_envelope(put.octets, book.trust.keys, book.moment().known_s, {COMMAND, POLICY, PERMIT})
+        except CommandRefused as refusal:
+            self._uncounted["unforeseen" if isinstance(refusal, Unforeseen) else refusal.code.value] += 1
+            self._alarms.refused(refusal.code, refusal.cause)
+            return Ruling(Verdict("refused", refusal.code))
+        if opened.typ == POLICY:
+            return self._documents.policy(opened, put.octets)
+        if opened.typ == PERMIT:
+            return self._documents.permit(opened, put.octets)
+        return self._docket.command(opened)

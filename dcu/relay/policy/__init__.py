@@ -1,0 +1,27 @@
+"""The box's own policy: what a valid signature cannot override. Pure.
+
+`document` is its form, `floor` what no policy can lift, `hours` its calendar, `comparison` what a new one changes,
+`vet` whether one may come into force and still holds.
+"""
+
+from dcu.relay.policy.comparison import Comparison, compare
+from dcu.relay.policy.document import Area, Caps, Policy, Reconnect, Shield, read_policy
+from dcu.relay.policy.floor import most_a_day, usual_caps
+from dcu.relay.policy.vet import SKEW_S, policy_in_force, two_independent, vet_policy
+
+__all__ = [
+    "SKEW_S",
+    "Area",
+    "Caps",
+    "Comparison",
+    "Policy",
+    "Reconnect",
+    "Shield",
+    "compare",
+    "most_a_day",
+    "policy_in_force",
+    "read_policy",
+    "two_independent",
+    "usual_caps",
+    "vet_policy",
+]
