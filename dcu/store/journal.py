@@ -10,6 +10,7 @@ from typing import Final
 import cbor2
 
 from dcu.errors import StoreFault
+from dcu.ports import JournalEntry
 from dcu.store.database import Database
 
 GENESIS: Final = bytes(32)
@@ -33,6 +34,13 @@ class Journal:
         """(number, digest) of the newest entry; (0, 32 zero octets) before the first."""
         found = self._database.first("SELECT n, digest FROM journal ORDER BY n DESC LIMIT 1")
         return (0, GENESIS) if found is None else (found[0], found[1])
+
+    def entries(self, after: int, limit: int) -> list[JournalEntry]:
+        """See `ports.Transaction.journal_entries`."""
+        found = self._database.rows(
+            "SELECT n, at_s, kind, body, digest FROM journal WHERE n > ? ORDER BY n LIMIT ?", (after, limit)
+        )
+        return [JournalEntry(*row) for row in found]
 
     def append(self, at_s: int, kind: str, body: bytes) -> tuple[int, bytes]:
         """See `ports.Transaction.journal`."""
