@@ -18,6 +18,8 @@ COMMANDS = {
     "export": "dcu.cli.export",
     "field": "dcu.cli.work",
     "headend": "dcu.cli.headend",
+    "journal": "dcu.cli.journal",
+    "keys": "dcu.cli.keys",
     "meters": "dcu.cli.technician",
     "read": "dcu.cli.read",
     "run": "dcu.cli.work",

@@ -5,22 +5,25 @@ free, and who reads on is told that it is not.
 """
 
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
+from typing import TypeVar
 from urllib.parse import quote
 
 from sqlite_utils import Database as Utilities
 
 from dcu.clock import SystemClock
 from dcu.errors import StoreFault
-from dcu.ports import Page, Stock
+from dcu.ports import Page, Stock, Transaction
 from dcu.record import Stream
 from dcu.store import schema
 from dcu.store.database import Database, translate
 from dcu.store.limits import page_limit_of
 from dcu.store.opening import refuse_strangers
 from dcu.store.transaction import SqliteTransaction
+
+T = TypeVar("T")
 
 WAIT_S = 2.0
 
@@ -49,6 +52,11 @@ class Archive:
         """See `ports.Transaction.page`."""
         with self._opened() as transaction:
             return transaction.page(stream, after, max_bytes)
+
+    def look(self, work: Callable[[Transaction], T]) -> T:
+        """What `work` reads in one transaction; it can write nothing. Raises StoreFault."""
+        with self._opened() as transaction:
+            return work(transaction)
 
     @property
     def identity(self) -> tuple[str, str]:
