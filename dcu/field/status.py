@@ -36,6 +36,7 @@ class Status:
         self._store = store
         self._clock = clock
         self._plans: list[BusPlan] = []
+        self._plan_on: dict[str, BusPlan] = {}
         self._clock_report: Callable[[], dict[str, Any]] = dict
         self._meters: dict[str, Meter] = {}
         self.buses: dict[str, Bus] = {}
@@ -50,7 +51,17 @@ class Status:
         self.buses[bus.name] = bus
         self.bus_condition[bus.name] = "ok"
         self._plans.append(plan)
+        self._plan_on[bus.name] = plan
         self._meters.update(meters)
+
+    def note_change(self, came: Meter | None, went: Meter | None) -> None:
+        """A meter was commissioned, or is not read any more."""
+        if went is not None:
+            self._meters.pop(went.serial, None)
+            self._plan_on[went.bus].dismiss(went.serial)
+        if came is not None:
+            self._meters[came.serial] = came
+            self._plan_on[came.bus].admit(came)
 
     def add_clock(self, report: Callable[[], dict[str, Any]]) -> None:
         """What is to be told of the box's clock."""

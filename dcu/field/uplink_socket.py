@@ -8,7 +8,7 @@ store is none of uplink's: it is raised in `run`, and the process ends (crash-on
 import logging
 import socket
 import threading
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -18,8 +18,9 @@ from dcu.clock import BUILT
 from dcu.command import Refusal
 from dcu.errors import DcuError, Fate, OperatorFault, SocketFault
 from dcu.mailbox import Bell, Stop
-from dcu.ports import BatchSlice, Store
+from dcu.ports import BatchSlice, Store, Transaction
 from dcu.record import Stream, encode_batch
+from dcu.relay import resends
 from dcu.wire import PeerClosed, Wire, listen, peer_uid
 from dcu.wire.verbs import (
     MAX_BATCH,
@@ -37,6 +38,7 @@ from dcu.wire.verbs import (
     Quarantine,
     Reason,
     Request,
+    Resent,
     Welcome,
     to_message,
     to_request,
@@ -214,7 +216,7 @@ class Conversation:
     def __init__(self, room: Room, stop: Stop) -> None:
         self._room = room
         self._stop = stop
-        self._empty: tuple[int, Mapping[Stream, int]] | None = None
+        self._empty: tuple[int, Next] | None = None
 
     def run(self, wire: Wire) -> None:
         """Answer until the peer closes or the process stops.
@@ -236,7 +238,7 @@ class Conversation:
                     return Welcome(self._room.dcu, self._room.store.epoch, self._room.version, floor=floor_s)
                 case Next():
                     return self._next(request)
-                case Delivered() | Quarantine():
+                case Delivered() | Resent() | Quarantine():
                     return self._move(request)
                 case Put():
                     verdict = self._room.put(request.octets, request.topic, request.qos, request.retained)
@@ -251,7 +253,7 @@ class Conversation:
 
     def _next(self, request: Next) -> Answer:
         heard = self._room.bell.rung
-        if self._empty != (heard, request.after):  # nothing came since this very question found nothing
+        if self._empty != (heard, request):  # nothing came since this very question found nothing
             offer = self._offer(request)
             if offer is not None:
                 return offer
@@ -260,23 +262,23 @@ class Conversation:
             offer = self._offer(request)
             if offer is not None:
                 return offer
-        self._empty = (heard, request.after)
+        self._empty = (heard, request)
         return Nothing()
 
     def _offer(self, request: Next) -> Offer | None:
         room, limit = self._room, request.max_bytes
         while True:
-            part = room.store.transact(lambda tx, n=limit: tx.next_batch(request.after, n))  # type: ignore[misc]
+            part, again = room.store.transact(lambda tx, n=limit: _part(tx, request, n))  # type: ignore[misc]
             if part is None:
                 return None
             batch = encode_batch(room.dcu, room.store.epoch, part.stream, part.first, part.layouts, part.bodies)
             if len(batch) <= _MAX_OFFER:
-                return Offer(room.store.epoch, part.stream, part.first, _last(part), batch)
+                return Offer(room.store.epoch, part.stream, part.first, _last(part), batch, again)
             if len(part.bodies) == 1:
                 raise OperatorFault(f"record {part.first} of {part.stream.value} is too large to be offered")
             limit = max(1, limit // 2)
 
-    def _move(self, request: Delivered | Quarantine) -> Answer:
+    def _move(self, request: Delivered | Resent | Quarantine) -> Answer:
         """Move a cursor: what uplink claims without right is refused and alarmed."""
         if request.epoch != self._room.store.epoch:
             text = f"the epoch is {self._room.store.epoch}, not {request.epoch[:64]!r}"
@@ -287,12 +289,20 @@ class Conversation:
             if isinstance(request, Quarantine):
                 claim = f"uplink asks to pass record {request.n} of {request.stream.value}"
                 self._room.set_aside(request.stream, request.n, request.code)
+            elif isinstance(request, Resent):
+                self._room.store.transact(lambda tx: resends.published(tx, request.stream, request.last))
             else:
                 self._room.store.transact(lambda tx: tx.deliver(request.stream, request.last))
         except OperatorFault as fault:
             self._room.cursor_refused(f"{claim}: {fault}"[:500])
             return Denied(Reason.BEYOND, str(fault)[:500])
         return Done()
+
+
+def _part(tx: Transaction, request: Next, max_bytes: int) -> tuple[BatchSlice | None, bool]:
+    """The next records, and whether they are offered again: one batch of those at a time, between all others."""
+    again = resends.next_again(tx, max_bytes) if request.again else None
+    return (again, True) if again is not None else (tx.next_batch(request.after, max_bytes), False)
 
 
 def _last(part: BatchSlice) -> int:

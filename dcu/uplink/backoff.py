@@ -1,8 +1,11 @@
 """How long to wait before the next try: full jitter, so that a thousand boxes do not return in one second."""
 
 import random
+import time
 from collections.abc import Callable
 from typing import Final
+
+from dcu.mailbox import Stop
 
 LONGEST_S: Final = 300.0
 _SYSTEM: Final = random.SystemRandom()
@@ -43,3 +46,10 @@ class Backoff:
         if self._since_s is not None and now_s - self._since_s >= self._longest_s:
             self._tries = 0
         self._since_s = None
+
+
+def rest(stop: Stop, seconds: float, beat: Callable[[], None]) -> None:
+    """Wait, beating, until the time has passed or the process stops."""
+    until_s = time.monotonic() + seconds
+    while not stop.wait(min(1.0, max(0.0, until_s - time.monotonic()))) and time.monotonic() < until_s:
+        beat()

@@ -7,7 +7,7 @@ from typing import Final, Self
 from dcu.errors import SocketFault
 from dcu.mailbox import Stop
 from dcu.wire import Wire, connect
-from dcu.wire.verbs import Answer, Hello, Next, Request, Welcome, to_answer, to_message
+from dcu.wire.verbs import Answer, Denied, Hello, Next, Request, Welcome, to_answer, to_message
 
 ANSWER_S: Final = 60.0
 """Field answers within this time, beyond what it was asked to wait; a decision on a document may take a while."""
@@ -97,3 +97,8 @@ class FieldLine:
         self, kind: type[BaseException] | None, fault: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
+
+
+def told(answer: Answer) -> str:
+    """An answer in words."""
+    return answer.text if isinstance(answer, Denied) else type(answer).__name__

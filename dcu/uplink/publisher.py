@@ -17,11 +17,12 @@ from dcu.errors import SessionLost, SocketFault
 from dcu.mailbox import Mailbox, Stop
 from dcu.reading import from_epoch
 from dcu.uplink import tls, topics
-from dcu.uplink.backoff import Backoff
+from dcu.uplink.again import Again
+from dcu.uplink.backoff import Backoff, rest
 from dcu.uplink.diagnosis import TAKEN_OVER, Endpoint
 from dcu.uplink.dials import Dials
 from dcu.uplink.encoding import encode
-from dcu.uplink.field_line import FieldLine
+from dcu.uplink.field_line import FieldLine, told
 from dcu.uplink.letters import Acknowledged, Arrived, Letter, Lost, SubscriptionRefused, Terms, Will
 from dcu.uplink.renewal import Renewal
 from dcu.uplink.reports import Reports
@@ -67,6 +68,7 @@ class Publisher:
         self._forward, self._stop, self._beat = forward, stop, beat
         self._letters: Mailbox[tuple[int, Letter]] = Mailbox(stop)
         self._window = Window(dials.in_flight, lambda: Backoff(dials.backoff_max_s))
+        self._again = Again(self._window)
         self._backoff = Backoff(dials.backoff_max_s)
         self._field_retry = Backoff(_FIELD_RETRY_S)
         self._rivals = Rivals()
@@ -110,6 +112,7 @@ class Publisher:
         self._floor = from_epoch(self._line.welcome.floor)
         self._field_retry.connected(time.monotonic())
         self._window.forget()
+        self._again.begin()
         self._refused.clear()
         self._field_cause = ""
         log.info("field is there: epoch %s", self._line.welcome.epoch)
@@ -131,6 +134,7 @@ class Publisher:
         session = Session.open(self._endpoint, terms, lambda letter: self._post(number, letter), self._known_time)
         self._session = session
         self._window.begin(session.receive_maximum)
+        self._again.begin()
         self._packet_bytes, self._untold, self._state_epoch = self._dials.max_bytes, 0, ""
         self._end, self._refusals_heard, self._opened_s = None, False, time.monotonic()
         self._backoff.connected(self._opened_s)
@@ -211,6 +215,7 @@ class Publisher:
 
     def _acknowledged(self, letter: Acknowledged) -> None:
         held_before = self._window.held()
+        self._again.acknowledged(letter.mid, letter.code, time.monotonic())
         held = self._window.acknowledged(letter.mid, letter.code, time.monotonic())
         self._untold += 1
         self._refusals_heard |= letter.code >= _FAILURE  # some brokers close behind one
@@ -228,7 +233,7 @@ class Publisher:
     def _ask_ahead(self, line: FieldLine, offer: Offer) -> None:
         """While a batch of a backlog is deflated and sent, field reads the one behind it."""
         now_s = time.monotonic()
-        if len(offer.batch) > self._asked_bytes // 2 and self._window.search(now_s) is None:
+        if not offer.again and len(offer.batch) > self._asked_bytes // 2 and self._window.search(now_s) is None:
             line.ask_ahead(Next(self._window.after(now_s) | {offer.stream: offer.last}, self._asked_bytes, 0))
 
     def _ask(self, line: FieldLine) -> Offer | None:
@@ -243,7 +248,7 @@ class Publisher:
             most = min(most, search[1])
         else:
             after, wait_ms = self._window.after(now_s), self._wait_ms(now_s)
-        answer = line.ask(Next(after, most, wait_ms), wait_ms / 1000)
+        answer = line.ask(Next(after, most, wait_ms, search is None and self._again.wanted(now_s)), wait_ms / 1000)
         match answer:
             case Offer():
                 return answer
@@ -251,7 +256,7 @@ class Publisher:
                 self._window.found_nothing(after)
                 return None
             case _:
-                raise SocketFault(f"field answered next with {_words(answer)}")
+                raise SocketFault(f"field answered next with {told(answer)}")
 
     def _wait_ms(self, now_s: float) -> int:
         """How long field may hold the question: what is confirmed, and a stream that was held, are not to wait."""
@@ -262,23 +267,25 @@ class Publisher:
         return wait_ms if retry_s is None else min(wait_ms, max(10, int(retry_s * 1000)))
 
     def _publish(self, session: Session, offer: Offer) -> None:
+        way: Again | Window = self._again if offer.again else self._window
         payload, content_type = encode(offer.batch, self._dials.encoding, self._window.flow.level)
         if session.max_packet is not None and len(payload) + _PACKET_OVERHEAD > session.max_packet:
             self._packet_bytes = max(1, min(self._packet_bytes, len(offer.batch)) // 2)
             if offer.first == offer.last:
                 self._packet_bytes = self._dials.max_bytes
-                self._note_held(self._window.refuse(offer.stream, offer.first, _TOO_LARGE, time.monotonic()))
+                self._note_held(way.refuse(offer.stream, offer.first, _TOO_LARGE, time.monotonic()))
             return
         mid = session.publish(topics.up(self._dcu, offer.stream), payload, content_type)
-        self._window.sent(mid, offer.stream, offer.first, offer.last, time.monotonic(), len(offer.batch))
+        way.sent(mid, offer.stream, offer.first, offer.last, time.monotonic(), len(offer.batch))
         self._packet_bytes = min(self._dials.max_bytes, self._packet_bytes + self._packet_bytes // 8 + 1)
 
     def _tell(self, line: FieldLine) -> None:
         self._untold = 0
+        self._again.tell(line)
         for stream, last in self._window.take_confirmed().items():
             answer = line.ask(Delivered(line.welcome.epoch, stream, last))
             if not isinstance(answer, Done):
-                raise SocketFault(f"field does not move the cursor of {stream.value} to {last}: {_words(answer)}")
+                raise SocketFault(f"field does not move the cursor of {stream.value} to {last}: {told(answer)}")
 
     def _set_aside(self, line: FieldLine, held: Held) -> None:
         """Have field's cursor pass a record that the broker refuses; all before it is told first."""
@@ -292,7 +299,7 @@ class Publisher:
                 wait_s = self._window.postpone(held.stream, time.monotonic())
                 self._reports.not_set_aside(held, answer.text, wait_s)
             case _:
-                raise SocketFault(f"field does not set record {held.first} aside: {_words(answer)}")
+                raise SocketFault(f"field does not set record {held.first} aside: {told(answer)}")
 
     # ---- losses -----------------------------------------------------------------------------------------------------
 
@@ -305,7 +312,7 @@ class Publisher:
             log.warning("field is not there: %s", fault)
             self._field_cause = str(fault)
         self._field_retry.lost(time.monotonic())
-        self._rest(self._field_retry.next_s())
+        rest(self._stop, self._field_retry.next_s(), self._beat)
 
     def _session_lost(self, fault: SessionLost) -> None:
         end = Lost(fault)
@@ -325,7 +332,7 @@ class Publisher:
         if rival and end.code is None:
             end = Lost(unsaid_rival(self._dcu, self._endpoint.place))
         self._reports.lost(end.fault, wait_s, end.code)
-        self._rest(wait_s)
+        rest(self._stop, wait_s, self._beat)
 
     def _last_words(self) -> Lost | None:
         """Reads what came before the end: a refusal is often answered first (mosquitto drops who it denied)."""
@@ -336,16 +343,7 @@ class Publisher:
                 continue
         return self._end
 
-    def _rest(self, seconds: float) -> None:
-        until_s = time.monotonic() + seconds
-        while not self._stop.wait(min(1.0, max(0.0, until_s - time.monotonic()))) and time.monotonic() < until_s:
-            self._beat()
-
     def _hang_up(self) -> None:
         if self._line is not None:
             self._line.close()
             self._line = None
-
-
-def _words(answer: object) -> str:
-    return answer.text if isinstance(answer, Denied) else type(answer).__name__

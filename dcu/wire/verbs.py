@@ -53,16 +53,29 @@ class Hello:
 
 @dataclass(frozen=True, slots=True)
 class Next:
-    """The most urgent batch beyond `after` (ids by stream), of at most `max_bytes` octets of records; waits for one."""
+    """The most urgent batch beyond `after` (ids by stream), of at most `max_bytes` octets of records; waits for one.
+
+    With `again` field may offer what the head-end wants once more instead: uplink has none of that on its way.
+    """
 
     after: Mapping[Stream, int]
     max_bytes: int
     wait_ms: int
+    again: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class Delivered:
     """The broker confirmed all records of `stream` up to `last`, in `epoch`."""
+
+    epoch: str
+    stream: Stream
+    last: int
+
+
+@dataclass(frozen=True, slots=True)
+class Resent:
+    """The broker has what was offered again of `stream`, up to `last`, in `epoch`; no cursor moves."""
 
     epoch: str
     stream: Stream
@@ -109,7 +122,7 @@ class Link:
     certificate_until: int | None = None
 
 
-Request = Hello | Next | Delivered | Quarantine | Put | Link
+Request = Hello | Next | Delivered | Resent | Quarantine | Put | Link
 
 # ---- answers --------------------------------------------------------------------------------------------------------
 
@@ -131,13 +144,14 @@ class Welcome:
 
 @dataclass(frozen=True, slots=True)
 class Offer:
-    """A batch: records `first` to `last` of `stream`, encoded."""
+    """A batch: records `first` to `last` of `stream`, encoded. `again`: asked for by the head-end; no cursor moves."""
 
     epoch: str
     stream: Stream
     first: int
     last: int
     batch: bytes = field(repr=False)
+    again: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -221,7 +235,7 @@ def _outward(value: object) -> object:
 
 
 _REQUESTS: Final[dict[str, type[Request]]] = {
-    c.__name__.lower(): c for c in (Hello, Next, Delivered, Quarantine, Put, Link)
+    c.__name__.lower(): c for c in (Hello, Next, Delivered, Resent, Quarantine, Put, Link)
 }
 _ANSWERS: Final[dict[str, type[Answer]]] = {
     c.__name__.lower(): c for c in (Welcome, Offer, Nothing, Done, Decided, Denied)
@@ -233,8 +247,14 @@ _READERS: Final[dict[type[object], Callable[[Fields], dict[str, Any]]]] = {
         "after": f.ids("after"),
         "max_bytes": f.number("max_bytes", 1, MAX_BATCH),
         "wait_ms": f.number("wait_ms", 0, MAX_WAIT_MS),
+        "again": f.truth("again"),
     },
     Delivered: lambda f: {
+        "epoch": f.text("epoch", 1, 64),
+        "stream": f.one_of("stream", Stream),
+        "last": f.number("last", 1, MAX_ID),
+    },
+    Resent: lambda f: {
         "epoch": f.text("epoch", 1, 64),
         "stream": f.one_of("stream", Stream),
         "last": f.number("last", 1, MAX_ID),
@@ -271,6 +291,7 @@ _READERS: Final[dict[type[object], Callable[[Fields], dict[str, Any]]]] = {
         "first": f.number("first", 1, MAX_ID),
         "last": f.number("last", f.number("first", 1, MAX_ID), MAX_ID),
         "batch": f.octets("batch", MAX_BATCH + 50 * 1024),
+        "again": f.truth("again"),
     },
     Nothing: lambda _: {},
     Done: lambda _: {},

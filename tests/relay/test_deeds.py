@@ -1,0 +1,149 @@
+"""What each operation sends, and what it makes of what a meter shows: octets and values, no line."""
+
+import struct
+from dataclasses import replace
+from datetime import datetime, timedelta, timezone
+
+import pytest
+
+from dcu import obis
+from dcu.clock_set import CLOCK_TIME
+from dcu.command import Command, Event, Operation, OutputState
+from dcu.config.meter_models import shipped
+from dcu.errors import AttributeDenied
+from dcu.meter import AttributeRef
+from dcu.reading import date_time
+from dcu.relay.deeds import DEEDS, Scene, event_of, evidence_of, look_of, refs_before, steps_of
+from dcu.relay.deeds.limit import MONITORED, POWER_SCALER, THRESHOLD
+from dcu.relay.deeds.shape import CONTROL_MODE, CONTROL_STATE, OUTPUT_STATE, PAYMENT_MODE
+from dcu.relay.receipts import ReadBack
+
+IST = timezone(timedelta(minutes=330))
+NOW = datetime(2026, 11, 23, 12, 30, 7, tzinfo=IST)
+SCENE = Scene(shipped()["is15959-1ph"], IST, NOW)
+RELAY = {OUTPUT_STATE: True, CONTROL_STATE: 1, CONTROL_MODE: 4, PAYMENT_MODE: 1}
+WATCHED = [3, obis.ACTIVE_POWER.octets, 2]
+REFUSED = AttributeDenied("no such object")
+
+
+def order(op, **more):
+    return Command("c", op, "i", "d", "j", "M", None, 1_795_000_000, None, 1_795_003_600, **more)
+
+
+def limit(watts):
+    return order(Operation.LIMIT, watts=watts)
+
+
+def shown(threshold, scaler):
+    return RELAY | {MONITORED: WATCHED, THRESHOLD: threshold, POWER_SCALER: [scaler, 27]}
+
+
+def test_every_operation_that_changes_a_meter_has_its_deed():
+    at_no_meter = {Operation.CANCEL, Operation.FREEZE, Operation.UNFREEZE, Operation.RESEND, Operation.METER}
+    assert set(Operation) - set(DEEDS) == at_no_meter | {Operation.READ}
+
+
+@pytest.mark.parametrize(
+    ("watts", "threshold", "scaler", "octets"),
+    [
+        (3000, 5000, 0, b"\x06" + struct.pack(">I", 3000)),
+        (3000, 50_000, -1, b"\x06" + struct.pack(">I", 30_000)),
+        (3000, 5, 3, b"\x06" + struct.pack(">I", 3)),
+        (3500, "5.0", 3, b"\x17" + struct.pack(">f", 3.5)),
+        (0, 5000, 0, b"\x06\x00\x00\x00\x00"),
+    ],
+)
+def test_a_limit_is_written_as_the_meter_shows_it(watts, threshold, scaler, octets):
+    evidence = evidence_of(limit(watts), "M", shown(threshold, scaler), SCENE)
+    assert evidence.unfit == "" and not evidence.there
+    (step,) = steps_of(limit(watts), evidence, SCENE)
+    assert (step.target, step.data) == (THRESHOLD, octets)
+
+
+@pytest.mark.parametrize(
+    ("watts", "values", "words"),
+    [
+        (3500, shown(5, 3), "steps of 1000 W"),
+        (10**7, shown(1, -3), "cannot hold"),
+        (3000, shown(REFUSED, 0), "cannot be read"),
+        (3000, shown(True, 0), "cannot be read"),
+        (3000, shown("five", 0), "cannot be read"),
+        (3000, shown(5000, 0) | {POWER_SCALER: REFUSED}, "cannot be read"),
+        (3000, shown(5000, 0) | {POWER_SCALER: [99, 27]}, "cannot be read"),
+        (3000, shown(5000, 0) | {MONITORED: [3, obis.CLOCK.octets, 2]}, "does not watch"),
+        (3000, RELAY, "cannot be read"),
+    ],
+)
+def test_a_limiter_that_is_not_understood_is_left_alone(watts, values, words):
+    assert words in evidence_of(limit(watts), "M", values, SCENE).unfit
+
+
+def test_a_limit_that_is_there_already_and_one_that_is_not_kept():
+    assert evidence_of(limit(5000), "M", shown(5000, 0), SCENE).there
+    looks = [look_of(limit(3000), shown(value, 0), SCENE) for value in (3000, 5000, REFUSED)]
+    assert [look.holds for look in looks] == [True, False, None]
+    assert [event_of(limit(3000), (look, look)) for look in looks] == [
+        Event.READ_BACK_TARGET,
+        Event.READ_BACK_OTHER,
+        Event.READ_BACK_NOTHING,
+    ]
+
+
+PAID = order(Operation.BALANCE, recharge=500, recharged_at=1_794_999_000, balance=-7)
+
+
+def purse(**changes):
+    paid_at = datetime.fromtimestamp(1_794_999_000, IST)
+    held = {
+        "21": 500,
+        "22": date_time(paid_at, IST)[:4] + b"\x01" + date_time(paid_at, IST)[5:],  # with a weekday
+        "25": date_time(datetime.fromtimestamp(1_795_000_000, IST), IST),
+        "24": -7,
+    } | changes
+    return RELAY | {AttributeRef.of(f"1:0.0.94.96.{e}.255/2"): value for e, value in held.items()}
+
+
+def test_the_balance_is_written_last_and_each_register_in_its_form():
+    steps = steps_of(PAID, evidence_of(PAID, "M", purse(), SCENE), SCENE)
+    assert [str(step.target) for step in steps] == [f"1:0.0.94.96.{e}.255/2" for e in (21, 22, 25, 24)]
+    assert steps[0].data == b"\x05\x00\x00\x01\xf4" and steps[3].data == b"\x05\xff\xff\xff\xf9"
+    assert [step.data[:2] for step in steps[1:3]] == [b"\x09\x0c"] * 2
+
+
+def test_money_is_where_the_model_says_that_it_is():
+    elsewhere = replace(SCENE.model, balance=tuple(AttributeRef.of(f"1:0.0.94.91.{e}/2") for e in range(20, 26)))
+    refs = refs_before(PAID, replace(SCENE, model=elsewhere))
+    assert AttributeRef.of("1:0.0.94.91.24/2") in refs and AttributeRef.of("1:0.0.94.96.24/2") not in refs
+
+
+@pytest.mark.parametrize(
+    ("changes", "holds"),
+    [({}, True), ({"24": -8}, False), ({"22": b"\xff" * 12}, False), ({"21": REFUSED}, None), ({"24": True}, None)],
+)
+def test_a_payment_is_held_when_every_register_says_so(changes, holds):
+    look = look_of(PAID, purse(**changes), SCENE)
+    assert look.holds is holds
+    evidence = evidence_of(PAID, "M", purse(**changes), SCENE)
+    assert evidence.there is (holds is True) and bool(evidence.unfit) is (holds is None)
+    assert evidence.balance == (None if changes.get("24") is True else changes.get("24", -7))
+
+
+@pytest.mark.parametrize(
+    ("ahead_s", "most_s", "there", "fit"), [(0, 60, True, True), (-59, 60, False, True), (61, 60, False, False)]
+)
+def test_a_clock_is_moved_no_further_than_the_command_says(ahead_s, most_s, there, fit):
+    command = order(Operation.CLOCK_SET, most_s=most_s)
+    face = date_time(NOW + timedelta(seconds=ahead_s), IST)
+    evidence = evidence_of(command, "M", {CLOCK_TIME: face}, SCENE)
+    assert (evidence.there, evidence.unfit == "") == (there, fit)
+    (step,) = steps_of(command, evidence, SCENE)
+    assert step.target == CLOCK_TIME and step.data[2:10] == bytes([0x07, 0xEA, 11, 23, 1, 12, 30, 7])
+
+
+def test_a_mode_is_written_in_its_type():
+    payment, control = (order(Operation.MODE, **{name: 0}) for name in ("payment_mode", "control_mode"))
+    evidence = evidence_of(payment, "M", RELAY, SCENE)
+    assert steps_of(payment, evidence, SCENE)[0].data == b"\x11\x00"
+    assert steps_of(control, evidence, SCENE)[0].data == b"\x16\x00"
+    assert look_of(control, RELAY, SCENE) == ReadBack(holds=False, said={"control_mode": 4})
+    assert evidence.output is OutputState.CONNECTED and evidence.payment_mode == 1
