@@ -16,6 +16,7 @@ from dcu.reading import from_epoch
 from dcu.wire import Wire, connect
 
 ANSWER_WITHIN_S = 90.0
+_CERTIFICATE_DAYS = 60
 
 
 def ask(config_file: Path, question: dict[str, Any]) -> Any:
@@ -99,7 +100,7 @@ def _status_text(answer: dict[str, Any]) -> str:
     if answer.get("store", "ok") != "ok":
         lines.append(f"store: nothing can be stored now: {answer['store']}")
     lines += clock_lines(answer["time"])[: 2 if answer["time"]["cure"] else 1]
-    lines.append(f"uplink: {answer['uplink']}")
+    lines.append(f"uplink: {answer['uplink']}{_certificate(answer['link'])}")
     for stream, held in answer["streams"].items():
         lines.append(f"  {stream:<8} {held['last'] - held['delivered']:>7} waiting of {held['last']}")
     lines += [f"bus {b['name']}: {b['condition']}" for b in answer["buses"]]
@@ -128,6 +129,14 @@ def _moment(epoch_s: int) -> str:
 
 def _drift(ahead_s: int | None) -> str:
     return "" if ahead_s is None else f", its clock {ahead_s:+} s"
+
+
+def _certificate(link: dict[str, Any]) -> str:
+    """When a person should care: the first announcement is 60 days before the end."""
+    left = link["certificate_days"]
+    if left is None or left > _CERTIFICATE_DAYS:
+        return ""
+    return "; its certificate has expired" if left < 0 else f"; its certificate expires in {left} days"
 
 
 def _meter_lines(meter: dict[str, Any]) -> str:

@@ -10,6 +10,7 @@ from dcu.errors import BusFault, OperatorFault, StoreDown
 from dcu.event import AlarmKind
 from dcu.field.announce import Announcer
 from dcu.field.clock_watch import Look
+from dcu.field.link_watch import LinkWatch
 from dcu.field.plan import BusPlan
 from dcu.field.readout import Question, Readout
 from dcu.field.scan_errand import Scans
@@ -45,6 +46,7 @@ class Status:
         self._uplink = "not heard of yet"
         self._noted: tuple[Noted, str] | None = None
         self._troubles = Throttle(clock)
+        self.link = LinkWatch(store, clock)
 
     def add_bus(self, bus: Bus, plan: BusPlan, meters: Mapping[str, Meter]) -> None:
         """One more bus with its meters."""
@@ -81,6 +83,7 @@ class Status:
 
     def note_link(self, link: Link) -> None:
         """What uplink says of its connection; a trouble is alarmed when it is new."""
+        self.link.heard(link.certificate_until)
         if (link.noted, link.text) == self._noted:
             return
         self._noted = (link.noted, link.text)
@@ -127,6 +130,7 @@ class Status:
             "clock": self._clock.state().value,
             "time": self._clock_report(),
             "uplink": self._uplink,
+            "link": self.link.report(),
             "streams": {s.value: {"delivered": done, "last": last} for s, (done, last) in cursors.items()},
             "buses": [{"name": name, "condition": text} for name, text in self.bus_condition.items()],
             "meters": self._conditions(request),

@@ -28,7 +28,7 @@ from dcu.uplink.renewal import Renewal
 from dcu.uplink.reports import Reports
 from dcu.uplink.rivals import Rivals, unsaid_rival
 from dcu.uplink.session import Session
-from dcu.uplink.window import Held, Window
+from dcu.uplink.window import FAILURE, Held, Window
 from dcu.wire.verbs import Delivered, Denied, Done, Link, Next, Nothing, Offer, Quarantine, Reason
 
 log = logging.getLogger(__name__)
@@ -36,7 +36,6 @@ log = logging.getLogger(__name__)
 _PACKET_OVERHEAD: Final = 512  # topic, properties and heads of a PUBLISH, octets
 _TELL_AFTER: Final = 16  # confirmed batches; each telling is one commit in field
 _TOO_LARGE: Final = 0x95
-_FAILURE: Final = 0x80
 _FIELD_RETRY_S: Final = 2.0
 _OFFLINE: Final = b'{"online":false}'
 
@@ -218,7 +217,7 @@ class Publisher:
         self._again.acknowledged(letter.mid, letter.code, time.monotonic())
         held = self._window.acknowledged(letter.mid, letter.code, time.monotonic())
         self._untold += 1
-        self._refusals_heard |= letter.code >= _FAILURE  # some brokers close behind one
+        self._refusals_heard |= letter.code >= FAILURE  # some brokers close behind one
         self._note_held(held)
         again = held_before.keys() - self._window.held().keys()
         if again:

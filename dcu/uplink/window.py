@@ -18,6 +18,8 @@ from dcu.uplink.flow import Flow, Parcel
 from dcu.wire.fields import MAX_ID
 
 SUCCESS: Final = 0x00
+FAILURE: Final = 0x80
+"""From here on a code says that something is wrong; 0x10 does not."""
 
 OF_A_RECORD: Final = frozenset({0x80, 0x83, 0x95, 0x99})
 """PUBACK codes that can be about what is in a batch: no reason, the broker's own, too large, payload format."""
