@@ -12,6 +12,11 @@ from tests.soak.scenario import Scenario
 SHOWN = 20
 
 
+def _logs(level: str) -> None:
+    """In each process, since a spawned one inherits nothing."""
+    logging.basicConfig(level=level)
+
+
 def main() -> int:
     """Run it; 1 when the ledger leaves anything unexplained or says anything that is not so."""
     parser = argparse.ArgumentParser(prog="soak", description=__doc__)
@@ -23,7 +28,7 @@ def main() -> int:
     parser.add_argument("--ring-days", type=int, default=35, help="of the meters' block load rings")
     parser.add_argument("--log", default="CRITICAL", help="what the boxes say of themselves, e.g. WARNING")
     args = parser.parse_args()
-    logging.basicConfig(level=args.log)
+    _logs(args.log)
     began = time.monotonic()
     share = args.meters // args.lines
     scenarios = [
@@ -32,7 +37,7 @@ def main() -> int:
     if args.lines == 1:
         outcomes = [run_line(scenarios[0])]
     else:
-        with multiprocessing.get_context("spawn").Pool(args.lines) as pool:
+        with multiprocessing.get_context("spawn").Pool(args.lines, _logs, (args.log,)) as pool:
             outcomes = pool.map(run_line, scenarios, chunksize=1)
     whole = Outcome(scenarios[0])
     for outcome in outcomes:

@@ -1,11 +1,13 @@
 """One line of a run, from its seed to its verdict."""
 
 import os
+import sys
 import tempfile
 import time
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 from dcu.sim import read_ledger
@@ -14,7 +16,7 @@ from tests.soak.holdings import holdings
 from tests.soak.judge import HOLD_S, KINDS, RingJudge, Verdict, judge_log
 from tests.soak.scenario import Life, Scenario
 from tests.soak.truth import Stretch, Truth, joined
-from tests.soak.world import World
+from tests.soak.world import START_S, World
 
 BLOCK_LOAD, DAILY_LOAD, BILLING = "1.0.99.1.0.255", "1.0.99.2.0.255", "1.0.98.1.0.255"
 EVENT_LOGS = tuple(f"0.0.99.98.{number}.255" for number in range(7))
@@ -22,6 +24,8 @@ NON_ROLLOVER = EVENT_LOGS[5]
 RINGS = (BLOCK_LOAD, DAILY_LOAD)
 PROFILES = {BLOCK_LOAD: 0, DAILY_LOAD: 70, BILLING: 12, **dict.fromkeys(EVENT_LOGS, 0), NON_ROLLOVER: 10}
 """Rows that the buffers hold (dcu.sim); 0: as the meter is made."""
+
+MONTH_DAYS = 30
 
 SETTLED_S = 2 * HOUR_S
 """What was captured so shortly before the end may still be on its way."""
@@ -53,6 +57,7 @@ def run_line(scenario: Scenario) -> Outcome:
     with scratch() as name:
         directory = Path(name)
         world = World(directory, scenario)
+        _tell_months(world, began)
         world.run()
         outcome = Outcome(scenario, starts=world.starts, octets=world.line.octets)
         outcome.happened.update({kind.value: count for kind, count in world.happened.items()})
@@ -66,6 +71,17 @@ def run_line(scenario: Scenario) -> Outcome:
             outcome.verdict.add(judged)
     outcome.seconds = time.monotonic() - began
     return outcome
+
+
+def _tell_months(world: World, began: float) -> None:
+    """A year takes a while: say where it stands."""
+
+    def tell(day: int) -> None:
+        seconds = time.monotonic() - began
+        print(f"line {world.scenario.line}: day {day} after {seconds:.0f} s", file=sys.stderr, flush=True)
+
+    for day in range(MONTH_DAYS, int(world.scenario.days), MONTH_DAYS):
+        world.time.at(START_S + day * DAY_S, partial(tell, day))
 
 
 def truths(world: World) -> Iterator[tuple[Truth, float]]:
