@@ -64,7 +64,6 @@ def build(config: Config, clock: SystemClock) -> Box:
     """Open everything and start nothing."""
     stop, last_stop = Stop(), Stop()
     bell = Bell(stop)
-    root, signer = Commissioning.load(config.trust.keys), FileSigner.load(config.trust.signing_key)
     pulses: dict[str, Pulse] = {}
 
     def pulse(name: str, limit_s: float = PULSE_S) -> Pulse:
@@ -83,23 +82,7 @@ def build(config: Config, clock: SystemClock) -> Box:
         units += room.units
     keeping = ClockKeeping(clock, store, status.looks, kept, stop, pulse("clock").beat)
     status.add_clock(keeping.report)
-    roster = Roster(config, lambda serial, text: announcer.alarm(AlarmKind.METER_SET_ASIDE, text, meter=serial))
-    roster.hear(status.note_change)
-    desk = RelayDesk(
-        dcu=config.dcu.id,
-        store=store,
-        clock=clock,
-        commissioning=root,
-        meters=roster.meters,
-        roster=roster,
-        buses=status.buses,
-        signer=signer,
-        stop=stop,
-        alarm=announcer.announce,
-        set_aside=status.is_set_aside,
-        beat=pulse("relay").beat,
-        zone=config.dcu.timezone,
-    )
+    desk = _desk(config, store, clock, status, announcer, stop, pulse("relay").beat)
     uplink = UplinkSocket(
         config.dcu.run_dir / "uplink.sock",
         store=store,
@@ -125,6 +108,36 @@ def build(config: Config, clock: SystemClock) -> Box:
         Unit("cli", field_socket.run, pulse("cli")),
     ]
     return Box(store, units, status, announcer, stop, last_stop, TrustWatch(config.trust.keys, desk))
+
+
+def _desk(
+    config: Config,
+    store: SqliteStore,
+    clock: SystemClock,
+    status: Status,
+    announcer: Announcer,
+    stop: Stop,
+    beat: Callable[[], None],
+) -> RelayDesk:
+    """All relay authority, over the meters that are here. Raises ConfigFault: trust or receipt key cannot be read."""
+    root, signer = Commissioning.load(config.trust.keys), FileSigner.load(config.trust.signing_key)
+    roster = Roster(config, lambda serial, text: announcer.alarm(AlarmKind.METER_SET_ASIDE, text, meter=serial))
+    roster.hear(status.note_change)
+    return RelayDesk(
+        dcu=config.dcu.id,
+        store=store,
+        clock=clock,
+        commissioning=root,
+        meters=roster.meters,
+        roster=roster,
+        buses=status.buses,
+        signer=signer,
+        stop=stop,
+        alarm=announcer.announce,
+        set_aside=status.is_set_aside,
+        beat=beat,
+        zone=config.dcu.timezone,
+    )
 
 
 def _open_store(
