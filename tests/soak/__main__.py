@@ -1,20 +1,14 @@
 """`make soak`: a year of a line in virtual time. `python -m tests.soak --seed 1 --days 365 --meters 32`."""
 
 import argparse
-import logging
 import multiprocessing
 import sys
 import time
 
-from tests.soak.run import Outcome, run_line, table
+from tests.soak.run import Outcome, run_line, speak, table
 from tests.soak.scenario import Scenario
 
 SHOWN = 20
-
-
-def _logs(level: str) -> None:
-    """In each process, since a spawned one inherits nothing."""
-    logging.basicConfig(level=level)
 
 
 def main() -> int:
@@ -28,7 +22,7 @@ def main() -> int:
     parser.add_argument("--ring-days", type=int, default=35, help="of the meters' block load rings")
     parser.add_argument("--log", default="CRITICAL", help="what the boxes say of themselves, e.g. WARNING")
     args = parser.parse_args()
-    _logs(args.log)
+    speak(args.log)
     began = time.monotonic()
     share = args.meters // args.lines
     scenarios = [
@@ -37,7 +31,7 @@ def main() -> int:
     if args.lines == 1:
         outcomes = [run_line(scenarios[0])]
     else:
-        with multiprocessing.get_context("spawn").Pool(args.lines, _logs, (args.log,)) as pool:
+        with multiprocessing.get_context("spawn").Pool(args.lines, speak, (args.log,)) as pool:
             outcomes = pool.map(run_line, scenarios, chunksize=1)
     whole = Outcome(scenarios[0])
     for outcome in outcomes:

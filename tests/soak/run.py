@@ -1,5 +1,6 @@
 """One line of a run, from its seed to its verdict."""
 
+import logging
 import os
 import sys
 import tempfile
@@ -49,6 +50,11 @@ def scratch() -> "tempfile.TemporaryDirectory[str]":
     """A directory in memory where there is one: a kill is what is tried here, not a disk."""
     memory = Path("/dev/shm")
     return tempfile.TemporaryDirectory(prefix="soak", dir=memory if os.access(memory, os.W_OK) else None)
+
+
+def speak(level: str) -> None:
+    """How loud the boxes are, in each process anew: a spawned one inherits nothing."""
+    logging.basicConfig(level=level)
 
 
 def run_line(scenario: Scenario) -> Outcome:
