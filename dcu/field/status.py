@@ -10,6 +10,7 @@ from dcu.errors import BusFault, OperatorFault, StoreDown
 from dcu.event import AlarmKind
 from dcu.field.announce import Announcer
 from dcu.field.clock_watch import Look
+from dcu.field.evidence import Evidence
 from dcu.field.link_watch import LinkWatch
 from dcu.field.plan import BusPlan
 from dcu.field.readout import Question, Readout
@@ -114,7 +115,11 @@ class Status:
         """What `field.sock` answers."""
         asks = {"status": self._status, "conditions": self._conditions, "meters": self._profiles, "read": self._read}
         asks |= Stored(self._store, self._config.dcu.id).asks()
+        asks |= Evidence(self._store, self._config.dcu.id, self._config.trust.keys, self._now_s).asks()
         return asks | Scans(self._config, self.buses, self._clock).asks()
+
+    def _now_s(self) -> int:
+        return int(self._clock.now().timestamp())
 
     def _status(self, request: Mapping[str, Any]) -> dict[str, Any]:
         try:

@@ -13,6 +13,7 @@ from dcu.relay.envelope import claims_of, payload_of
 from dcu.relay.key_document import TrustStore, read_key_document
 from dcu.relay.permit import Permit, read_permit
 from dcu.relay.policy import Policy, read_policy
+from dcu.relay.policy.hours import DAYS
 from dcu.relay.public_key import PublicKey, Role
 from dcu.relay.schema import read_command
 
@@ -199,7 +200,7 @@ def _policy(claims: Mapping[str, Json]) -> str:
 def told_policy(policy: Policy) -> str:
     """In one sentence what a policy is."""
     live = sorted(name for name, area in policy.areas.items() if area.prepaid_live)
-    days = ", ".join(policy.hours) or "no day"
+    days = ", ".join(day for day in DAYS if day in policy.hours) or "no day"
     unable = ", ".join(sorted(policy.no_payment_mode_register))
     parts = (
         f"prepaid live in {', '.join(live) or 'no area'}",
