@@ -164,7 +164,7 @@ def _configure(directory: Path, ports: dict[str, int], round_trip_s: float) -> N
     Authority(directory).client("box")
     make_key(directory / "receipt.key")
     trust = directory / "trust.json"
-    trust.write_text('{"v":1,"issuer":"hes.test","keys":[]}')
+    trust.write_text('{"v":1,"issuer":"hes.test","threshold":2,"root":[],"documents":[]}')
     trust.chmod(0o644)
     secrets = directory / "secrets.toml"
     entry = f'guek = "{KEYS.guek.hex()}"\ngak = "{KEYS.gak.hex()}"\nlls = "password"\nhls = "{KEYS.hls.hex()}"\n'

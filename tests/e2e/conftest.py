@@ -103,7 +103,7 @@ def write_configuration(directory, port, tcp=None):
     Authority(directory).client("box")
     make_key(directory / "receipt.key")
     trust = directory / "trust.json"
-    trust.write_text('{"v":1,"issuer":"hes.test","keys":[]}')
+    trust.write_text('{"v":1,"issuer":"hes.test","threshold":2,"root":[],"documents":[]}')
     trust.chmod(0o644)
     secrets = directory / "secrets.toml"
     secrets.write_text(

@@ -57,8 +57,11 @@ def test_a_technician_at_the_pole(box):
     time = box.dcu("clock")
     assert (time["state"], time["boot"]) == (status["clock"], status["time"]["boot"])
     assert "only be lowered" in box.dcu("clock", "--floor", "2099-01-01", code=1)
+    assert box.dcu("journal", "--verify")["ok"] and box.dcu("journal")[0]["kind"] == "lease"
+    assert "no policy" in box.dcu("keys")["policy_fault"]
     box.stop()
     assert "password" not in box.log
+    assert box.dcu("journal", "--verify")["last"] >= 1
 
 
 def test_when_field_does_not_run_the_cli_says_so_and_needs_no_keys_for_it(box):
