@@ -22,7 +22,7 @@ SAYS: Final[Mapping[Operation, str]] = {
     Operation.CANCEL: "Take back a command that has not been sent to its meter. One signature.",
     Operation.FREEZE: "No disconnect of METER, or of the whole box, for a day. One signature.",
     Operation.UNFREEZE: "End a freeze before its time. Two signatures.",
-    Operation.READ: "Read a profile of a meter now.",
+    Operation.READ: "Read a profile or an attribute of a meter now.",
     Operation.RESEND: "Send records of a stream once more.",
     Operation.CLOCK_SET: "Set a meter's clock from the box's own.",
     Operation.BALANCE: "Write recharge and balance registers. A lowered balance is judged as a disconnect.",
@@ -49,6 +49,7 @@ _HELP: Final[Mapping[str, str]] = {
     "text": "At most 64 plain characters.",
     "cancels": "Id of the command.",
     "profile": "Logical name, as 1.0.99.1.0.255.",
+    "attribute": "One attribute instead, as 3:1.0.12.7.0.255/2.",
     "since": "By the meter's clock.",
     "until": "By the meter's clock.",
     "most_s": "Leave it alone where it is further away than so many seconds.",
@@ -62,7 +63,20 @@ _HELP: Final[Mapping[str, str]] = {
 
 _MOMENTS: Final = frozenset({"nbf", "notice", "low_credit_at", "ledger_at", "since", "until", "recharged_at"})
 _NUMBERS: Final = frozenset(
-    {"seq", "pol", "first", "last", "most_s", "recharge", "balance", "watts", "payment_mode", "control_mode", "address"}
+    {
+        "seq",
+        "pol",
+        "first",
+        "last",
+        "most_s",
+        "recharge",
+        "balance",
+        "watts",
+        "payment_mode",
+        "control_mode",
+        "address",
+        "port",
+    }
 )
 _CHOICES: Final[Mapping[str, type[Why] | type[OutputState] | type[Change]]] = {
     "why": Why,
@@ -142,7 +156,8 @@ def _make(
         )
     if known is not None:
         jid = jid or known.jid
-        told = {"lease": known.lease or None, "pol": known.pol}
+        cuts = "pol" in required or members.get("seq") is not None  # whatever names a lease is judged as a disconnect
+        told = {"lease": known.lease or None, "pol": known.pol} if cuts else {}
         members |= {name: told[name] for name in told if name in required | optional and members.get(name) is None}
     if not jid:
         raise click.UsageError("give --jid, or --state")

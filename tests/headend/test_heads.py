@@ -203,6 +203,10 @@ def test_verify_remembers_and_refuses_and_the_next_command_knows_lease_and_polic
     assert (claims["jid"], claims["lease"], claims["pol"]) == (JID, LEASE, 7)
     kit("command", "connect", METER, "--seq", 9, *words)
     assert not {"lease", "pol"} & kit.json("show", "cut.jws")["claims"].keys()
+    kit("command", "limit", METER, "--watts", 3000, *words)  # what names a lease is judged as a disconnect
+    assert not {"lease", "pol"} & kit.json("show", "cut.jws")["claims"].keys()
+    kit("command", "limit", METER, "--watts", 0, "--seq", 9, *words)
+    assert kit.json("show", "cut.jws")["claims"]["lease"] == LEASE
     kit("command", "connect", METER, "--seq", 9, "--dcu", "other", *words[2:], code=1)
 
     fork = restored(box, 1)
