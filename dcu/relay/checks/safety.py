@@ -41,12 +41,6 @@ def check_policy(case: Case) -> None:
         raise CommandRefused(Refusal.E_POLICY, f"signed under policy {case.command.pol}, here is {policy.version}")
 
 
-def check_policy_of_message(case: Case) -> None:
-    """19: a credit message needs a policy in force; a general notice does not."""
-    if case.command.why is Why.CREDIT:
-        _policy(case)
-
-
 def check_protected(case: Case) -> None:
     """19: the consumer is not one whom nobody may disconnect from afar."""
     shield = _policy(case).protected.get(case.command.meter)
@@ -60,7 +54,7 @@ def check_area(case: Case) -> None:
 
 
 def check_area_of_message(case: Case) -> None:
-    """20: the same, of a credit message."""
+    """20: the same, of a credit message, which needs a policy in force; a general notice does not."""
     if case.command.why is Why.CREDIT:
         _check_area(case, credit=True)
 
