@@ -15,6 +15,7 @@ COMMANDS = {
     "check": "dcu.cli.work",
     "clock": "dcu.cli.clock",
     "demo": "dcu.cli.demo",
+    "doctor": "dcu.cli.doctor",
     "export": "dcu.cli.export",
     "field": "dcu.cli.work",
     "headend": "dcu.cli.headend",

@@ -3,7 +3,6 @@
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar
-from urllib.parse import urlsplit
 
 import click
 
@@ -12,11 +11,11 @@ from dcu.errors import OperatorFault, SessionLost
 from dcu.headend.link import HeadEndLink
 from dcu.headend.pki import HEAD_END, Authority
 from dcu.mailbox import Stop
+from dcu.uplink import address
 from dcu.uplink.diagnosis import Endpoint
 
 F = TypeVar("F", bound=Callable[..., Any])
 
-_PORT = 8883
 _MAX_DOCUMENT = 64 * 1024
 
 
@@ -39,13 +38,10 @@ def endpoint(broker: str, ca: Path, cert: Path, key: Path) -> Endpoint:
         OperatorFault: not an address of the form mqtts://host:port.
     """
     try:
-        address = urlsplit(broker)
-        port = address.port or _PORT
-    except ValueError:
-        address, port = urlsplit(""), 0
-    if address.scheme != "mqtts" or not address.hostname or address.path not in {"", "/"}:
-        raise OperatorFault(f"{broker!r} is no broker", place="--broker", cure="write mqtts://host:port")
-    return Endpoint(address.hostname, port, ca, cert, key)
+        host, port = address.parse(broker)
+    except ValueError as fault:
+        raise OperatorFault(str(fault), place="--broker", cure=f"write {address.FORM}") from None
+    return Endpoint(host, port, ca, cert, key)
 
 
 @click.command()

@@ -6,12 +6,12 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from dcu.config.mistakes import Mistake, Where, key_lines, line_of, spelled
 from dcu.meter import AttributeRef
 from dcu.obis import LogicalName
+from dcu.uplink import address
 
 NAME = re.compile(r"[A-Za-z0-9._-]{1,40}")
 """Ids that stand in topics and signed documents (command-authority.md 11)."""
@@ -203,13 +203,7 @@ def zone(value: Any) -> ZoneInfo:
 
 def broker(value: Any) -> tuple[str, int]:
     """Host and port of `mqtts://host:port`."""
-    cure = 'write it as "mqtts://host:8883"'
     try:
-        url = urlsplit(text(value))
-        host, port = url.hostname, url.port or 8883
-    except ValueError:
-        raise Refused(f"{value!r} is no broker address", cure) from None
-    if url.scheme != "mqtts" or not host or url.path not in {"", "/"}:
-        cause = "plain MQTT is refused: readings and commands need mutual TLS" if url.scheme == "mqtt" else None
-        raise Refused(cause or f"{value!r} is no broker address", cure)
-    return host, port
+        return address.parse(text(value))
+    except ValueError as fault:
+        raise Refused(str(fault), f'write it as "{address.FORM}"') from None

@@ -89,6 +89,11 @@ class SubscriptionRefused:
 
 
 @dataclass(frozen=True, slots=True)
+class Subscribed:
+    """SUBACK without a failure. It proves nothing: brokers grant what they never serve."""
+
+
+@dataclass(frozen=True, slots=True)
 class Lost:
     """The connection ended; posted once.
 
@@ -103,4 +108,4 @@ class Lost:
     closed: bool = False
 
 
-Letter = Acknowledged | Arrived | SubscriptionRefused | Lost
+Letter = Acknowledged | Arrived | Subscribed | SubscriptionRefused | Lost

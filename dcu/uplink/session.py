@@ -24,7 +24,7 @@ from paho.mqtt.subscribeoptions import SubscribeOptions
 from dcu.errors import SessionLost
 from dcu.uplink import diagnosis, tls
 from dcu.uplink.diagnosis import Endpoint
-from dcu.uplink.letters import Acknowledged, Arrived, Letter, Lost, SubscriptionRefused, Terms
+from dcu.uplink.letters import Acknowledged, Arrived, Letter, Lost, Subscribed, SubscriptionRefused, Terms
 
 _USER_TIMEOUT_MS: Final = 60_000
 _HALF_OPEN: Final = 1.5
@@ -245,9 +245,9 @@ class Session:
     def _on_subscribe(
         self, _client: Client, _userdata: Any, _mid: int, reasons: list[ReasonCode], _properties: Properties | None
     ) -> None:
-        for reason in reasons:
-            if reason.is_failure:
-                self._post(SubscriptionRefused(int(reason.value)))
+        refused: list[Letter] = [SubscriptionRefused(int(reason.value)) for reason in reasons if reason.is_failure]
+        for letter in refused or [Subscribed()]:
+            self._post(letter)
 
     def _on_disconnect(
         self,

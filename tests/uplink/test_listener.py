@@ -161,7 +161,7 @@ def test_a_broker_that_is_no_address_is_told(tmp_path, address):
     files = [word for name in ("ca", "cert", "key") for word in (f"--{name}", "x")]
     result = CliRunner().invoke(send, [str(document), "--dcu", "JH", "--broker", address, *files])
     assert result.exit_code == 1
-    assert "write mqtts://host:port" in result.output
+    assert "write mqtts://host:8883" in result.output
     result = CliRunner().invoke(listen, ["--broker", "mqtts://h:1", *files])
     assert result.exit_code == 1
     assert "no such file: x" in result.output
