@@ -25,6 +25,10 @@ BENCHES: Final = {
     "cpu": "client_cpu",
     "soak": "soak_figures",
     "tcp": "tcp_meters",
+    "drain": "drain",
+    "payload": "payload",
+    "peers": "peers",
+    "memory": "memory",
 }
 """By the name that the command takes: a module of this directory with `figures() -> list[Figure]`; in their order."""
 
