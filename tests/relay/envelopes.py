@@ -71,7 +71,8 @@ _NESTED = '{"payload":' + "[" * 5 + "]" * 5 + ',"signatures":[]}'
 
 REFUSED = {
     # 2
-    "8 KiB + 1": (GOOD + b" " * (8193 - len(GOOD)), "E_SIZE"),
+    "a command above 8 KiB": (seal(CLAIMS | {"case": "x" * 8192}, COMMAND, [REQUEST, APPROVE]), "E_SIZE"),
+    "64 KiB + 1": (GOOD + b" " * (65537 - len(GOOD)), "E_SIZE"),
     # 3
     "empty": (b"", "E_JSON"),
     "invalid UTF-8": (GOOD[:-1] + b"\xff", "E_JSON"),
