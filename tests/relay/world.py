@@ -9,7 +9,6 @@ from datetime import UTC, datetime
 import cbor2
 from cryptography.hazmat.primitives.asymmetric import ec
 
-from dcu.clock import BUILT
 from dcu.command import OPEN, RelaySequence
 from dcu.config.meter_models import shipped
 from dcu.errors import AttributeDenied, DcuError, LinkLost, MeterSilent, WrongMeter
@@ -92,14 +91,6 @@ class HandClock:
 
     def state(self):
         return self.trusted
-
-    boot_id = "b"
-
-    def floor(self):
-        return BUILT
-
-    def boottime_s(self):
-        return self.mono_s
 
     def floor(self):
         return datetime.fromtimestamp(self.floor_s, UTC)

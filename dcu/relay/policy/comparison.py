@@ -65,7 +65,7 @@ def _areas(old: Policy, new: Policy) -> Found:
 def _area(area: str, was: Area, now: Area) -> Found:
     if was.prepaid_live != now.prepaid_live:
         yield now.prepaid_live, f"prepaid {'becomes live' if now.prepaid_live else 'is not live any more'} in {area}"
-    if was.since != now.since:
+    if was.prepaid_live and now.prepaid_live and was.since != now.since:
         yield now.since < was.since, f"prepaid is live in {area} since {_day(now.since)}, not {_day(was.since)}"
     if was.profile is not now.profile:
         yield now.profile.value == "prepaid", f"{area} is under the profile {now.profile.value}"
