@@ -228,6 +228,7 @@ def in_the_same_window(n, window_s):
 
 OF_THE_OTHER_PROFILE = [debit(DAY - 9, n, profile=Profile.ARREARS) for n in range(3)]
 LATER = command(ledger_at=NOW + 2 * HOUR, exp=NOW + 3 * HOUR)
+OF_THE_REQUESTER = replace(leave(Profile.ARREARS), signers=(TRUST.keys["per-asha"],))
 R = Refusal
 TAMPERED = [
     ("keys", R.E_KID, without_first_kid),
@@ -331,7 +332,7 @@ TAMPERED = [
     ("permit", R.E_PERMIT, ledger(leave=leave(Profile.ARREARS))),
     ("permit", R.E_PERMIT, ledger(leave=replace(leave(), used=5))),
     ("permit", R.E_PERMIT, ledger(leave=replace(leave(), signers=(TRUST.keys["plan-1"], TRUST.keys["bill-1"])))),
-    ("permit", R.E_PERMIT, of(strict, ledger(leave=replace(leave(Profile.ARREARS), signers=(TRUST.keys["per-asha"],))))),
+    ("permit", R.E_PERMIT, of(strict, ledger(leave=OF_THE_REQUESTER))),
     ("caps", R.E_CAP, in_the_same_window(2, HOUR)),
     ("caps", R.E_CAP, in_the_same_window(5, DAY)),
     ("caps", R.E_CAP, in_the_same_window(20, 7 * DAY)),
