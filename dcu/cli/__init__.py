@@ -21,12 +21,14 @@ COMMANDS = {
     "headend": "dcu.cli.headend",
     "journal": "dcu.cli.journal",
     "keys": "dcu.cli.keys",
+    "lock": "dcu.cli.lock",
     "meters": "dcu.cli.technician",
     "read": "dcu.cli.read",
     "run": "dcu.cli.work",
     "scan": "dcu.cli.scan",
     "sim": "dcu.cli.sim",
     "status": "dcu.cli.technician",
+    "unlock": "dcu.cli.lock",
     "uplink": "dcu.cli.work",
 }
 """Command by name; each module is imported when its command is used, since a Pi takes a second for all of them."""

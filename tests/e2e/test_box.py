@@ -59,6 +59,13 @@ def test_a_technician_at_the_pole(box):
     assert "only be lowered" in box.dcu("clock", "--floor", "2099-01-01", code=1)
     assert box.dcu("journal", "--verify")["ok"] and box.dcu("journal")[0]["kind"] == "lease"
     assert "no policy" in box.dcu("keys")["policy_fault"]
+    assert "and --why" in box.dcu("lock", GOOD, code=2)
+    locked = box.dcu("lock", GOOD, "--who", "ravi", "--why", "fuse", "--hours", "2")
+    assert (locked["kind"], locked["meter"], locked["who"], locked["why"]) == ("lock", GOOD, "ravi", "fuse")
+    assert box.dcu("lock", "--list") == [locked]
+    assert box.dcu("unlock", GOOD, "--who", "ravi")["meter"] == GOOD
+    assert box.dcu("lock", "--list") == []
+    assert "not locked" in box.dcu("unlock", GOOD, code=1)
     box.stop()
     assert "password" not in box.log
     assert box.dcu("journal", "--verify")["last"] >= 1
