@@ -191,6 +191,20 @@ def test_the_wait_of_a_search_is_short_and_that_of_a_refused_record_grows():
     assert w.search(314.0) is not None
 
 
+def test_a_held_stream_whose_try_is_in_flight_or_whose_records_are_gone_asks_for_no_polling():
+    w = window()
+    w.sent(1, P, 1, 5, 0.0)
+    wait_s = w.acknowledged(1, 0x10, 0.0).wait_s
+    assert w.retry_s(0.0) == wait_s
+    w.sent(2, P, 1, 5, wait_s)
+    assert w.retry_s(wait_s) is None  # its answer is awaited
+    again_s = wait_s + w.acknowledged(2, 0x10, wait_s).wait_s
+    assert w.retry_s(again_s) == 0.0
+    w.found_nothing(w.after(again_s))
+    assert w.retry_s(again_s) is None
+    assert w.held() == {}
+
+
 def test_a_search_ends_where_field_has_nothing_more():
     w = window()
     w.sent(1, P, 1, 8, 0.0, 800)
