@@ -256,7 +256,7 @@ class Meter:
         area: must agree with the signed policy.
         secrets: its keys.
         host, port: endpoint on TCP lines; empty on RS-485.
-        sim: a virtual meter: the only kind whose relay may be opened until command authority is complete.
+        sim: a virtual meter: a word for people, it changes nothing.
     """
 
     serial: str
