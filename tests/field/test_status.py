@@ -1,5 +1,6 @@
 """What the field process tells of itself: also of a thousand meters, in frames that field.sock carries."""
 
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
@@ -26,7 +27,8 @@ def a_thousand(store, clock, scene):
         Meter(f"GXT{n:08}", "mesh", shipped()["is15959-1ph"], 17, "JH-RNC", MeterSecrets(), host=f"10.0.{n // 250}.{n}")
         for n in range(1000)
     ]
-    config = SimpleNamespace(dcu=SimpleNamespace(id="JH-RNC-0042", timezone=IST))
+    trust = SimpleNamespace(keys=Path("trust.json"))
+    config = SimpleNamespace(dcu=SimpleNamespace(id="JH-RNC-0042", timezone=IST), trust=trust)
     announcer = Announcer(store, clock)
     status = Status(config, store, clock, announcer)
     plan = BusPlan(meters, store, clock, announcer, IST, scene.poll)
