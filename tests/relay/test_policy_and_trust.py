@@ -242,7 +242,6 @@ MISTAKES = {
     "a member more": (members(keys=[]), "not a trust store"),
     "a member less": ({n: v for n, v in members().items() if n != "documents"}, "not a trust store"),
     "issuer": (members(issuer="x y"), "issuer"),
-    "root no list": (members(root={}), "root is not a list"),
     "a root no object": (members(root=[7]), "not a key"),
     "threshold of one": (members(threshold=1), "threshold is not a number from 2 to 4"),
     "two keys of one person": (members(root=[root(), root(ROOT_B)]), "1 people hold root keys, and 2 sign"),
