@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.stamp
 
-.PHONY: demo test check fmt bench soak faults fuzz hil setup broker lock clean
+.PHONY: demo test check fmt bench soak faults proof fuzz hil setup broker lock clean
 
 demo: setup broker
 	$(BIN)/dcu demo $(DEMO)
@@ -33,6 +33,10 @@ soak: setup
 # The fault matrix, tried for real; it writes docs/RELIABILITY.md: make faults FAULTS="--seed 7 --rows 1,2"
 faults: setup broker
 	$(BIN)/python -m tests.faults $(FAULTS)
+
+# Every claim of command authority, about two hours; it writes docs/SAFETY.md: make proof PROOF="--seed 7 holiday caps"
+proof: setup
+	nice -n 10 $(BIN)/python -m tests.proof $(PROOF)
 
 # Every decoder under atheris, half a minute each: make fuzz FUZZ="--seconds 600 values rows"
 fuzz: setup

@@ -1,0 +1,37 @@
+"""A small share of `make proof`, and the safety page against the code's own table."""
+
+import pytest
+
+from dcu.command import LIFE, State
+from tests.proof import report, vectors
+from tests.proof.parts import WHERE, part
+from tests.proof.run import Line, Run
+
+OUTSIDE = {"wycheproof-ecdsa", "wycheproof-jws"}
+needs_vectors = pytest.mark.skipif(bool(vectors.there()), reason=vectors.there() or "the vectors are there")
+
+
+@pytest.mark.parametrize("name", [pytest.param(name, marks=needs_vectors if name in OUTSIDE else ()) for name in WHERE])
+def test_a_share_of(name, tmp_path):
+    lines = part(name)(Run(7, full=False, scratch=tmp_path))
+    assert lines
+    assert [line for line in lines if not line.good] == []
+
+
+def test_the_life_is_drawn_from_the_table():
+    drawn = report.life()
+    for (before, event), after in LIFE.items():
+        arrow = f"{before.value} --> {after.value}: {event.value}".replace(f": {event.value}", "").replace("-->", "@")
+        assert f"    {arrow.replace('-', '_').replace('@', '-->')}: {event.value}" in drawn
+    assert sum("-->" in line for line in drawn) == len(LIFE) + 3 + len(set(State) - {b for b, _ in LIFE})
+
+
+def test_a_page_says_what_does_not_hold():
+    line = Line("nobody is cut", "10 boxes", "1 | opened", good=False, notes=("because",))
+    known = [{**vars_of(line), "part": "p", "seed": 1, "command": "c", "commit": "d", "machine": "m", "seconds": 2}]
+    page = report.document(known)
+    assert "| nobody is cut | 10 boxes | 1 / opened | **NO** | p |" in page and "- p: because" in page
+
+
+def vars_of(line):
+    return {name: getattr(line, name) for name in line.__slots__}
