@@ -1,18 +1,20 @@
 """A virtual meter over the loop: read, and its relay moved with read-back by the box's own relay room."""
 
 import time
+from datetime import UTC
 
 import pytest
 
 from dcu import obis
+from dcu.clock import SystemClock
 from dcu.command import Command, ControlState, Event, Operation, OutputState
 from dcu.errors import WarrantRequired
 from dcu.mailbox import Mailbox
 from dcu.meter import ClassId, MethodRef, Purpose
 from dcu.reading import from_epoch
-from dcu.relay.executor import Switching, act_of
+from dcu.relay.executor import Place, Switching, warrants_of
 from dcu.relay.letters import Answer, Outcome
-from dcu.relay.warrant import VALID_S, OneAct
+from dcu.relay.warrant import OneAct
 
 SPEC = {"profile": obis.BLOCK_LOAD, "scalers": obis.BLOCK_LOAD_SCALERS}
 
@@ -31,14 +33,14 @@ def test_a_profile_is_read_as_the_meter_captured_it(near_bus, far_meter):
 def carry_out(near_bus, op):
     """What the relay thread does once a command is accepted, without the paper: leave, one act, two looks."""
     letters, seen = Mailbox(near_bus.stop), []
-    now = int(time.time())
+    place, now = Place(letters, SystemClock(assumed=True), UTC), int(time.time())
     command = Command(f"hil-{op.value}", op, "hil", "HIL-BOX", "j", near_bus.meter.serial, 1, now, None, now + 600)
 
     def leave(ready):
         seen.append(ready.evidence)
-        return Answer(OneAct(command.meter, *act_of(command), time.monotonic() + VALID_S))
+        return Answer(warrants_of(command, near_bus.meter, ready.evidence, place))
 
-    near_bus.worker.post(Switching(command, near_bus.meter, leave, letters, time.sleep, settle_s=0.2), urgent=True)
+    near_bus.worker.post(Switching(command, near_bus.meter, place, leave, time.sleep, settle_s=0.2), urgent=True)
     outcome = letters.take(60)
     assert isinstance(outcome, Outcome), f"no outcome but {outcome}"
     [evidence] = seen
