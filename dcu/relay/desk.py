@@ -191,6 +191,11 @@ class RelayDesk:
         """Commissioned here, by serial."""
         return self._book.meters
 
+    @property
+    def lease(self) -> str:
+        """The lease that is given out now; empty before the first."""
+        return self._book.leases.current
+
     def restraints(self) -> list[Restraint]:
         """Freezes and locks that hold now. Raises StoreFault."""
         return self._locks.held()

@@ -23,7 +23,7 @@ from dcu.mailbox import Stop
 from dcu.meter import Meter
 from dcu.relay.desk import RelayDesk
 from dcu.relay.key import FileSigner
-from dcu.relay.trust import TrustStore
+from dcu.relay.trust import Commissioning
 from dcu.store import SqliteStore
 from tests.relay.world import DCU, METER, RANCHI, TOPIC, FakeBus, FakeMeter
 
@@ -55,43 +55,62 @@ class WallMeter(FakeMeter):
         (self.directory / "state.new").replace(self.directory / "state")
 
 
+class Seen:
+    """A transaction that notes what it was about: the state that a command was moved to, or recovery."""
+
+    def __init__(self, tx):
+        self._tx, self.about = tx, ""
+
+    def __getattr__(self, name):
+        return getattr(self._tx, name)
+
+    def save_command(self, command):
+        self.about = self.about if self.about == "recovery" else command.state.value
+        self._tx.save_command(command)
+
+    def open_commands(self):
+        found = self._tx.open_commands()
+        self.about = self.about or ("recovery" if found else "")
+        return found
+
+
 class Steps:
-    """The store, with a word before and behind each commit."""
+    """The store, with a word before and behind each commit that moves a command, or recovers one."""
 
     def __init__(self, store, where):
-        self._store, self._where, self._n = store, where, 0
+        self._store, self._where = store, where
         self.epoch = store.epoch
 
     def transact(self, work, *, wait_s=30.0):
-        self._n += 1
-        n = self._n
+        abouts = []
 
         def stepped(tx):
-            result = work(tx)
-            step(f"in commit {n}", self._where)
+            seen = Seen(tx)
+            result = work(seen)
+            abouts.append(seen.about)
+            if seen.about:
+                step(f"in {seen.about}", self._where)
             return result
 
         result = self._store.transact(stepped, wait_s=wait_s)
-        step(f"behind commit {n}", self._where)
+        if abouts[-1]:
+            step(f"behind {abouts[-1]}", self._where)
         return result
 
 
 def main(directory, where):
-    clock, stop, last = SystemClock(), Stop(), Stop()
+    clock, stop, last = SystemClock(assumed=True), Stop(), Stop()
     store = SqliteStore.open(directory / "dcu.db", stop=last, clock=clock, beat=lambda: None, dcu=DCU)
     writer = threading.Thread(target=store.run, daemon=True)
     writer.start()
     wall = WallMeter(METER)
     wall.attach(directory, where)
     bus = FakeBus(clock, {METER: wall})
-    (directory / "epoch").write_text(store.epoch)
-    while not (directory / "documents").exists():
-        time.sleep(0.005)
     desk = RelayDesk(
         dcu=DCU,
         store=Steps(store, where),
         clock=clock,
-        trust=TrustStore.load(directory / "trust.json"),
+        commissioning=Commissioning.load(directory / "trust.json"),
         meters={METER: Meter(METER, "north", shipped()["is15959-1ph"], 17, RANCHI, sim=True)},
         buses={"north": bus},
         signer=FileSigner(load_pem_private_key((directory / "box.pem").read_bytes(), None)),
@@ -103,9 +122,16 @@ def main(directory, where):
     )
     relay = threading.Thread(target=desk.run, daemon=True)
     relay.start()
+    while not desk.lease:
+        time.sleep(0.005)
+    (directory / "lease.new").write_text(json.dumps([store.epoch, desk.lease]))
+    (directory / "lease.new").replace(directory / "lease")
+    while not (directory / "documents").exists():
+        time.sleep(0.005)
     bus.work()  # what recovery has posted
     for line in (directory / "documents").read_bytes().splitlines():
-        print(desk.put(line, TOPIC, 1, False).status, flush=True)
+        verdict = desk.put(line, TOPIC, 1, False)
+        print(verdict.status, verdict.code, flush=True)
         bus.work()
     while store.transact(lambda tx: [c for c in tx.open_commands() if c.state in OPEN]):
         bus.work()

@@ -5,32 +5,34 @@ import subprocess
 import sys
 import threading
 import time
+from datetime import datetime
 from pathlib import Path
+from zoneinfo import ZoneInfo
 
 import pytest
 
 from dcu.clock import SystemClock
-from dcu.command import OPEN, Operation, State, Why
-from dcu.headend.keys import make_key, trust_entry
-from dcu.headend.signing import command_claims, policy_claims
+from dcu.command import OPEN, Operation, Profile, State, Why
+from dcu.headend.keys import commissioning, key_claims, make_key, trust_entry
+from dcu.headend.signing import command_claims, permit_claims, policy_claims
 from dcu.mailbox import Stop
 from dcu.relay.canonical import from_base64url
-from dcu.relay.envelope import COMMAND, POLICY, seal
+from dcu.relay.envelope import COMMAND, KEYS, PERMIT, POLICY, seal
 from dcu.relay.public_key import Role
 from dcu.store import SqliteStore
+from tests.relay.pole import noon_zone
 from tests.relay.world import DCU, ISS, METER, RANCHI
 
 ROOT = Path(__file__).parents[2]
-# commits: 1 recovery, 2 policy, 3 acceptance, 4 DISPATCHED, 5 the end
 WHERE = [
-    "in commit 3",
-    "behind commit 3",
-    "in commit 4",
-    "behind commit 4",
+    "in pending",
+    "behind pending",
+    "in dispatched",
+    "behind dispatched",
     "sending",
     "acted",
-    "in commit 5",
-    "behind commit 5",
+    "in done",
+    "behind done",
 ]
 
 
@@ -44,7 +46,7 @@ def run(directory, where):
     )
     steps = []
     if not (directory / "documents").exists():
-        while not (directory / "epoch").exists():
+        while not (directory / "lease").exists():
             assert box.poll() is None
             time.sleep(0.01)
         write_documents(directory)
@@ -57,46 +59,70 @@ def run(directory, where):
     return steps
 
 
+PEOPLE = {
+    "root-a": (Role.ROOT, "esha"),
+    "root-b": (Role.ROOT, "farid"),
+    "req": (Role.REQUEST, "asha"),
+    "apr": (Role.APPROVE, "binod"),
+    "pol-a": (Role.POLICY, "chitra"),
+    "pol-b": (Role.POLICY, "deepak"),
+    "per": (Role.PERMIT, "indu"),
+}
+
+
 def commission(directory):
     make_key(directory / "box.pem")
-    keys = {
-        "req": (Role.REQUEST, "asha"),
-        "apr": (Role.APPROVE, "binod"),
-        "pol-a": (Role.POLICY, "chitra"),
-        "pol-b": (Role.POLICY, "deepak"),
-    }
-    commission.signers = {kid: make_key(directory / f"{kid}.pem", kid) for kid in keys}
-    entries = [trust_entry(commission.signers[k], [role], person, 0, 2**40) for k, (role, person) in keys.items()]
-    (directory / "trust.json").write_text(json.dumps({"v": 1, "issuer": ISS, "keys": entries}))
-    (directory / "trust.json").chmod(0o644)
-
-
-def write_documents(directory):
-    now_s, signers = int(time.time()), commission.signers
-    dated = {"iat": now_s, "exp": now_s + 3600}
+    signers = {kid: make_key(directory / f"{kid}.pem", kid) for kid in PEOPLE}
+    entries = [trust_entry(signers[kid], [role], person, 0, 1 << 40) for kid, (role, person) in PEOPLE.items()]
+    now_s = int(time.time())
+    dated = {"iat": now_s - 60, "exp": now_s + 3600}
+    keys = key_claims(iss=ISS, version=1, threshold=2, entries=entries, **dated)
+    nothing = {"hour": 9, "day": 9, "week": 9, "spacing_s": 0, "wait_s": 0}
     policy = policy_claims(
         iss=ISS,
         dcu=DCU,
         version=1,
-        nbf=now_s,
-        areas={RANCHI: {"prepaid_live": True, "since": 0}},
+        nbf=now_s - 60,
+        areas={RANCHI: {"prepaid_live": False, "since": 0}},
         meters={METER: RANCHI},
+        timezone=noon_zone(),
+        hours=dict.fromkeys(("mon", "tue", "wed", "thu", "fri", "sat", "sun"), "08:00-18:00"),
+        caps={"arrears": nothing, "prepaid": nothing},
         **dated,
     )
+    documents = [
+        seal(keys, KEYS, [signers["root-a"], signers["root-b"]]),
+        seal(policy, POLICY, [signers["pol-a"], signers["pol-b"]]),
+    ]
+    (directory / "trust.json").write_bytes(commissioning(ISS, 2, entries[:2], documents))
+    (directory / "trust.json").chmod(0o644)
+    commission.signers = signers
+
+
+def write_documents(directory):
+    now_s, signers = int(time.time()), commission.signers
+    epoch, lease = json.loads((directory / "lease").read_text())
+    today = datetime.now(ZoneInfo(noon_zone())).date().isoformat()
+    permit = permit_claims(permit_id="P-1", iss=ISS, date=today, max_n=3, dcu=DCU, profile=Profile.ARREARS)
     cut = command_claims(
         op=Operation.DISCONNECT,
         iss=ISS,
         dcu=DCU,
-        jid=(directory / "epoch").read_text(),
+        jid=epoch,
         meter=METER,
         seq=1,
-        why=Why.CREDIT,
+        why=Why.ARREARS,
         area=RANCHI,
         pol=1,
-        **dated,
+        lease=lease,
+        permit="P-1",
+        case="RNC-1",
+        notice=now_s - 16 * 86400,
+        iat=now_s,
+        exp=now_s + 3600,
     )
     lines = [
-        seal(policy, POLICY, [signers["pol-a"], signers["pol-b"]]),
+        seal(permit, PERMIT, [signers["per"]]),
         seal(cut, COMMAND, [signers["req"], signers["apr"]]),
     ]
     (directory / "documents.new").write_bytes(b"\n".join(lines))
@@ -124,21 +150,21 @@ def test_killed_and_killed_again(where, tmp_path):
     commission(tmp_path)
     steps = run(tmp_path, where)
     assert steps[-1] == where
-    again = run(tmp_path, "in commit 1")  # recovery itself is killed
-    assert again[-1] == "in commit 1"
+    again = run(tmp_path, "in recovery")  # recovery itself is killed, where there is something to recover
+    assert ("in recovery" in again) == (where not in {"in pending", "behind done"})
     run(tmp_path, "never")
     command, still_open = ended(tmp_path)
     acts = (tmp_path / "acts").read_bytes() if (tmp_path / "acts").exists() else b""
     assert len(acts) <= 1, "acted twice"
     assert still_open == [] and command.state not in OPEN
     expected = {
-        "in commit 3": (State.DONE, b"1"),  # never accepted: the broker's second copy is the first that counts
-        "behind commit 3": (State.ABANDONED, b""),
-        "in commit 4": (State.ABANDONED, b""),
-        "behind commit 4": (State.IN_DOUBT, b""),
+        "in pending": (State.REFUSED, b""),  # never accepted, and the broker's copy names the lease of who died
+        "behind pending": (State.ABANDONED, b""),
+        "in dispatched": (State.ABANDONED, b""),
+        "behind dispatched": (State.IN_DOUBT, b""),
         "sending": (State.IN_DOUBT, b""),
         "acted": (State.DONE_BY_READBACK, b"1"),
-        "in commit 5": (State.DONE_BY_READBACK, b"1"),
-        "behind commit 5": (State.DONE, b"1"),
+        "in done": (State.DONE_BY_READBACK, b"1"),
+        "behind done": (State.DONE, b"1"),
     }
     assert (command.state, acts) == expected[where]

@@ -214,8 +214,8 @@ class MemoryTransaction:
 class MemoryStore:
     """Commits whole works or none. `fault` is called before each commit, `after` behind it; both may raise."""
 
-    def __init__(self, rows=None):
-        self.epoch = JID
+    def __init__(self, rows=None, epoch=JID):
+        self.epoch = epoch
         self.rows = rows if rows is not None else Rows()
         self.lock = threading.Lock()
         self.commits = 0
@@ -362,7 +362,7 @@ class World:
         self.meters |= {serial: Meter(serial, "north", model, 19, RANCHI, sim=True) for serial in NEIGHBOURS}
         self.trust = trust()
         self.commissioned = ()  # documents in trust.json
-        self.rows = Rows()
+        self.rows, self.epoch = Rows(), JID
         self.aside = set()
         self.alarms = []
         self.fallen = None
@@ -373,7 +373,7 @@ class World:
 
     def start(self, *, work=True):
         self.stop = Stop()
-        self.store = MemoryStore(self.rows)
+        self.store = MemoryStore(self.rows, self.epoch)
         self.bus = FakeBus(self.clock, self.wall)
         self.fallen = None
         self.desk = RelayDesk(
@@ -453,7 +453,7 @@ class World:
             "op": op,
             "iss": ISS,
             "dcu": DCU,
-            "jid": JID,
+            "jid": self.epoch,
             "meter": meter,
             "iat": self.clock.epoch_s,
             "exp": self.clock.epoch_s + 3600,
