@@ -11,9 +11,11 @@ REFUSALS = {
     "forged disconnect": "E_SIG",
     "disconnect for another box": "E_TARGET",
     "expired disconnect": "E_EXPIRED",
-    "disconnect signed by one person": "E_QUORUM",
+    "disconnect signed by billing alone": "E_QUORUM",
+    "disconnect for another lease": "E_LEASE",
     "credit disconnect in Dhanbad": "E_NOT_LIVE",
     "credit message to Dhanbad": "E_NOT_LIVE",
+    "connect of a meter locked at the pole": "E_LOCKED",
 }
 
 
