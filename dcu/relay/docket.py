@@ -86,7 +86,7 @@ class Docket:
     def _accept(self, tx: Transaction, account: Account, case: Case, payload: bytes) -> Ruling:
         command, policy = case.command, case.policy
         cuts = case.column is Operation.DISCONNECT
-        if command.seq is not None:
+        if command.seq is not None and (cuts or command.op is Operation.CONNECT):
             tx.raise_relay_sequence(command.meter, command.seq, disconnect=cuts)
         if cuts:
             tx.authority.debit(self._debit(case))
