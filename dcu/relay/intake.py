@@ -4,12 +4,11 @@ What was refused before anybody was known to have signed it (checks 1 to 8) is c
 never answered, so that nobody fills the disk. Source: reference/command-authority.md 0 item 2, 8.
 """
 
-import logging
 from collections import Counter
 from typing import Final
 
 from dcu.command import CommandRefused, Refusal
-from dcu.errors import DcuError, StoreFull
+from dcu.errors import StoreFull
 from dcu.relay.alarms import Alarms
 from dcu.relay.book import Book
 from dcu.relay.docket import Docket
@@ -18,8 +17,6 @@ from dcu.relay.envelope import COMMAND, KEYS, PERMIT, POLICY, Unforeseen, open_e
 from dcu.relay.gate import Gate
 from dcu.relay.letters import Put, Verdict
 from dcu.relay.ruling import Ruling
-
-log = logging.getLogger(__name__)
 
 COUNT_AT: Final = 500
 """Counts are written when so many have come together: a flood must not write to flash at its own pace."""
@@ -43,15 +40,7 @@ class Intake:
 
     def decide(self, put: Put) -> Ruling:
         """Judge a document. What the ruling says is on disk."""
-        try:
-            ruling = self._decide(put)
-        except DcuError:
-            raise
-        except Exception as fault:  # deny by default: what we have not foreseen neither passes nor ends the box
-            log.exception("a document was not foreseen")
-            self._uncounted["unforeseen"] += 1
-            self._alarms.refused(Refusal.E_SCHEMA, f"unforeseen {type(fault).__name__}")
-            ruling = Ruling(Verdict("refused", Refusal.E_SCHEMA), cause="unforeseen")
+        ruling = self._decide(put)
         if ruling.verdict.code in {Refusal.E_ID_REUSE, Refusal.E_STORE, Refusal.E_PROTECTED, Refusal.E_CAP}:
             self._alarms.refused(ruling.verdict.code, ruling.cause, ruling.meter)
         return ruling

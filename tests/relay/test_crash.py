@@ -47,7 +47,6 @@ def attempt(world, work):
     except Killed:
         pass
     except Exception:  # who waited was told that the thread has ended
-        world.thread.join(30)
         assert world.fallen is not None
 
 
