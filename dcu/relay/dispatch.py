@@ -5,11 +5,12 @@
 Called by the relay thread only. Source: reference/command-authority.md 0 items 3 and 4, 8 (steps 24 to 28).
 """
 
+import logging
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 
 from dcu.command import Command, Event, Refusal, State
-from dcu.errors import StoreFull
+from dcu.errors import DcuError, StoreFull
 from dcu.mailbox import Mailbox
 from dcu.ports import Bus
 from dcu.relay.alarms import Alarms
@@ -22,6 +23,8 @@ from dcu.relay.on_demand import OnDemand
 from dcu.relay.policy.floor import LONGEST_LIFE_S
 from dcu.relay.ruling import Ruling
 from dcu.relay.timetable import Entry, Timetable
+
+log = logging.getLogger(__name__)
 
 
 class Dispatch:
@@ -137,7 +140,14 @@ class Dispatch:
         if self._timetable.early(ready.key, self._clock.monotonic_s()):
             ready.reply.give(Answer())
             return
-        command = self._life.dispatch(ready.key, ready.evidence)
+        try:
+            command = self._life.dispatch(ready.key, ready.evidence)
+        except DcuError:
+            raise
+        except Exception as fault:  # deny by default: it is at its end, and the next start does not find it again
+            log.exception("a command was not foreseen")
+            self._life.refuse(ready.key, Refusal.E_STATE, f"unforeseen {type(fault).__name__}")
+            command = None
         if command is None:
             self._timetable.forget(ready.key)
             ready.reply.give(Answer())

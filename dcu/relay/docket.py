@@ -16,6 +16,7 @@ from dcu.record import Stream, encode_receipt
 from dcu.relay.book import Book, reread
 from dcu.relay.case import Case
 from dcu.relay.checks import UNCONSUMED, check_all
+from dcu.relay.checks.safety import spacing_left_s
 from dcu.relay.duties import AT_ONCE
 from dcu.relay.envelope import Opened
 from dcu.relay.gate import Sampler
@@ -85,7 +86,7 @@ class Docket:
     def _accept(self, tx: Transaction, account: Account, case: Case, payload: bytes) -> Ruling:
         command, policy = case.command, case.policy
         cuts = case.column is Operation.DISCONNECT
-        if command.seq is not None:
+        if command.seq is not None and (cuts or command.op is Operation.CONNECT):
             tx.raise_relay_sequence(command.meter, command.seq, disconnect=cuts)
         if cuts:
             tx.authority.debit(self._debit(case))
@@ -100,6 +101,7 @@ class Docket:
             return Ruling(verdict, meter=command.meter)
         caps = policy.caps[case.profile] if policy is not None and cuts else None
         wait_s, spacing_s = (caps.wait_s, caps.spacing_s) if caps is not None else (0, 0)
+        wait_s = max(wait_s, spacing_left_s(case.ledger.debits, case.moment, spacing_s))
         return Ruling(verdict, command, wait_s, spacing_s, cuts, meter=command.meter)
 
     def _debit(self, case: Case) -> Debit:

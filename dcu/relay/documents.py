@@ -13,7 +13,7 @@ from typing import Final
 from dcu.command import CommandRefused, Refusal, State
 from dcu.ports import Transaction
 from dcu.relay.book import Book
-from dcu.relay.envelope import KEYS, POLICY, Opened, open_envelope, payload_of, typ_of
+from dcu.relay.envelope import KEYS, POLICY, Opened, claims_of, open_envelope, payload_of, typ_of
 from dcu.relay.gate import Sampler
 from dcu.relay.key_document import TrustStore, open_key_document, vet_key_document
 from dcu.relay.letters import Verdict
@@ -67,9 +67,13 @@ class Documents:
         book.trust = book.store.transact(lambda tx: trust_in_force(tx, commissioning.root, known_s))
         for document in commissioning.documents:
             try:
-                if typ_of(document) == KEYS:
+                typ, version = typ_of(document), claims_of(payload_of(document)).get("version")
+                held = book.trust.version if typ == KEYS else book.store.transact(_newest_policy)
+                if not isinstance(version, int) or version <= held:
+                    continue  # what came over the air since is newer
+                if typ == KEYS:
                     self.keys(document)
-                elif typ_of(document) == POLICY:
+                elif typ == POLICY:
                     opened = open_envelope(document, book.trust.keys, known_s, {POLICY})
                     self.policy(opened, document, commissioning=True)
             except CommandRefused as refusal:
@@ -264,6 +268,10 @@ class Documents:
 def book_version(held: dict[str, tuple[int, bytes]]) -> int:
     """The version of the policy in force among those that are held; 0: none."""
     return max((held[typ][0] for typ in (POLICY_BASE, POLICY_NARROWED) if typ in held), default=0)
+
+
+def _newest_policy(tx: Transaction) -> int:
+    return max((found[0] for typ in POLICIES if (found := tx.document(typ)) is not None), default=0)
 
 
 def _same(opened: Opened, envelope: bytes) -> bool:

@@ -4,11 +4,12 @@ What was refused before anybody was known to have signed it (checks 1 to 8) is c
 never answered, so that nobody fills the disk. Source: reference/command-authority.md 0 item 2, 8.
 """
 
+import logging
 from collections import Counter
 from typing import Final
 
 from dcu.command import CommandRefused, Refusal
-from dcu.errors import StoreFull
+from dcu.errors import DcuError, StoreFull
 from dcu.relay.alarms import Alarms
 from dcu.relay.book import Book
 from dcu.relay.docket import Docket
@@ -17,6 +18,8 @@ from dcu.relay.envelope import COMMAND, KEYS, PERMIT, POLICY, Unforeseen, open_e
 from dcu.relay.gate import Gate
 from dcu.relay.letters import Put, Verdict
 from dcu.relay.ruling import Ruling
+
+log = logging.getLogger(__name__)
 
 COUNT_AT: Final = 500
 """Counts are written when so many have come together: a flood must not write to flash at its own pace."""
@@ -40,7 +43,15 @@ class Intake:
 
     def decide(self, put: Put) -> Ruling:
         """Judge a document. What the ruling says is on disk."""
-        ruling = self._decide(put)
+        try:
+            ruling = self._decide(put)
+        except DcuError:
+            raise
+        except Exception as fault:  # deny by default: what we have not foreseen neither passes nor ends the box
+            log.exception("a document was not foreseen")
+            self._uncounted["unforeseen"] += 1
+            self._alarms.refused(Refusal.E_SCHEMA, f"unforeseen {type(fault).__name__}")
+            ruling = Ruling(Verdict("refused", Refusal.E_SCHEMA), cause="unforeseen")
         if ruling.verdict.code in {Refusal.E_ID_REUSE, Refusal.E_STORE, Refusal.E_PROTECTED, Refusal.E_CAP}:
             self._alarms.refused(ruling.verdict.code, ruling.cause, ruling.meter)
         return ruling

@@ -14,7 +14,7 @@ class Ruling:
         verdict: for who handed the document in.
         command: to be carried out before its meter, or None.
         wait_s: how long it waits before that; 0 where it is not judged as a disconnect.
-        spacing_s: how long the next disconnect waits behind it.
+        spacing_s: how long it waits behind the last disconnect.
         cuts: it is judged as a disconnect.
         cause: of a refusal, in words.
         meter: serial that the document names, where that is legible.

@@ -26,7 +26,7 @@ class Entry:
         due_s: when it may go.
         until_s: when it is given up, whatever the box's clock says.
         cuts: it is judged as a disconnect; then
-        spacing_s: is how long the next one waits behind it.
+        spacing_s: is how long it waits behind the last one.
     """
 
     command: Command
@@ -54,7 +54,7 @@ class Timetable:
         self._later: dict[Key, Entry] = {}
         self._out: dict[Key, Entry] = {}
         self._sent: dict[Key, Entry] = {}
-        self._next_cut_s = float("-inf")
+        self._last_cut_s = float("-inf")
 
     def add(self, key: Key, entry: Entry) -> None:
         """A command was accepted."""
@@ -73,9 +73,9 @@ class Timetable:
     def early(self, key: Key, now_s: float) -> bool:
         """Whether a disconnect stands before its meter too soon behind the last one: then it waits again."""
         entry = self._out.get(key)
-        if entry is None or not entry.cuts or now_s >= self._next_cut_s:
+        if entry is None or not entry.cuts or now_s >= self._last_cut_s + entry.spacing_s:
             return False
-        self._later[key] = replace(self._out.pop(key), due_s=self._next_cut_s)
+        self._later[key] = replace(self._out.pop(key), due_s=self._last_cut_s + entry.spacing_s)
         return True
 
     def send(self, key: Key, now_s: float) -> Command | None:
@@ -85,7 +85,7 @@ class Timetable:
             return None
         self._sent[key] = entry
         if entry.cuts:
-            self._next_cut_s = now_s + entry.spacing_s
+            self._last_cut_s = now_s
         return entry.command
 
     def again(self, key: Key, now_s: float) -> bool:
@@ -114,4 +114,4 @@ class Timetable:
         there = [other for other in there if not other.reads]
         if any(not other.gives_light for other in there):
             return False
-        return not entry.cuts or (now_s >= self._next_cut_s and not there)
+        return not entry.cuts or (now_s >= self._last_cut_s + entry.spacing_s and not there)

@@ -26,6 +26,7 @@ from tests.relay.world import (
     NOW,
     PERMITTER,
     PLANNER,
+    POLICY_A,
     RANCHI,
     REQUEST,
     ROOT_A,
@@ -552,3 +553,19 @@ def test_an_expired_key_document_cuts_nobody_and_connects(world):
 def test_a_root_key_commands_nothing(world):
     assert world.put(world.command("connect", signers=[ROOT_A])).code is R.E_QUORUM
     assert world.put(world.policy(2, signers=(ROOT_A, ROOT_B))).code is R.E_QUORUM
+
+
+def test_documents_of_trust_json_that_are_older_than_what_came_since_are_not_answered_again(world):
+    world.commissioned = (key_document(1), *world.commissioned)
+    world.put(key_document(3))
+    world.put(world.policy(2, signers=(POLICY_A,), hours={}))
+    before = [r for r in world.receipts() if r.kind in {"keys", "policy"}]
+    world.end()
+    world.start()
+    assert [r for r in world.receipts() if r.kind in {"keys", "policy"}] == before
+    assert world.put(world.command(pol=2)).code is R.E_WINDOW
+
+
+def test_a_sequence_number_of_a_payment_uses_up_none_of_a_cut(world):
+    world.put(world.command("balance", signers=[BILLING], recharge=5, recharged_at=NOW, balance=9, seq=1 << 53))
+    assert world.put(world.command()).status == "accepted"

@@ -47,6 +47,7 @@ def attempt(world, work):
     except Killed:
         pass
     except Exception:  # who waited was told that the thread has ended
+        world.thread.join(30)
         assert world.fallen is not None
 
 

@@ -108,6 +108,19 @@ def test_a_relay_that_sticks_is_failed_not_repeated(world):
     assert last(world).state == "failed" and world.wall[METER].acts == [1]
 
 
+@pytest.mark.parametrize(
+    ("flows", "state"),
+    [(0, "done"), (250, "done"), (251, "in-doubt"), (-4000, "in-doubt"), ("much", "done"), (None, "done")],
+)
+def test_a_relay_that_says_it_is_open_while_current_flows_is_not_believed(world, flows, state):
+    world.wall[METER].flows = flows
+    world.put(world.command())
+    assert last(world).state == state and world.wall[METER].acts == [1]
+    if state == "in-doubt":
+        assert last(world).claims["readback"][-1]["milliamperes"] == flows
+        assert world.alarms[-1].kind is AlarmKind.COMMAND_IN_DOUBT
+
+
 def test_a_lost_answer_is_settled_by_reading_back_never_by_sending_again(world):
     world.wall[METER].lose_reply = True
     world.put(world.command())

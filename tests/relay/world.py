@@ -17,7 +17,7 @@ from dcu.mailbox import Stop
 from dcu.meter import Meter, Purpose
 from dcu.reading import ClockState
 from dcu.record import Stream
-from dcu.relay.deeds import plain, shape
+from dcu.relay.deeds import plain, sense, shape
 from dcu.relay.desk import RelayDesk
 from dcu.relay.envelope import COMMAND, PERMIT, POLICY, seal
 from dcu.relay.key import FileSigner
@@ -249,6 +249,7 @@ class FakeMeter:
     sticks: bool = False  # the ACTION is acknowledged, the relay does not move
     arms: bool = False  # a connect only arms the button
     answers_as: str = ""
+    flows: object = None  # milliamperes behind the relay, as the meter shows them
     silent_after_act: bool = False
     on_associate: object = None
     on_sending: object = lambda: None  # the request leaves the box
@@ -279,6 +280,8 @@ class FakeAssociation:
             shape.CONTROL_MODE: self.meter.control_mode,
             shape.PAYMENT_MODE: self.meter.payment_mode,
             plain.DISPLAY: self.meter.text,
+            sense.SENSE[2]: self.meter.flows,
+            sense.SENSE[3]: [-3, 33],
         }
         return [AttributeDenied(str(r)) if values.get(r) is None else values[r] for r in refs]
 

@@ -12,6 +12,7 @@ from dcu.command import Command, ControlState, Event, Operation
 from dcu.meter import AttributeRef
 from dcu.relay.case import Evidence
 from dcu.relay.deeds import limit, money, plain
+from dcu.relay.deeds.sense import contradicted
 from dcu.relay.deeds.shape import (
     CONTROL_MODE,
     CONTROL_STATE,
@@ -84,7 +85,7 @@ def event_of(command: Command, readback: Sequence[ReadBack]) -> Event:
     if DEEDS[command.op].settles:
         said = {True: Event.READ_BACK_TARGET, False: Event.READ_BACK_OTHER, None: Event.READ_BACK_NOTHING}
         return said[last.holds]
-    if last.output is None:
+    if last.output is None or contradicted(command.op, last):
         return Event.READ_BACK_NOTHING
     if Evidence("", last.output, last.control).reached(command.op):
         return Event.READ_BACK_TARGET

@@ -10,6 +10,7 @@ from dcu.errors import ReplyMalformed
 from dcu.meter import AttributeRef, ClassId, MethodRef
 from dcu.reading import meter_time
 from dcu.relay.case import Evidence
+from dcu.relay.deeds.sense import SENSE, sensed
 from dcu.relay.deeds.shape import (
     CONTROL_MODE,
     CONTROL_STATE,
@@ -50,7 +51,7 @@ def _relay_steps(command: Command, _evidence: Evidence, _scene: Scene) -> tuple[
 
 
 def _relay_look(_command: Command, values: Values, _scene: Scene) -> ReadBack:
-    return ReadBack(output(values.get(OUTPUT_STATE)), control(values.get(CONTROL_STATE)))
+    return ReadBack(output(values.get(OUTPUT_STATE)), control(values.get(CONTROL_STATE)), said=sensed(values))
 
 
 # ---- the display ----------------------------------------------------------------------------------------------------
@@ -129,8 +130,8 @@ def ahead_s(values: Values, scene: Scene) -> int | None:
         return None
 
 
-CONNECT: Final = Deed(always(*RELAY[:3]), always(*RELAY[:2]), _relay_steps, _relay_look, settles=False)
-DISCONNECT: Final = Deed(always(*RELAY), always(*RELAY[:2]), _relay_steps, _relay_look, settles=False)
+CONNECT: Final = Deed(always(*RELAY[:3]), always(*RELAY[:2], *SENSE), _relay_steps, _relay_look, settles=False)
+DISCONNECT: Final = Deed(always(*RELAY), always(*RELAY[:2], *SENSE), _relay_steps, _relay_look, settles=False)
 MESSAGE: Final = Deed(always(), always(DISPLAY), _message_steps, _message_look)
 MODE: Final = Deed(always(*RELAY), always(PAYMENT_MODE, CONTROL_MODE), _mode_steps, _mode_look)
 CLOCK_SET: Final = Deed(

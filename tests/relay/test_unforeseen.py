@@ -1,0 +1,211 @@
+"""Deny by default: whatever is signed, nothing but a refusal with its code comes of it, and the box lives on."""
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from dcu.command import CommandRefused, Refusal, State
+from dcu.relay import dispatch, intake
+from dcu.relay.envelope import claims_of, payload_of
+from dcu.relay.key_document import read_key_document
+from dcu.relay.permit import read_permit
+from dcu.relay.policy import compare, read_policy
+from dcu.relay.schema import OPERATIONS, READERS, read_command
+from tests.relay.test_authority import key_document
+from tests.relay.test_policy import claims as policy_claims
+from tests.relay.test_policy import permit_claims
+from tests.relay.world import METER, World, commissioned
+
+WORLD = World()
+SCALARS = st.one_of(
+    st.none(),
+    st.booleans(),
+    st.integers(-(1 << 53), 1 << 53),
+    st.sampled_from([0, -1, 1 << 40, (1 << 40) + 1, 1 << 53]),
+    st.text(st.characters(min_codepoint=32, max_codepoint=126), max_size=50),
+    st.sampled_from(
+        ["9999-12-31", "0001-01-01", "9999-12-31T23:59/9999-12-31", "24:00-24:00", "Asia", "Etc/GMT-14", ""]
+    ),
+)
+JSON = st.recursive(
+    SCALARS,
+    lambda inner: (
+        st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from(["a", "mon", METER, "x y"]), inner, max_size=3)
+    ),
+    max_leaves=6,
+)
+DOCUMENTS = {
+    "command": (read_command, WORLD.start_claims("disconnect")),
+    "policy": (read_policy, policy_claims()),
+    "permit": (read_permit, permit_claims()),
+    "keys": (read_key_document, claims_of(payload_of(key_document()))),
+}
+
+
+def places(value, path=()):
+    """Every place in a document, the whole of it first."""
+    yield path
+    if isinstance(value, dict):
+        for name in value:
+            yield from places(value[name], (*path, name))
+    elif isinstance(value, list):
+        for n in range(len(value)):
+            yield from places(value[n], (*path, n))
+
+
+def put_at(value, path, new):
+    if not path:
+        return new
+    inner = dict(value) if isinstance(value, dict) else list(value)
+    inner[path[0]] = put_at(value[path[0]], path[1:], new)
+    return inner
+
+
+def outcome(read, claims):
+    try:
+        return read(claims)
+    except CommandRefused as refusal:
+        return refusal
+
+
+@pytest.mark.parametrize("kind", DOCUMENTS)
+@settings(max_examples=300, deadline=None)
+@given(data=st.data())
+def test_any_value_anywhere_is_taken_or_refused_in_words(kind, data):
+    read, document = DOCUMENTS[kind]
+    path = data.draw(st.sampled_from([p for p in places(document) if p]))
+    changed = put_at(document, path, data.draw(JSON))
+    taken = outcome(read, changed)
+    if isinstance(taken, CommandRefused):
+        assert taken.code in {Refusal.E_SCHEMA, Refusal.E_POLICY} and taken.cause
+    elif kind == "policy":
+        compare(read_policy(document), taken)
+        compare(taken, read_policy(document))
+        taken.open_at(1_795_417_800)
+        taken.grace_until_s(METER)
+        taken.date_at(1_795_417_800)
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.dictionaries(st.sampled_from([*READERS, "v", "typ", "op", "x"]), JSON), st.sampled_from(list(OPERATIONS)))
+def test_any_members_of_any_operation_are_taken_or_refused(members, op):
+    taken = outcome(read_command, {**WORLD.start_claims("connect"), **members, "op": op.value})
+    assert not isinstance(taken, CommandRefused) or taken.code is Refusal.E_SCHEMA
+
+
+def test_every_member_of_every_operation_has_a_reader_and_a_place():
+    from dataclasses import fields
+
+    from dcu.command import Command
+
+    named = {member for required, optional in OPERATIONS.values() for member in required | optional}
+    common = {"cmd_id", "iss", "dcu", "jid", "iat", "exp"}
+    assert named | common == set(READERS)
+    assert set(READERS) | {"op"} == {field.name for field in fields(Command)}
+
+
+@pytest.fixture
+def world():
+    world = commissioned()
+    yield world
+    world.end()
+    assert world.fallen is None
+
+
+def stumble(*_args, **_more):
+    raise ZeroDivisionError("our bug")
+
+
+def test_a_bug_in_the_judging_refuses_and_the_box_goes_on(world, monkeypatch):
+    document = world.command()
+    with monkeypatch.context() as patch:
+        patch.setattr(intake.Docket, "command", stumble)
+        assert world.put(document).code is Refusal.E_SCHEMA
+    assert world.put(document).status == "accepted" and world.wall[METER].acts == [1]
+
+
+def test_a_bug_in_the_second_judging_ends_the_command_not_the_box(world, monkeypatch):
+    world.wall[METER].connected = False
+    with monkeypatch.context() as patch:
+        patch.setattr(dispatch.Life, "dispatch", stumble)
+        assert world.put(world.command("connect")).status == "accepted"
+        assert world.states() == {"c-1": State.REFUSED}
+    assert world.put(world.command("connect")).status == "accepted" and world.wall[METER].connected
+
+
+SCHEMA_FAULTS = {
+    "no op": {"op": ...},
+    "unknown op": {"op": "format"},
+    "op no text": {"op": ["disconnect"]},
+    "version": {"v": 2},
+    "version true": {"v": True},
+    "typ": {"typ": "policy"},
+    "unknown member": {"meters": "all"},
+    "missing exp": {"exp": ...},
+    "missing pol": {"pol": ...},
+    "missing seq": {"seq": ...},
+    "missing why": {"why": ...},
+    "credit without area": {"area": ...},
+    "seq 0": {"seq": 0},
+    "seq true": {"seq": True},
+    "seq text": {"seq": "7"},
+    "iat negative": {"iat": -1},
+    "iat beyond all times": {"iat": (1 << 40) + 1},
+    "nbf null": {"nbf": None},
+    "wildcard meter": {"meter": "*"},
+    "list of meters": {"meter": ["A", "B"]},
+    "no meter": {"meter": ""},
+    "long id": {"cmd_id": "x" * 41},
+    "empty id": {"cmd_id": ""},
+    "why": {"why": "holiday"},
+    "expect": {"expect": "open"},
+    "text in a disconnect": {"text": "hello"},
+    "watts in a disconnect": {"watts": 1},
+}
+
+
+@pytest.mark.parametrize("changes", SCHEMA_FAULTS.values(), ids=SCHEMA_FAULTS)
+def test_a_payload_that_has_not_the_schema(changes):
+    claims = WORLD.start_claims("disconnect") | changes
+    with pytest.raises(CommandRefused) as refusal:
+        read_command({name: value for name, value in claims.items() if value is not ...})
+    assert refusal.value.code is Refusal.E_SCHEMA
+
+
+OTHERS = [
+    ("connect", {"nbf": 1}),
+    ("connect", {"pol": 1}),
+    ("connect", {"area": "A"}),
+    ("message", {"text": "hello", "why": "request", "seq": 1}),
+    ("message", {"text": "x" * 65, "why": "request"}),
+    ("message", {"text": "", "why": "request"}),
+    ("message", {"text": "x", "why": "request", "expect": "connected"}),
+    ("cancel", {}),
+    ("freeze", {"meter": "*"}),
+    ("freeze", {"seq": 1}),
+    ("read", {"profile": "1.0.99.1.0"}),
+    ("read", {"profile": "1.0.99.1.0.256"}),
+    ("read", {"profile": "1.0.99.1.0.255", "since": 2, "until": 1}),
+    ("resend", {"meter": ..., "stream": "receipt", "first": 2, "last": 1}),
+    ("resend", {"meter": ..., "stream": "receipt", "first": 1, "last": 10_001}),
+    ("resend", {"stream": "receipt", "first": 1, "last": 1}),
+    ("clock-set", {"most_s": 0}),
+    ("balance", {"recharge": -1, "recharged_at": 1, "balance": 1}),
+    ("balance", {"recharge": 1, "recharged_at": 1, "balance": 10**11 + 1}),
+    ("limit", {"watts": -1}),
+    ("meter", {"change": "add"}),
+    ("meter", {"change": "retire", "bus": "north"}),
+    ("meter", {"change": "replace", "bus": "n", "address": 1, "model": "m", "area": "a", "secrets": "s"}),
+    ("meter", {"change": "add", "old": "x", "bus": "n", "address": 1, "model": "m", "area": "a", "secrets": "s"}),
+    ("mode", {}),
+    ("mode", {"payment_mode": 1, "control_mode": 1}),
+    ("mode", {"payment_mode": 2}),
+    ("mode", {"control_mode": 7}),
+]
+
+
+@pytest.mark.parametrize(("op", "changes"), OTHERS)
+def test_members_of_other_operations(op, changes):
+    claims = WORLD.claims(op) | ({"text": ..., "area": ...} if op == "message" else {}) | changes
+    with pytest.raises(CommandRefused, match="E_SCHEMA"):
+        read_command({name: value for name, value in claims.items() if value is not ...})
