@@ -55,7 +55,6 @@ class Session:
         self._answered = False
         self._closing = False
         self._pump: threading.Thread | None = None
-        self._alert = ""
         self._socket: object = None
         self._client = self._new_client()
 
@@ -166,7 +165,6 @@ class Session:
         client.on_message = self._on_message
         client.on_subscribe = self._on_subscribe
         client.on_disconnect = self._on_disconnect
-        client.on_log = self._on_log
         if self._terms.will is not None:
             properties = _properties(PacketTypes.WILLMESSAGE)
             properties.ContentType = "application/json"
@@ -278,9 +276,10 @@ class Session:
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, _USER_TIMEOUT_MS)
 
-    def _on_log(self, _client: Client, _userdata: Any, _level: int, text: str) -> None:
-        if "[SSL" in text:
-            self._alert = text
+    @property
+    def _alert(self) -> str:
+        """What the broker said to our certificate behind the handshake; "" where it said nothing."""
+        return str(getattr(self._socket, "alert", ""))
 
 
 def _properties(packet: int) -> Properties:
