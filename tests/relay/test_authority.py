@@ -1,6 +1,7 @@
 """Authority in the box: leases, waiting, cancel, freeze, locks, permits, caps, spacing, lanes, keys that change."""
 
 import contextlib
+import threading
 from dataclasses import replace
 from itertools import pairwise
 
@@ -111,6 +112,26 @@ def test_a_return_of_the_connection_gives_a_new_lease_and_the_old_one_an_hour(wo
     assert world.put(world.command(lease=first)).status == "accepted"
     world.clock.pass_s(HOUR)
     assert world.put(world.command(lease=first)).code is R.E_LEASE
+
+
+def test_an_uplink_that_is_connected_again_and_again_fills_no_mailbox(world):
+    """The relay thread may wait half a minute for a slow store, and whoever holds the socket says what it likes."""
+    waits, go = threading.Event(), threading.Event()
+
+    def beat():
+        waits.set()
+        go.wait(10)
+
+    world.desk._beat = beat
+    assert waits.wait(10)
+    first = world.lease
+    world.clock.pass_s(61)
+    for _ in range(1000):
+        world.desk.connected()
+    assert len(world.desk._letters) == 0
+    go.set()
+    world.settle()
+    assert world.lease != first
 
 
 # ---- waiting, cancel, void ------------------------------------------------------------------------------------------
