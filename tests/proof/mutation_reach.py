@@ -7,6 +7,7 @@ import time
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from itertools import accumulate
 from pathlib import Path
 from types import FrameType
 
@@ -104,16 +105,19 @@ class Choice:
                     self._runs[file, line].append(test)
         self._texts: dict[str, str] = {}
 
-    def tests(self, site: Site, before: Iterable[str] = ()) -> list[str]:
-        """For this change."""
+    def tests(self, site: Site, before: Iterable[str], within_s: float) -> list[str]:
+        """For this change: as many as take that long together."""
         wanted = {site.file: set(site.lines)}
         for file, lines in self._uses.of(site.names).items():
             wanted.setdefault(file, set()).update(lines)
         found = {test for file, lines in wanted.items() for line in lines for test in self._runs.get((file, line), ())}
         if site.names:
+            found |= {test for test, what in self._reached.items() if site.file in what.lines}
             found |= {test for test in self._reached if self._names_any(test, site.names)}
         first = [test for test in before if test in found]
-        return first + sorted(found - set(first), key=lambda test: (self._reached[test].seconds, test))
+        tests = first + sorted(found - set(first), key=lambda test: (self._reached[test].seconds, test))
+        ends = accumulate(self._reached[test].seconds for test in tests)
+        return [test for test, end_s in zip(tests, ends, strict=True) if end_s <= within_s]
 
     def seconds(self, tests: Iterable[str]) -> float:
         """That these took."""

@@ -170,6 +170,8 @@ class _Reader:
         if _is_refusal(node):
             yield self._other_refusal(slot)
             return
+        if _is_told(node):
+            return
         for other in self._others(node):
             yield self._site(node, slot, other)
         holder, name = slot
@@ -177,13 +179,18 @@ class _Reader:
             yield self._site(node, slot, ast.UnaryOp(ast.Not(), node))
         yield from self._tests(node)
         yield from self._elements(node)
-        yield from self._children(node)
+        if _letters(node):
+            yield from self._expression(node.left, (node, "left"))
+        else:
+            yield from self._children(node)
 
     def _others(self, node: ast.expr) -> Iterator[ast.expr]:
         match node:
             case ast.Compare(left, ops, comparators):
                 for n, op in enumerate(ops):
                     yield ast.Compare(left, [*ops[:n], _COMPARE[type(op)](), *ops[n + 1 :]], comparators)
+                for n in range(len(_letters(node))):
+                    yield ast.Compare(left, ops, [ast.Constant(_letters(node)[:n] + _letters(node)[n + 1 :])])
             case ast.BoolOp(op, values):
                 yield ast.BoolOp(ast.Or() if isinstance(op, ast.And) else ast.And(), values)
                 for n in range(len(values)):
@@ -326,8 +333,26 @@ def _is_words(node: ast.stmt) -> bool:
     return bool(_bound(node) & _NAMES_OF_PYTHON)
 
 
+def _is_told(node: ast.expr) -> bool:
+    """A text with words in it, whatever else is."""
+    match node:
+        case ast.JoinedStr(parts):
+            return any(isinstance(part, ast.Constant) and " " in part.value for part in parts)
+        case ast.IfExp(_, ast.Constant(str(one)), ast.Constant(str(other))):
+            return " " in one and " " in other
+    return False
+
+
 def _is_type_alias(node: ast.stmt) -> bool:
     return isinstance(node, ast.Assign) and isinstance(node.value, ast.Subscript | ast.BinOp)
+
+
+def _letters(node: ast.expr) -> str:
+    """A text that is searched for a letter."""
+    match node:
+        case ast.Compare(ops=[ast.In() | ast.NotIn()], comparators=[ast.Constant(str(letters))]):
+            return letters
+    return ""
 
 
 def _is_refusal(node: object) -> bool:

@@ -4,6 +4,7 @@ A change is noticed when one of the tests that run its lines fails. `mutation` r
 """
 
 import ast
+import contextlib
 import gc
 import hashlib
 import json
@@ -30,12 +31,18 @@ from tests.proof.mutation_sites import Site, apply, sites
 
 ROOT = Path(__file__).parents[2]
 PACKAGE = "dcu/relay"
-SLOW_S = 2.0
+SLOW_S = 1.0
 """A test that takes more of a processor, traced, judges nobody: what it alone would notice counts as unnoticed."""
 
+PATIENCE_S = 6.0
+"""So much of a processor, traced, the tests of one change may take together: what is left of them judges it not."""
+
+MEASURED_S = 100
+LIKELY = 20
 WORKERS = 2
+MEASURING_S = 3600
 STUCK_S = 300
-KILLED, SURVIVED = 10, 11
+KILLED, STUCK, SURVIVED = 10, 11, 12
 
 
 def pytest_addoption(parser) -> None:
@@ -57,12 +64,17 @@ class Failures:
     """Hears of the first test that failed."""
 
     def __init__(self, order: Iterable[str] = (), timeouts_s: dict[str, float] | None = None) -> None:
-        self.of, self._order, self._timeouts_s = "", list(order), timeouts_s or {}
+        self.of, self.by_time = "", False
+        self._order, self._timeouts_s = list(order), timeouts_s or {}
 
     def pytest_runtest_logreport(self, report) -> None:
         """As pytest tells it."""
         if report.failed and not self.of:
-            self.of = report.nodeid
+            self.of, self.by_time = report.nodeid, "Timeout (>" in str(report.longrepr)
+
+    def pytest_collectreport(self, report) -> None:
+        """A file of tests that cannot be loaded."""
+        self.pytest_runtest_logreport(report)
 
     def pytest_collection_modifyitems(self, items) -> None:
         """Only those that can notice, quickest first; of tests that are loaded anew."""
@@ -99,13 +111,17 @@ class Trials:
     def run(self) -> None:
         """Measure, try, write down."""
         reached = self._measured()
-        self._timeouts_s = {test: 5 + 20 * found.seconds for test, found in reached.items()}
+        self._timeouts_s = {test: 20 + 40 * found.seconds for test, found in reached.items()}
         for test, limit_s in self._timeouts_s.items():
             self._items[test].add_marker(pytest.mark.timeout(limit_s), append=False)
         print(f"{len(reached)} tests; left out {self._left_out}", flush=True)
+        self._show_that_nothing_is_noticed(list(reached))
         self._choice = Choice(reached, Uses(self._trees), ROOT)
-        tried = [found for file in self._option.mutate for found in self._tried(file)]
-        Path(self._option.found).write_text(json.dumps({"tests": len(reached), "left_out": self._left_out, "sites": tried}))
+        parts = [(file, outside) for outside in (False, True) for file in self._option.mutate]
+        tried = [found for file, outside in parts for found in self._tried(file, outside=outside)]
+        Path(self._option.found).write_text(
+            json.dumps({"tests": len(reached), "left_out": self._left_out, "sites": tried})
+        )
 
     # ---- what each test runs ----------------------------------------------------------------------------------------
 
@@ -116,7 +132,7 @@ class Trials:
         new = [name for name in self._items if kept.get(name, [""])[0] != state[name]]
         shares = [new[n::WORKERS] for n in range(WORKERS)]
         works = ((lambda share=share: (0, pickle.dumps([self._reach(name) for name in share]))) for share in shares)
-        for n, (code, said) in forked(works, 1800):
+        for n, (code, said) in forked(works, MEASURING_S):
             assert code == 0, f"before anything was changed: {said.decode()}"
             for name, found in zip(shares[n], pickle.loads(said), strict=True):
                 kept[name] = [state[name], found.seconds, {file: sorted(lines) for file, lines in found.lines.items()}]
@@ -125,12 +141,12 @@ class Trials:
         self._left_out = [name for name, reached in found.items() if reached.seconds > SLOW_S]
         return {name: reached for name, reached in found.items() if reached.seconds <= SLOW_S}
 
-    def _state(self, file: str) -> str:
-        package = "".join(self._sources.values())
-        return hashlib.sha256((package + (ROOT / file).read_text()).encode()).hexdigest()
+    def _state(self, *files: str) -> str:
+        texts = [*self._sources.values(), *((ROOT / file).read_text() for file in files)]
+        return hashlib.sha256("".join(texts).encode()).hexdigest()
 
     def _reach(self, name: str) -> Reached:
-        self._items[name].add_marker(pytest.mark.timeout(3 * SLOW_S), append=False)
+        self._items[name].add_marker(pytest.mark.timeout(MEASURED_S), append=False)
         reached = traced(lambda: self._noticed([name]), f"{ROOT / PACKAGE}/")
         failed, self._failures.of = self._failures.of, ""
         if failed:  # it cannot judge: too slow when it is traced, or not green to begin with
@@ -141,18 +157,39 @@ class Trials:
     def _noticed(self, names: Iterable[str]) -> str:
         """The first of these tests that fails; empty: none does."""
         items = [self._items[name] for name in names]
-        for item, after in zip(items, [*items[1:], None], strict=True):
-            item.config.hook.pytest_runtest_protocol(item=item, nextitem=after)
+        for item, after in zip(items, [*items[1:], None], strict=False):
+            try:
+                item.config.hook.pytest_runtest_protocol(item=item, nextitem=after)
+            except pytest.fail.Exception:  # its time was over between its steps
+                self._failures.of, self._failures.by_time = item.nodeid, True
             if self._failures.of:
                 break
         return self._failures.of
 
+    def _show_that_nothing_is_noticed(self, tests: list[str]) -> None:
+        """Modules that are loaded anew and are what they were please every test."""
+        path, state = str(ROOT / self._option.mutate[0]), self._state()
+        if self._cache.get("mutation/anew", "") == state:
+            return
+        code = compile(Path(path).read_text(), path, "exec", dont_inherit=True)
+
+        def unchanged() -> tuple[int, bytes]:
+            load_anew(path, code)
+            return SURVIVED, self._noticed_anew(tests).of.encode()
+
+        for _, (code, said) in forked([unchanged], MEASURING_S):
+            assert (code, said) == (SURVIVED, b""), f"noticed, and nothing was changed: {said.decode()}"
+        self._cache.set("mutation/anew", state)
+
     # ---- one change after the other ---------------------------------------------------------------------------------
 
-    def _tried(self, file: str) -> Iterator[dict]:
+    def _tried(self, file: str, *, outside: bool) -> Iterator[dict]:
+        """The quick ones first: those within functions."""
         path, tree = str(ROOT / file), self._trees[file]
         every = sites(file, self._sources[file], tree)
         wanted = [every[n] for n in self._option.change] or every
+        wanted = [site for site in wanted if bool(site.names) is outside]
+        print(f"{file}: {len(wanted)} {'outside of' if outside else 'within'} functions", flush=True)
         living = [each for each in gc.get_objects() if type(each) is FunctionType and each.__code__.co_filename == path]
         code = compile(ast.parse(self._sources[file]), path, "exec", dont_inherit=True)
         module = Module(path, tree, code, living)
@@ -160,7 +197,7 @@ class Trials:
 
         def works() -> Iterator[Callable[[], tuple[int, bytes]]]:
             for site in wanted:
-                tests = self._choice.tests(site, self._killers[site.file, site.where])
+                tests = self._choice.tests(site, self._killers[site.file, site.where], PATIENCE_S)
                 chosen.append(tests)
                 yield lambda site=site, tests=tests: self._trial(site, tests, module)
 
@@ -173,25 +210,30 @@ class Trials:
         apply(site, module.tree)
         new = compile(module.tree, module.path, "exec", dont_inherit=True)
         if renew(module.code, new, module.living):
-            killer = self._noticed(tests)
+            self._noticed(tests)
+            failures = self._failures
         else:
             load_anew(module.path, new)
-            killer = self._noticed_anew(tests)
-        return (KILLED if killer else SURVIVED), killer.encode()
+            failures = self._noticed_anew(tests)
+        code = SURVIVED if not failures.of else STUCK if failures.by_time else KILLED
+        return code, failures.of.encode()
 
-    def _noticed_anew(self, tests: list[str]) -> str:
-        """The same, by tests that are loaded once more beside the changed module."""
-        failures = Failures(tests, self._timeouts_s)
-        files = sorted({test.split("::")[0] for test in tests})
-        if not files:
-            return ""
-        code = pytest.main(["-x", "-q", "-s", "-p", "no:cacheprovider", "-p", "no:terminal", *files], [failures])
-        return failures.of or ("" if code == pytest.ExitCode.OK else "it cannot be loaded")
+    def _noticed_anew(self, tests: list[str]) -> Failures:
+        """The same, by tests that are loaded once more beside the changed module; the likely ones first."""
+        failures = Failures()
+        for some in (tests[:LIKELY], tests[LIKELY:]):
+            if some and not failures.of:
+                failures = Failures(some, self._timeouts_s)
+                files = sorted({test.split("::")[0] for test in some})
+                code = pytest.main(["-x", "-q", "-s", "-p", "no:cacheprovider", *files], [failures])
+                assert failures.of or code == pytest.ExitCode.OK, f"pytest ended with {code}"
+        return failures
 
     def _told(self, site: Site, tests: list[str], code: int, said: str) -> dict:
         killers = self._killers[site.file, site.where]
         if code == KILLED and said not in killers and said in self._items:
             killers.insert(0, said)
+        assert code in {KILLED, STUCK, SURVIVED} or code < 0, f"{site}: {said}"
         fate = {KILLED: "killed", SURVIVED: "survived"}.get(code, "stuck")
         if fate != "killed":
             seconds = self._choice.seconds(tests)
@@ -262,8 +304,6 @@ def _ended(running: dict[int, tuple[int, Path, float]]) -> tuple[int, tuple[int,
 
 def _swept(pid: int, place: Path) -> None:
     """Nothing is left of it."""
-    try:
+    with contextlib.suppress(ProcessLookupError):
         os.killpg(pid, signal.SIGKILL)
-    except ProcessLookupError:
-        pass
     shutil.rmtree(place, ignore_errors=True)
