@@ -95,8 +95,8 @@ def test_the_memory_is_bounded_the_oldest_goes_and_that_is_told(path):
 
 def test_the_memory_counts_what_its_works_hold():
     ring = memory.Memory(100_000)
-    small = [ring.keep(append(b"small"), 1_000) for _ in range(20)]
-    large = ring.keep(append(b"large"), 89_000)
+    small = [ring.keep(append(b"small")) for _ in range(20)]
+    large = ring.keep(append(b"large"), 88_000)
     assert [each.waits for each in small] == [False] * 15 + [True] * 5 and ring.lost == 15
     taken = ring.take(10)
     assert len(taken) == 6 and len(ring) == 0
