@@ -45,6 +45,7 @@ class Book:
         meters: commissioned here, by serial.
         signer: the box's receipt key.
         set_aside: whether a serial is set aside.
+        meters_heard: whether the meters' clocks could have spoken against the box's since the process began.
         roster: carries a `meter` out; None: such a command is refused.
 
     Attributes:
@@ -62,6 +63,7 @@ class Book:
         meters: Mapping[str, Meter],
         signer: Signer,
         set_aside: Callable[[str], bool],
+        meters_heard: Callable[[], bool],
         roster: Roster | None = None,
     ) -> None:
         self.dcu = dcu
@@ -73,6 +75,7 @@ class Book:
         self.leases = Leases(lambda: f"L-{secrets.token_hex(_NONCE_OCTETS)}")
         self._signer = signer
         self._set_aside = set_aside
+        self._meters_heard = meters_heard
         self.roster = roster
 
     def now_s(self) -> int:
@@ -87,6 +90,7 @@ class Book:
             int(self.clock.floor().timestamp()),
             self.clock.boot_id,
             int(self.clock.boottime_s()),
+            heard=self._meters_heard(),
         )
 
     def case(

@@ -72,6 +72,7 @@ class Moment:
         clock: whether that is trusted.
         floor_s: no true time is before this.
         boot, boot_s: boot of the box, and seconds since that.
+        heard: the meters' clocks could have spoken against the box's since its process began.
     """
 
     now_s: int
@@ -79,6 +80,7 @@ class Moment:
     floor_s: int
     boot: str
     boot_s: int
+    heard: bool = False
 
     @property
     def known_s(self) -> int | None:

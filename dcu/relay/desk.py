@@ -83,6 +83,7 @@ class RelayDesk:
         stop: the process's signal to end.
         alarm: takes an alarm, from the relay thread.
         set_aside: whether a serial is set aside.
+        meters_heard: whether the meters' clocks could have spoken against the box's since the process began.
         beat: called each turn, for the watchdog.
         zone: of the meters' clocks.
         settle_s: between the two read-backs.
@@ -103,6 +104,7 @@ class RelayDesk:
         stop: Stop,
         alarm: Callable[[Alarm], None],
         set_aside: Callable[[str], bool],
+        meters_heard: Callable[[], bool],
         beat: Callable[[], None],
         zone: tzinfo = UTC,
         settle_s: float = 1.0,
@@ -117,6 +119,7 @@ class RelayDesk:
             meters=meters,
             signer=signer,
             set_aside=set_aside,
+            meters_heard=meters_heard,
             roster=roster,
         )
         self._documents = Documents(self._book)

@@ -108,12 +108,12 @@ class Dispatch:
                 self._timetable.forget(key)
                 reason = "its time passed before its meter could be reached"
                 self._letters.post(Fell(key, Refusal.E_EXPIRED, reason), urgent=True)
-        self._send_out()
+        self._send_out(meters_heard=moment.heard)
         self._inspections.pass_time(monotonic_s)
 
-    def _send_out(self) -> None:
-        """Post the errands of commands whose time has come."""
-        for key, entry in self._timetable.due(self._clock.monotonic_s()):
+    def _send_out(self, *, meters_heard: bool) -> None:
+        """Post errands whose time has come; those of disconnects once the meters' clocks have had their say."""
+        for key, entry in self._timetable.due(self._clock.monotonic_s(), cuts=meters_heard):
             if not self._waits(key):  # taken back, or overtaken
                 self._timetable.forget(key)
                 continue

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 
-from tests.faults import boxes, disks, kills, network, power, virtual
+from tests.faults import boxes, disks, kills, network, power, storm, virtual
 from tests.faults.report import Line
 from tests.faults.run import Run
 
@@ -142,6 +142,7 @@ ROWS: dict[int, Callable[[Run], list[Line]]] = {
     16: virtual.meters_clocks,
     17: virtual.unplugged,
     27: network.outages,
+    28: storm.broker_restart,
     29: network.half_open,
     30: network.slow,
     31: network.lost_pubacks,

@@ -46,7 +46,7 @@ HOUR = 3600
 LEASE = "L-1"
 WORLD = World()
 STAGES = (When.ACCEPTED, When.DUE)
-BUS_METER = Meter(METER, "north", shipped()["is15959-1ph"], 17, RANCHI, sim=True)
+BUS_METER = Meter(METER, "north", shipped()["is15959-1ph"], 17, RANCHI)
 CAPS = Caps(2, 5, 20, 120, 900)
 AREA = Area(True, NOW - 40 * DAY, Profile.PREPAID, Reconnect.CLOSE, 30)
 TRUST = trust()
@@ -126,7 +126,7 @@ def good(op: Operation, stage: When) -> Case:
         policy_fault="",
         dcu=DCU,
         jid=JID,
-        moment=Moment(NOW, ClockState.TRUSTED, NOW - 9 * DAY, "boot", 10 * DAY),
+        moment=Moment(NOW, ClockState.TRUSTED, NOW - 9 * DAY, "boot", 10 * DAY, heard=True),
         ledger=ledger,
         leases={LEASE},
         meter=BUS_METER,
@@ -264,6 +264,7 @@ TAMPERED = [
     ("profile", R.E_QUORUM, of(strict, with_(kids=("apr-1", "pol-a", "req-1")))),
     ("profile", R.E_QUORUM, of(arrears, with_(kids=("bill-1", "wit-1")))),
     ("clock", R.E_CLOCK, moment(clock=ClockState.UNTRUSTED)),
+    ("meters heard", R.E_CLOCK, moment(heard=False)),
     ("exact clock", R.E_CLOCK, moment(clock=ClockState.UNTRUSTED)),
     ("exact clock", R.E_CLOCK, moment(clock=ClockState.HOLDOVER)),
     ("life", R.E_TTL, command(iat=NOW - 1, exp=NOW + 4 * HOUR)),

@@ -124,6 +124,7 @@ TABLE: Final[tuple[Check, ...]] = (
     Check(12, "profile", (_R.E_QUORUM,), voices.check_profile_quorum,
                                                                     "- B -        - - -        - - -        - - -"),
     Check(13, "clock", (_R.E_CLOCK,), fresh.check_clock,            "- B -        - A -        - - -        - - -"),
+    Check(13, "meters heard", (_R.E_CLOCK,), fresh.check_heard,     "- D -        - - -        - - -        - - -"),
     Check(13, "exact clock", (_R.E_CLOCK,), fresh.check_exact_clock,
                                                                     "- - -        - - -        - B -        - - -"),
     Check(14, "life", (_R.E_TTL,), fresh.check_life,                "B B A        A A B        A B B        B B A"),
