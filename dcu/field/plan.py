@@ -28,6 +28,9 @@ REFUSED_AGAIN_S = 900.0
 
 Busy = Callable[[Meter], bool]
 
+_Told = tuple[AlarmKind, bool]
+"""A trouble that was alarmed, and whether as a forged reply."""
+
 
 class BusPlan:
     """Implements `ports.Plan` for the meters of one bus, and keeps what is known of each for `dcu status`.
@@ -55,7 +58,7 @@ class BusPlan:
         self._scene = VisitScene(store, clock, zone, poll, octets_per_s)
         self.condition: dict[str, str] = dict.fromkeys(self._meters, NOT_ASKED)
         self.set_aside: set[str] = set()
-        self._alarmed: set[str] = set()
+        self._alarmed: dict[str, set[_Told]] = {}
         self._unusable: dict[Task, str] = {}
 
     def due(self, monotonic_s: float, busy: Busy | None = None) -> MeterVisit | None:
@@ -97,7 +100,7 @@ class BusPlan:
             self._scene.books.pop(serial, None)
             self.condition.pop(serial, None)
             self.set_aside.discard(serial)
-            self._alarmed.discard(serial)
+            self._alarmed.pop(serial, None)
 
     def looks(self) -> list[Look]:
         """The last look at each meter's clock, of the meters that were asked; a memory out of the store is none."""
@@ -124,8 +127,7 @@ class BusPlan:
         """The visit went through to its end."""
         with self._lock:
             self._schedule.answered(meter.serial)
-            returned = meter.serial in self._alarmed
-            self._alarmed.discard(meter.serial)
+            returned = self._alarmed.pop(meter.serial, None)
             if meter.serial in self._meters:
                 self.condition[meter.serial] = "ok"
         if returned:
@@ -168,7 +170,10 @@ class BusPlan:
             self._announcer.alarm(AlarmKind.METER_SET_ASIDE, str(fault), meter=task.serial, profile=profile)
 
     def failed(self, meter: Meter, fault: Exception) -> None:
-        """The visit ended badly: the meter is held by the fate of the error."""
+        """The visit ended badly: the meter is held by the fate of the error.
+
+        Each kind of trouble is alarmed once until the meter is well: that it is silent hides no forged reply.
+        """
         fate = fault.fate if isinstance(fault, DcuError) else Fate.PAUSE_METER
         if fate is Fate.REOPEN_BUS:
             return  # the bus's own trouble: no meter is to blame
@@ -177,18 +182,21 @@ class BusPlan:
                 return  # it was retired meanwhile
             self._schedule.failed(meter.serial, fate, self._clock.monotonic_s())
             self.condition[meter.serial] = str(fault)
-            known = meter.serial in self._alarmed
-            if isinstance(fault, WrongMeter):
-                known = meter.serial in self.set_aside  # that it was silent before says nothing of who is there now
-                self.set_aside.add(meter.serial)
-            if isinstance(fault, StoreFault) or known:
+            if isinstance(fault, StoreFault):
                 return  # the store's own trouble: the meter waits, and is not to blame
-            self._alarmed.add(meter.serial)
+            told, trouble = self._alarmed.setdefault(meter.serial, set()), _trouble(fault, fate)
+            known = trouble in told
+            told.add(trouble)
+            if isinstance(fault, WrongMeter):
+                known = meter.serial in self.set_aside  # once the right one has answered, it is told again
+                self.set_aside.add(meter.serial)
+        if known:
+            return
         if isinstance(fault, WrongMeter):
             self._tell_another(meter, fault)
-            return
-        kind = AlarmKind.ADDRESS_CLASH if isinstance(fault, AddressClash) else _kind(fate)
-        self._announcer.alarm(kind, str(fault), meter=meter.serial, forged=isinstance(fault, ReplyForged))
+        else:
+            kind, forged = trouble
+            self._announcer.alarm(kind, str(fault), meter=meter.serial, forged=forged)
 
     def _tell_another(self, meter: Meter, fault: WrongMeter) -> None:
         """Another serial answers: in the place of a meter that was read there, or where it was never found."""
@@ -198,10 +206,14 @@ class BusPlan:
         self._announcer.alarm(kind, str(fault), meter=meter.serial, **facts)
 
 
-def _kind(fate: Fate) -> AlarmKind:
-    if fate is Fate.SET_ASIDE:
-        return AlarmKind.METER_SET_ASIDE
-    return AlarmKind.METER_PAUSED if fate is Fate.PAUSE_METER else AlarmKind.METER_SILENT
+def _trouble(fault: Exception, fate: Fate) -> _Told:
+    if isinstance(fault, AddressClash):
+        kind = AlarmKind.ADDRESS_CLASH
+    elif fate is Fate.SET_ASIDE:
+        kind = AlarmKind.METER_SET_ASIDE
+    else:
+        kind = AlarmKind.METER_PAUSED if fate is Fate.PAUSE_METER else AlarmKind.METER_SILENT
+    return kind, isinstance(fault, ReplyForged)
 
 
 def _tasks(meters: Iterable[Meter]) -> Iterable[Task]:
