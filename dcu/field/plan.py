@@ -11,6 +11,7 @@ from dcu.event import AlarmKind
 from dcu.field.announce import Announcer
 from dcu.field.clock_watch import Look
 from dcu.field.places import place_of
+from dcu.field.refusals import Refusals, again_s
 from dcu.field.visit import MeterVisit, VisitScene
 from dcu.meter import Meter
 from dcu.ports import Clock, Store
@@ -22,9 +23,6 @@ FIRST_SPREAD_S_PER_METER = 0.2
 
 NOT_ASKED = "not read yet"
 """Condition of a meter that was not asked since the process began."""
-
-REFUSED_AGAIN_S = 900.0
-"""When an object is asked again that the meter could not give, for a reason that may pass."""
 
 Busy = Callable[[Meter], bool]
 
@@ -60,6 +58,7 @@ class BusPlan:
         self.set_aside: set[str] = set()
         self._alarmed: dict[str, set[_Told]] = {}
         self._unusable: dict[Task, str] = {}
+        self._refusals = Refusals()
 
     def due(self, monotonic_s: float, busy: Busy | None = None) -> MeterVisit | None:
         """The next visit (`ports.Plan`)."""
@@ -101,6 +100,7 @@ class BusPlan:
             self.condition.pop(serial, None)
             self.set_aside.discard(serial)
             self._alarmed.pop(serial, None)
+            self._refusals.forget(serial)
 
     def looks(self) -> list[Look]:
         """The last look at each meter's clock, of the meters that were asked; a memory out of the store is none."""
@@ -111,6 +111,11 @@ class BusPlan:
         """Whether each meter was asked since the process began, whatever came of it."""
         with self._lock:
             return NOT_ASKED not in self.condition.values()
+
+    def face_s(self, serial: str) -> int | None:
+        """What a meter's clock should show now, by the last look; None where that is not known."""
+        book = self._scene.books.get(serial)
+        return None if book is None else book.face_s(self._clock.monotonic_s())
 
     def ahead_s(self, serial: str) -> int | None:
         """A meter's clock minus the box's, by the last look; None where that is not known."""
@@ -129,15 +134,31 @@ class BusPlan:
             self._schedule.answered(meter.serial)
             returned = self._alarmed.pop(meter.serial, None)
             if meter.serial in self._meters:
-                self.condition[meter.serial] = "ok"
+                self.condition[meter.serial] = self._well_but(meter)
         if returned:
             self._announcer.alarm(AlarmKind.METER_RETURNED, "answers again", meter=meter.serial)
+
+    def _well_but(self, meter: Meter) -> str:
+        """The condition of a meter that answers: what it refuses all the same."""
+        refused = [f"refuses {_named(meter, task)}: {cause}" for task, cause in self._refusals.of(meter.serial).items()]
+        return "; ".join(refused) or "ok"
+
+    def changed(self, meter: Meter) -> None:
+        """Its firmware is another: what it refused is asked again."""
+        with self._lock:
+            for task in self._refusals.of(meter.serial):
+                self._schedule.put_off(task, self._clock.monotonic_s())
 
     def done(self, task: Task, next_s: float) -> None:
         """A task succeeded."""
         with self._lock:
             self._unusable.pop(task, None)
             self._schedule.done(task, next_s, self._clock.monotonic_s())
+            given = self._refusals.given(task)
+            meter = self._meters.get(task.serial)
+        if given and meter is not None:
+            profile, text = str(task.profile or ""), f"the meter gives {_named(meter, task)} again"
+            self._announcer.alarm(AlarmKind.PROFILE_RETURNED, text, meter=task.serial, profile=profile)
 
     def put_off(self, task: Task, next_s: float) -> None:
         """A task did not succeed this time: what else is due at that meter goes before it."""
@@ -150,20 +171,26 @@ class BusPlan:
             self._schedule.backlog(task, remains=remains)
 
     def denied(self, task: Task, fault: AttributeDenied) -> None:
-        """The meter refuses the object of a task: it is not asked again, or only later where the reason may pass."""
-        what = task.profile or task.kind.value
+        """The meter refuses the object of a task: alarmed where that lasts, and asked again."""
         with self._lock:
-            if fault.fate is Fate.DROP_OBJECT:
-                self._schedule.drop(task)
-                log.warning("%s: %s is not asked again: %s", task.serial, what, fault)
-            else:
-                self._schedule.put_off(task, self._clock.monotonic_s() + REFUSED_AGAIN_S)
-                log.warning("%s: %s is asked again later: %s", task.serial, what, fault)
+            meter, now_s = self._meters.get(task.serial), self._clock.monotonic_s()
+            if meter is None:
+                return  # it was retired meanwhile
+            self._schedule.put_off(task, now_s + again_s(fault))
+            self._schedule.backlog(task, remains=False)
+            tell = self._refusals.note(task, fault, now_s)
+        name = _named(meter, task)
+        log.warning("%s: %s is asked again in %d s: %s", task.serial, name, again_s(fault), fault)
+        if tell:
+            text = f"the meter refuses {name}: {fault}; it is asked again each day; profiles.{name} = false ends that"
+            profile = str(task.profile or "")
+            self._announcer.alarm(AlarmKind.PROFILE_REFUSED, text, meter=task.serial, profile=profile)
 
     def malformed(self, task: Task, fault: DcuError, next_s: float) -> None:
         """An answer that cannot be stored as good: alarmed when it is new, and asked again at its next time."""
         with self._lock:
             self._schedule.put_off(task, next_s)
+            self._schedule.backlog(task, remains=False)
             known, self._unusable[task] = self._unusable.get(task), type(fault).__name__
         if known != type(fault).__name__:
             profile = str(task.profile or "")
@@ -204,6 +231,12 @@ class BusPlan:
         kind = AlarmKind.METER_REPLACED if was_here else AlarmKind.METER_SET_ASIDE
         facts = {"was": meter.serial, "now": fault.found, "place": place_of(meter)}
         self._announcer.alarm(kind, str(fault), meter=meter.serial, **facts)
+
+
+def _named(meter: Meter, task: Task) -> str:
+    """The task's profile as the meter's model names it."""
+    names = (spec.name for spec in meter.model.profiles if spec.logical_name == task.profile)
+    return next(names, task.kind.value)
 
 
 def _trouble(fault: Exception, fate: Fate) -> _Told:

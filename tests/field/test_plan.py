@@ -12,8 +12,6 @@ from dcu.config.meter_models import shipped
 from dcu.errors import (
     AddressClash,
     AssociationRefused,
-    AttributeDenied,
-    AttributeFailed,
     CaptureMismatch,
     LinkLost,
     MeterBusy,
@@ -24,7 +22,7 @@ from dcu.errors import (
     WrongMeter,
 )
 from dcu.field.announce import Announcer
-from dcu.field.plan import REFUSED_AGAIN_S, BusPlan
+from dcu.field.plan import BusPlan
 from dcu.meter import Meter, MeterSecrets
 from dcu.record import Stream
 from dcu.schedule import Schedule, Task, TaskKind
@@ -211,18 +209,6 @@ def test_a_meter_that_says_more_than_a_frame_carries_does_not_block_the_others_r
     assert alarms(store) == ["meter-set-aside"]
     stored = records(store, Stream.PROFILE)
     assert stored and str(obis.INSTANTANEOUS) not in {record["profile"] for record in stored}
-
-
-@pytest.mark.parametrize(
-    ("fault", "again"),
-    [(AttributeDenied("object undefined"), False), (AttributeFailed("hardware fault"), True)],
-)
-def test_an_object_that_the_meter_cannot_give_now_is_asked_again_later(plan, clock, fault, again):
-    task = Task(SERIAL, TaskKind.RING, obis.BLOCK_LOAD)
-    plan.denied(task, fault)
-    assert task not in plan.due(clock.monotonic_s())._left
-    clock.advance(REFUSED_AGAIN_S)
-    assert (task in plan.due(clock.monotonic_s())._left) == again
 
 
 def test_a_plan_may_be_asked_from_many_threads(store, clock, scene):
