@@ -14,7 +14,8 @@ from dcu.field.places import place_of
 from dcu.field.refusals import Refusals, again_s
 from dcu.field.visit import MeterVisit, VisitScene
 from dcu.meter import Meter
-from dcu.ports import Clock, Store
+from dcu.obis import LogicalName
+from dcu.ports import Clock, ProfileState, Store
 from dcu.schedule import Schedule, Task, TaskKind, nobody
 
 log = logging.getLogger(__name__)
@@ -116,6 +117,11 @@ class BusPlan:
         """What a meter's clock should show now, by the last look; None where that is not known."""
         book = self._scene.books.get(serial)
         return None if book is None else book.face_s(self._clock.monotonic_s())
+
+    def states(self, serial: str) -> dict[LogicalName, ProfileState | None]:
+        """What the store has of a meter's profiles, as its visits know it; nothing before its first one."""
+        book = self._scene.books.get(serial)
+        return {} if book is None else dict(book.states)
 
     def ahead_s(self, serial: str) -> int | None:
         """A meter's clock minus the box's, by the last look; None where that is not known."""
