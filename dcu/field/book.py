@@ -3,6 +3,7 @@
 import weakref
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Final
 
 from dcu.errors import StoreBusy, StoreDown
 from dcu.field.clock_watch import RESTART_SLACK_S, Look
@@ -20,6 +21,10 @@ class OldGrid:
     period_s: int
     phase: int
     until_s: int
+
+
+MOST_REFUSALS: Final = 8
+"""Of one profile that are remembered."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +65,7 @@ class MeterBook:
         vain: ranges that were asked and did not come: until when (monotonic) they are not asked again.
         late: the newest interval that did not come in time, and how often it was asked.
         changed: rings whose capture period was found changed.
+        refused: between what faces of the meter's clock it refused a profile, each time that it did.
         suspect: profiles of which an answer could not be used: described anew before they are asked again.
         failed_polls: polls of several parts that broke off, in a row.
         statics_due_s: when the meter is described again (monotonic); None: not known yet.
@@ -86,6 +92,7 @@ class MeterBook:
     vain: dict[LogicalName, list[tuple[Span, float]]] = field(default_factory=dict)
     late: dict[LogicalName, tuple[int, int]] = field(default_factory=dict)
     changed: dict[LogicalName, OldGrid] = field(default_factory=dict)
+    refused: dict[LogicalName, list[Span]] = field(default_factory=dict)
     suspect: set[LogicalName] = field(default_factory=set)
     failed_polls: int = 0
     apart_until_s: float = 0.0
@@ -142,6 +149,18 @@ class MeterBook:
     def reload_profile(self, tx: Transaction, profile: LogicalName) -> None:
         """What the store has of one profile."""
         self.states[profile] = tx.profile(self.serial, profile)
+
+    def note_refused(self, profile: LogicalName | None, face_s: int | None) -> None:
+        """The meter refuses a profile: for so long as nothing newer was let in of it, it is one refusal."""
+        if profile is None or face_s is None:
+            return
+        spans, state = self.refused.setdefault(profile, []), self.states.get(profile)
+        held = state.held if state is not None else ()
+        if spans and not (held and held[-1][1] > spans[-1][1]):
+            spans[-1] = (spans[-1][0], max(face_s, spans[-1][1]))
+        else:
+            spans.append((face_s, face_s))
+            del spans[:-MOST_REFUSALS]
 
     def forget(self) -> None:
         """Nobody knows whether the last transaction was committed, or the store is down."""

@@ -202,6 +202,8 @@ class Course:
             return True
         other = note_firmware(values[FIRMWARE], book, clock, writing)
         book.association = weakref.ref(self._association)
+        if other:
+            self._report.changed(self._meter)
         if other or book.kept is None:
             writing.add(book.reload)
         return not other
@@ -322,6 +324,7 @@ class Course:
         now_s = self._scene.clock.monotonic_s()
         if isinstance(fault, AttributeDenied):
             self._drop(part)
+            self._book.note_refused(part.task.profile, self._face_s())
             self._report.denied(part.task, fault)
         elif isinstance(fault, MeterBusy):
             self._drop(part)

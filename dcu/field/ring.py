@@ -11,7 +11,7 @@ from datetime import timedelta
 from typing import Final
 
 from dcu import backfill, gaps
-from dcu.causes import explained, gone
+from dcu.causes import explained, gone, while_refused
 from dcu.event import AlarmKind
 from dcu.field.book import MeterBook
 from dcu.field.oldest import Oldest
@@ -267,6 +267,7 @@ class RingPart(ProfilePart):
         absent = gone(lost, kept.happenings if kept else (), lost[0][0], period_s)
         lost = [(first, last) for first, last, reason in absent if reason == Absence.OVERWRITTEN.value]
         count = sum(len(gaps.expected(*span, period_s)) for span in lost)
+        absent = while_refused(absent, self._book.refused.get(name, ()))
         self._note_absent(absent, writing)
         if not lost:
             return

@@ -190,6 +190,9 @@ class Report:
     def denied(self, task, fault):
         self.faults[task] = fault
 
+    def changed(self, meter):
+        self.other_firmware = meter
+
     def malformed(self, task, fault, next_s):
         self.faults[task] = fault
         self.next_s[task] = next_s
