@@ -16,7 +16,7 @@ from typing import Final
 from dcu.command import Profile
 from dcu.headend.telling import moment
 from dcu.relay.policy import Policy, Reconnect, compare, most_a_day, usual_caps
-from dcu.relay.policy.floor import CLOSES_MIN, DAY_S, OPENS_MIN, SLOW_S
+from dcu.relay.policy.floor import CLOSES_MIN, DAY_S, LEAST_LIMIT_W, OPENS_MIN, SLOW_S
 from dcu.relay.policy.vet import STEP
 
 _LONG_S: Final = 400 * DAY_S
@@ -53,7 +53,7 @@ def lint(new: Policy, in_force: Policy | None, now_s: int) -> Finding:
     """
     found = compare(in_force, new)
     return Finding(
-        (*_dates(new, in_force, now_s), *_beyond_hours(new), *_beyond_caps(new)),
+        (*_dates(new, in_force, now_s), *_beyond_hours(new), *_beyond_caps(new), *_beyond_limits(new)),
         found.widens,
         found.narrows,
         (*_permits_nothing(new), *_unusual(new), *_gentle(new, now_s)),
@@ -84,6 +84,11 @@ def _beyond_caps(new: Policy) -> Iterator[str]:
             yield f"{profile.value}: {caps.day} a day, and {floor} are the most for {len(new.meters)} meters"
         if caps.hour > caps.day or caps.day > caps.week:
             yield f"{profile.value}: {caps.hour} an hour, {caps.day} a day, {caps.week} a week contradict each other"
+
+
+def _beyond_limits(new: Policy) -> Iterator[str]:
+    if new.limit_floor_w < LEAST_LIMIT_W:
+        yield f"limit_floor_w {new.limit_floor_w}: a load limit below {LEAST_LIMIT_W} W is always a disconnect"
 
 
 def _permits_nothing(new: Policy) -> Iterator[str]:

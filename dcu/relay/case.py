@@ -21,6 +21,7 @@ from dcu.relay.canonical import Json
 from dcu.relay.key_document import TrustStore
 from dcu.relay.permit import Leave
 from dcu.relay.policy import Policy
+from dcu.relay.policy.floor import LEAST_LIMIT_W
 
 
 @dataclass(frozen=True, slots=True)
@@ -175,7 +176,7 @@ class Case:
         if command.op is Operation.MODE:
             return Operation.DISCONNECT
         if command.op is Operation.LIMIT:
-            floor_w = self.policy.limit_floor_w if self.policy is not None else None
+            floor_w = max(self.policy.limit_floor_w, LEAST_LIMIT_W) if self.policy is not None else None
             lowers = command.watts is None or floor_w is None or command.watts < floor_w
         elif command.op is Operation.BALANCE:
             held = self.evidence.balance if self.evidence is not None else None

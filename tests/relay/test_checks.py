@@ -25,6 +25,7 @@ from dcu.relay.checks import COLUMNS, TABLE, When, check_all
 from dcu.relay.checks.meters import RANGES_AT_MOST
 from dcu.relay.permit import Leave, Permit
 from dcu.relay.policy import Area, Caps, Reconnect, Shield, read_policy
+from dcu.relay.policy.floor import LEAST_LIMIT_W
 from dcu.relay.schema import read_command
 from tests.relay.world import (
     DATE,
@@ -505,6 +506,16 @@ def test_what_is_signed_as_a_payment_or_a_limit_cannot_lower_anything():
     for stage in STAGES:
         assert outcome(command(watts=999)(good(Operation.LIMIT, stage))) is R.E_QUORUM
         assert outcome(with_(policy=None)(good(Operation.LIMIT, stage))) is R.E_QUORUM
+
+
+@pytest.mark.parametrize("watts", [0, 1, LEAST_LIMIT_W - 1])
+@pytest.mark.parametrize("floor_w", [0, 1, LEAST_LIMIT_W])
+@pytest.mark.parametrize("stage", STAGES)
+def test_no_policy_makes_a_limit_of_next_to_nothing_a_limit(stage, floor_w, watts):
+    case = of(policy(limit_floor_w=floor_w), command(watts=watts))(good(Operation.LIMIT, stage))
+    assert case.column is Operation.DISCONNECT and outcome(case) is R.E_QUORUM
+    least = of(policy(limit_floor_w=floor_w), command(watts=LEAST_LIMIT_W))(good(Operation.LIMIT, stage))
+    assert least.column is Operation.LIMIT and outcome(least) == "accepted"
 
 
 def test_a_floor_that_is_raised_while_a_limit_is_on_its_way_stops_it():

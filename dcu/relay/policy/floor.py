@@ -26,6 +26,9 @@ NOTICE_S: Final = 15 * DAY_S
 WITNESS_S: Final = 3600
 """Age of the witness's own reading of the ledger, at most."""
 
+LEAST_LIMIT_W: Final = 500
+"""A load limit below this is a disconnect, whatever the policy says: lamp, fan and refrigerator need more."""
+
 SLOW_S: Final = DAY_S
 """How long a policy that makes anything more permitted waits before it takes effect."""
 
