@@ -58,6 +58,7 @@ POLICY = replace(
     emergency_h=72,
     caps={Profile.ARREARS: CAPS, Profile.PREPAID: CAPS},
 )
+ARMING = replace(POLICY, areas={RANCHI: replace(AREA, reconnect=Reconnect.ARM)})
 STRICT = replace(POLICY, areas=POLICY.areas | {RANCHI: replace(AREA, profile=Profile.ARREARS)})
 CREDIT = {"low_credit_at": NOW - 4 * DAY, "ledger": "W-1", "ledger_at": NOW - 600}
 WRITTEN = {"notice": NOW - 16 * DAY, "case": "RNC-1"}
@@ -135,6 +136,7 @@ def good(op: Operation, stage: When) -> Case:
         meters=100,
         carried_out=frozenset(Operation),
         evidence=evidence if due else None,
+        kept=POLICY,
     )
 
 
@@ -289,7 +291,8 @@ TAMPERED = [
     ("identity", R.E_METER, evidence(serial=FAR_METER)),
     ("relay", R.E_METER, evidence(output=None)),
     ("relay", R.E_METER, evidence(control_mode=0)),
-    ("reconnect", R.E_METER, policy(areas={RANCHI: replace(AREA, reconnect=Reconnect.ARM)})),
+    ("reconnect", R.E_METER, with_(kept=ARMING)),
+    ("reconnect", R.E_METER, with_(kept=ARMING, policy=None)),
     ("carried out", R.E_POLICY, with_(carried_out=frozenset())),
     ("frozen", R.E_FROZEN, restrained("freeze")),
     ("locked", R.E_LOCKED, restrained("lock")),
@@ -505,7 +508,14 @@ def test_what_is_signed_as_a_payment_or_a_limit_cannot_lower_anything():
     assert outcome(unseen) is R.E_QUORUM
     for stage in STAGES:
         assert outcome(command(watts=999)(good(Operation.LIMIT, stage))) is R.E_QUORUM
-        assert outcome(with_(policy=None)(good(Operation.LIMIT, stage))) is R.E_QUORUM
+        assert outcome(with_(policy=None, kept=None)(good(Operation.LIMIT, stage))) is R.E_QUORUM
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_power_is_given_back_by_a_limit_also_where_the_policy_has_ended(stage):
+    ended = with_(policy=None)(good(Operation.LIMIT, stage))
+    assert outcome(ended) == "accepted"
+    assert outcome(command(watts=999)(ended)) is R.E_QUORUM
 
 
 @pytest.mark.parametrize("watts", [0, 1, LEAST_LIMIT_W - 1])
@@ -571,7 +581,7 @@ def test_a_general_notice_needs_neither_policy_nor_area():
 
 
 def test_a_meter_of_an_arming_area_that_waits_for_its_button_is_connected():
-    case = policy(areas={RANCHI: replace(AREA, reconnect=Reconnect.ARM)})(good(Operation.CONNECT, When.DUE))
+    case = with_(kept=ARMING)(good(Operation.CONNECT, When.DUE))
     assert outcome(evidence(control_mode=1)(case)) == "accepted"
 
 
