@@ -13,10 +13,20 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Final
 
-from dcu.command import Profile
+from dcu.command import Command, Operation, Profile
 from dcu.headend.telling import moment
+from dcu.relay.checks.freshness import LAST_CUT
 from dcu.relay.policy import Policy, Reconnect, compare, most_a_day, usual_caps
-from dcu.relay.policy.floor import CLOSES_MIN, DAY_S, LEAST_LIMIT_W, OPENS_MIN, SLOW_S
+from dcu.relay.policy.floor import (
+    CLOSES_MIN,
+    DAY_S,
+    LEAST_LIMIT_W,
+    LOW_CREDIT_MOST_S,
+    NOTICE_MOST_S,
+    NOTICE_S,
+    OPENS_MIN,
+    SLOW_S,
+)
 from dcu.relay.policy.vet import STEP
 
 _LONG_S: Final = 400 * DAY_S
@@ -58,6 +68,25 @@ def lint(new: Policy, in_force: Policy | None, now_s: int) -> Finding:
         found.narrows,
         (*_permits_nothing(new), *_unusual(new), *_gentle(new, now_s)),
     )
+
+
+def lint_command(command: Command) -> tuple[str, ...]:
+    """What every box would refuse of a command whatever its policy says, each a clause with its code."""
+    return tuple(_numbers(command)) + tuple(_evidence(command))
+
+
+def _numbers(command: Command) -> Iterator[str]:
+    if command.seq is not None and command.seq > LAST_CUT and command.op is not Operation.CONNECT:
+        yield f"seq {command.seq}: that of a disconnect is at most {LAST_CUT} (E_SEQ)"
+
+
+def _evidence(command: Command) -> Iterator[str]:
+    days = (NOTICE_S // DAY_S, NOTICE_MOST_S // DAY_S, LOW_CREDIT_MOST_S // DAY_S)
+    if command.notice is not None and not command.iat - NOTICE_MOST_S <= command.notice <= command.exp - NOTICE_S:
+        yield f"a notice of {moment(command.notice)}: it counts when it is {days[0]} to {days[1]} days old (E_NOTICE)"
+    told_s = command.low_credit_at
+    if told_s is not None and not command.iat - LOW_CREDIT_MOST_S <= told_s <= command.exp:
+        yield f"told of low credit {moment(told_s)}: that counts for {days[2]} days (E_NOTICE)"
 
 
 def _dates(new: Policy, in_force: Policy | None, now_s: int) -> Iterator[str]:

@@ -22,6 +22,7 @@ from dcu.meter import Meter
 from dcu.reading import ClockState
 from dcu.relay.case import Case, Evidence, Ledger, Moment
 from dcu.relay.checks import COLUMNS, TABLE, When, check_all
+from dcu.relay.checks.freshness import FREE_NUMBERS, LAST_CUT, STEP
 from dcu.relay.checks.meters import RANGES_AT_MOST
 from dcu.relay.permit import Leave, Permit
 from dcu.relay.policy import Area, Caps, Reconnect, Shield, read_policy
@@ -238,6 +239,7 @@ TAMPERED = [
     ("keys", R.E_KEY, first_kid(revoked=True)),
     ("dates of keys", R.E_KEY, first_kid(exp=NOW)),
     ("dates of keys", R.E_KEY, first_kid(nbf=NOW + 1)),
+    ("dates of keys", R.E_KEY, of(first_kid(exp=NOW - 9 * DAY), moment(clock=ClockState.UNTRUSTED, heard=False))),
     ("key document", R.E_KEY, with_(trust=replace(TRUST, exp=NOW))),
     ("target", R.E_TARGET, command(dcu="JH-RNC-0043")),
     ("target", R.E_TARGET, command(iss="hes.other")),
@@ -283,6 +285,9 @@ TAMPERED = [
     ("lease", R.E_LEASE, with_(leases=())),
     ("sequence", R.E_SEQ, too_low),
     ("sequence", R.E_SEQ, command(seq=None)),
+    ("sequence", R.E_SEQ, command(seq=FREE_NUMBERS + 1)),
+    ("sequence", R.E_SEQ, of(command(seq=LAST_CUT + 1), ledger(sequence=RelaySequence(LAST_CUT, LAST_CUT)))),
+    ("sequence of connect", R.E_SEQ, command(seq=FREE_NUMBERS + 1)),
     ("sequence of connect", R.E_SEQ, too_low),
     ("meter", R.E_METER, with_(meter=replace(BUS_METER, serial=FAR_METER))),
     ("meter", R.E_METER, with_(set_aside=True)),
@@ -313,6 +318,9 @@ TAMPERED = [
     ("prepaid", R.E_NOT_PREPAID, evidence(payment_mode=0)),
     ("prepaid", R.E_NOT_PREPAID, evidence(payment_mode=None)),
     ("notice", R.E_NOTICE, command(low_credit_at=NOW + 1)),
+    ("notice", R.E_NOTICE, command(low_credit_at=0)),
+    ("notice", R.E_NOTICE, command(low_credit_at=NOW - 60 * DAY - 1)),
+    ("notice", R.E_NOTICE, of(command(low_credit_at=NOW - 40 * DAY - 1), policy(emergency_h=0))),
     ("notice", R.E_NOTICE, command(ledger=None)),
     ("notice", R.E_NOTICE, command(ledger_at=None)),
     ("notice", R.E_NOTICE, command(ledger_at=NOW - HOUR - 1)),
@@ -320,6 +328,9 @@ TAMPERED = [
     ("notice", R.E_NOTICE, of(arrears, command(case=None))),
     ("notice", R.E_NOTICE, of(arrears, command(notice=None))),
     ("notice", R.E_NOTICE, of(arrears, command(notice=NOW - 15 * DAY + 1))),
+    ("notice", R.E_NOTICE, of(arrears, command(notice=0))),
+    ("notice", R.E_NOTICE, of(arrears, command(notice=NOW - 731 * DAY - 1))),
+    ("notice", R.E_NOTICE, of(strict, command(notice=0))),
     ("notice", R.E_NOTICE, of(arrears, command(why=None))),
     ("notice", R.E_NOTICE, of(arrears, command(why=Why.REQUEST, case=None))),
     ("notice", R.E_NOTICE, of(strict, command(notice=None))),
@@ -358,9 +369,11 @@ TAMPERED = [
 ]  # fmt: skip
 STUMBLES = {
     ("keys", R.E_KID): {KeyError},
+    ("dates of keys", R.E_KEY): {R.E_CLOCK},  # of a clock that nobody knows
     ("policy", R.E_POLICY): {R.E_POLICY},
     ("area of message", R.E_POLICY): {R.E_POLICY},
     ("notice", R.E_NOTICE): {R.E_GRACE},
+    ("live", R.E_NOT_LIVE): {R.E_NOTICE},  # nobody was told of low credit since then
 }
 """Where a later check would stumble over the same fault: what then answers in its place."""
 
@@ -559,6 +572,34 @@ def test_no_clock_that_is_not_trusted_cuts_anybody(years, stage):
     code = outcome(lost(good(Operation.DISCONNECT, stage)))
     assert code in {R.E_CLOCK, R.E_KEY} and code != "accepted"
     assert outcome(lost(good(Operation.CONNECT, stage))) == "accepted"
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_there_is_always_a_number_for_the_connect_after_a_cut(stage):
+    after = ledger(sequence=RelaySequence(LAST_CUT, LAST_CUT))(good(Operation.CONNECT, stage))
+    assert outcome(command(seq=LAST_CUT + 1)(after)) == "accepted"
+
+
+@pytest.mark.parametrize("op", [Operation.CONNECT, Operation.DISCONNECT])
+def test_numbers_may_be_milliseconds_and_go_up_in_steps(op):
+    assert outcome(command(seq=NOW * 1000)(good(op, When.ACCEPTED))) == "accepted"
+    high = ledger(sequence=RelaySequence(FREE_NUMBERS, 5))(good(op, When.ACCEPTED))
+    assert outcome(command(seq=FREE_NUMBERS + STEP)(high)) == "accepted"
+    assert outcome(command(seq=FREE_NUMBERS + STEP + 1)(high)) is R.E_SEQ
+
+
+@pytest.mark.parametrize("years", [-50, 10])
+@pytest.mark.parametrize("stage", STAGES)
+@pytest.mark.parametrize("op", [Operation.BALANCE, Operation.MESSAGE, Operation.LIMIT])
+def test_money_text_and_limits_do_not_wait_for_the_clock(op, stage, years):
+    lost = moment(clock=ClockState.UNTRUSTED, now_s=NOW + years * 365 * DAY)
+    case = command(why=Why.REQUEST)(good(op, stage)) if op is Operation.MESSAGE else good(op, stage)
+    assert outcome(lost(case)) == "accepted"
+    assert outcome(of(lost, moment(floor_s=NOW + HOUR))(case)) is R.E_EXPIRED
+
+
+def test_meters_are_not_changed_by_a_clock_that_nobody_knows():
+    assert outcome(moment(clock=ClockState.UNTRUSTED)(good(Operation.METER, When.ACCEPTED))) is R.E_CLOCK
 
 
 def test_after_a_cut_for_safety_two_people_connect():
