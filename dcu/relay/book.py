@@ -21,7 +21,7 @@ from dcu.relay.envelope import Signer, claims_of
 from dcu.relay.key_document import TrustStore
 from dcu.relay.leases import Leases
 from dcu.relay.permit import Leave, Permit, held_permit
-from dcu.relay.policy import Policy, policy_in_force
+from dcu.relay.policy import Policy, policy_in_force, policy_kept
 from dcu.relay.policy.floor import WEEK_S
 from dcu.relay.public_key import PublicKey
 from dcu.relay.receipts import Account, seal_receipt
@@ -34,6 +34,8 @@ from dcu.relay.trust import Commissioning
 from dcu.relay.withdrawals import held, is_taken_back
 
 _NONCE_OCTETS: Final = 12
+_SPARED: Final = frozenset({Operation.CONNECT, Operation.LIMIT})
+"""Operations in whose favour the last policy goes on to speak after its end (`Case.kept`)."""
 
 
 class Book:
@@ -127,6 +129,7 @@ class Book:
             carried_out=CARRIED_OUT if self.roster is not None else CARRIED_OUT - {Operation.METER},
             evidence=evidence,
             change_fault=self._change_fault(command),
+            kept=self.kept(tx) if command.op in _SPARED else None,
         )
 
     def _change_fault(self, command: Command) -> str:
@@ -140,6 +143,11 @@ class Book:
             return policy_in_force(base, narrowed, trust.keys, trust.issuer, self.dcu, self.now_s()), ""
         except CommandRefused as refusal:
             return None, refusal.cause
+
+    def kept(self, tx: Transaction) -> Policy | None:
+        """The policy that two people signed last, whatever its dates and keys say by now."""
+        found = tx.document(POLICY_BASE)
+        return policy_kept(found[1] if found else None)
 
     def save(self, tx: Transaction, account: Account, payload: bytes, receipt: bytes) -> None:
         """Keep a command that has used its id up."""

@@ -53,8 +53,11 @@ def check_relay(case: Case) -> None:
 
 
 def check_reconnect(case: Case) -> None:
-    """17: where the policy leaves the closing to the consumer's hand, the meter does not close by itself."""
-    area = case.policy.area_of(case.command.meter) if case.policy is not None else None
+    """17: where the policy leaves the closing to the consumer's hand, the meter does not close by itself.
+
+    The policy that two people signed last: no narrowing by one of them, and no end of it, closes a relay.
+    """
+    area = case.kept.area_of(case.command.meter) if case.kept is not None else None
     mode = case.evidence.control_mode if case.evidence is not None else None
     if area is not None and area.reconnect is Reconnect.ARM and mode in CLOSES_AT_ONCE:
         raise CommandRefused(
