@@ -4,7 +4,20 @@ import pytest
 
 from dcu.command import Refusal
 from dcu.reading import ClockState
-from tests.relay.world import BILLING, DAY, METER, NOW, PLANNER, POLICY_A, RANCHI, WITNESS, World, box, commissioned
+from tests.relay.world import (
+    BILLING,
+    CAPS,
+    DAY,
+    METER,
+    NOW,
+    PLANNER,
+    POLICY_A,
+    RANCHI,
+    WITNESS,
+    World,
+    box,
+    commissioned,
+)
 
 R = Refusal
 HOUR = 3600
@@ -97,6 +110,27 @@ def test_a_lock_of_a_time_that_nobody_knew_counts_from_when_it_is_known(world):
     assert held(world) == ["lock"]
     world.clock.pass_s(HOUR)
     assert held(world) == []
+
+
+def test_a_clock_that_is_held_still_lengthens_no_life():
+    world = commissioned(caps={"arrears": CAPS | {"wait_s": 2 * HOUR}, "prepaid": CAPS})
+    try:
+        world.put(world.command())  # lives for an hour
+        world.clock.mono_s += HOUR
+        world.work()
+        assert last(world).code == "E_EXPIRED" and world.wall[METER].acts == []
+    finally:
+        world.end()
+
+
+@pytest.mark.parametrize("op", ["connect", "message"])
+def test_what_cuts_nobody_is_not_over_by_a_clock_that_nobody_knows(world, op):
+    world.wall[METER].connected = op != "connect"
+    world.clock.trusted = ClockState.UNTRUSTED
+    world.put(world.command(op, area=..., **({"why": "request"} if op == "message" else {})), work=False)
+    world.clock.epoch_s += 10 * 365 * DAY
+    world.work()
+    assert last(world).state == "done"
 
 
 # ---- the city's total -----------------------------------------------------------------------------------------------
