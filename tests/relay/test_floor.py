@@ -151,3 +151,24 @@ def test_the_shares_of_a_total_are_together_within_it():
         assert "total T-1 is used up" in last(world).claims["reason"]
     finally:
         world.end()
+
+
+# ---- going live -----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("since", [0, NOW - 61])
+def test_prepaid_goes_live_no_earlier_than_its_policy_was_issued(since):
+    """Or its grace is over before anybody has heard of it."""
+    world = commissioned(**ranchi(prepaid_live=False, since=0))
+    try:
+        assert world.put(world.policy(2, iat=NOW - 60, **ranchi(since=since, grace_days=30))).code is R.E_POLICY
+        assert "before the policy was issued" in last(world, "policy").claims["reason"]
+        assert world.put(world.policy(2, iat=NOW - 60, **ranchi(since=NOW - 60, grace_days=30))).status == "accepted"
+        assert "with grace until 2026-12-23" in last(world, "policy").claims["reason"]
+    finally:
+        world.end()
+
+
+def test_an_area_that_was_paused_by_one_key_goes_on_as_it_was(world):
+    assert world.put(world.policy(2, signers=(POLICY_A,), **ranchi(prepaid_live=False))).status == "accepted"
+    assert world.put(world.policy(3)).status == "accepted"
