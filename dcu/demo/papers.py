@@ -69,13 +69,22 @@ class Papers:
         path.write_bytes(commissioning(self._issuer, 2, roots, [keys, self.policy]))
         path.chmod(0o600)
 
-    def permits(self) -> list[bytes]:
-        """One for arrears, the city's total, and the box's share of that."""
+    def permits(self, jid: str) -> list[bytes]:
+        """One for arrears, the city's total, and the box's share of that; for that journal of the box."""
         iss, date, dcu, most = self._issuer, self._date, self._dcu, most_a_day(len(self._meters))
-        arrears = permit_claims(permit_id="P-arrears", iss=iss, date=date, max_n=most, dcu=dcu, profile=Profile.ARREARS)
+        arrears = permit_claims(
+            permit_id="P-arrears", iss=iss, date=date, max_n=most, dcu=dcu, jid=jid, profile=Profile.ARREARS
+        )
         city = permit_claims(permit_id="T-city", iss=iss, date=date, max_n=6000)
         share = permit_claims(
-            permit_id="P-prepaid", iss=iss, date=date, max_n=most, dcu=dcu, profile=Profile.PREPAID, of="T-city"
+            permit_id="P-prepaid",
+            iss=iss,
+            date=date,
+            max_n=most,
+            dcu=dcu,
+            jid=jid,
+            profile=Profile.PREPAID,
+            of="T-city",
         )
         return [
             self.signed(arrears, "gita-permit"),

@@ -222,7 +222,7 @@ class Book:
                 envelope = tx.authority.permit(command.iss, wanted)
                 if envelope is None:
                     return Leave(fault=f"{wanted} is not known here")
-                found.append(held_permit(envelope, trust.keys, trust.issuer, self.dcu, moment.now_s))
+                found.append(held_permit(envelope, trust.keys, trust.issuer, self.dcu, self.store.epoch, moment.now_s))
                 wanted = found[-1][0].of
         except CommandRefused as refusal:
             return Leave(fault=str(refusal))

@@ -209,7 +209,7 @@ class Documents:
         book, trust = self._book, self._book.trust
         account = Account("permit", trust.issuer, "", "permit", "", opened.digest, opened.kids, "")
         try:
-            permit = vet_permit(opened, trust.keys, trust.issuer, book.dcu)
+            permit = vet_permit(opened, trust.keys, trust.issuer, book.dcu, book.store.epoch)
             account = replace(account, cmd_id=permit.id, state=State.ACCEPTED.value)
             held = tx.authority.permit(permit.iss, permit.id)
             if held is not None and _same(opened, held):

@@ -11,7 +11,7 @@ from dcu.headend.signing import permit_claims, policy_claims
 from dcu.relay.envelope import claims_of, payload_of
 from dcu.relay.policy import read_policy
 from dcu.relay.policy.floor import DAY_S
-from tests.headend.kit import AREA, DCU, ISS, METER, Kit
+from tests.headend.kit import AREA, DCU, ISS, JID, METER, Kit
 
 NOW = 1_795_417_800
 METERS = {METER: AREA, **{f"GXT3000{n:04}": AREA for n in range(99)}}
@@ -157,17 +157,19 @@ def test_a_policy_that_cannot_be_is_not_drafted(kit):
 
 def test_permits_of_a_box_of_the_city_and_shares(kit):
     day = ("--iss", ISS, "--date", "2026-11-23", "--max", 5, "--out", "permit.jws")
-    said = kit("permit", "P-1", *day, "--dcu", DCU, "--profile", "arrears")
+    box = ("--dcu", DCU, "--jid", JID)
+    said = kit("permit", "P-1", *day, *box, "--profile", "arrears")
+    assert claims_of(payload_of(kit.read("permit.jws")))["jid"] == JID
     assert f"permit P-1 for {DCU}: at most 5 disconnects on 2026-11-23 under the profile arrears" in said
     assert "at most 5 prepaid disconnects in the whole city" in kit("permit", "T-1", *day)
-    assert "a share of T-1" in kit("permit", "S-1", *day, "--dcu", DCU, "--profile", "prepaid", "--of", "T-1")
-    kit("permit", "S-1", *day, "--dcu", DCU, "--profile", "prepaid", code=5)
+    assert "a share of T-1" in kit("permit", "S-1", *day, *box, "--profile", "prepaid", "--of", "T-1")
+    kit("permit", "S-1", *day, *box, "--profile", "prepaid", code=5)
+    kit("permit", "P-1", *day, "--dcu", DCU, "--profile", "arrears", code=2)  # no journal
+    kit("permit", "T-1", *day, "--jid", JID, code=2)
     kit("permit", "P-1", *day, "--dcu", DCU, code=2)
     kit("permit", "P-1", "--iss", ISS, "--date", "tomorrow", "--max", 5, "--out", "x", code=5)
     kit.sign("permit.jws", "per")
     kit.key_document()
     assert kit.json("verify", "permit.jws", "--trust", "keys.jws")["kids"] == ["per"]
-    assert (
-        permit_claims(permit_id="P", iss=ISS, date="2026-11-23", max_n=1, dcu=DCU, profile=Profile.ARREARS)["max_n"]
-        == 1
-    )
+    arrears = {"dcu": DCU, "jid": JID, "profile": Profile.ARREARS}
+    assert permit_claims(permit_id="P", iss=ISS, date="2026-11-23", max_n=1, **arrears)["max_n"] == 1

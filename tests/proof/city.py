@@ -131,7 +131,7 @@ def dark_holiday(run: Run, i: int) -> Found:
     """One box of it."""
     people, found, profile = People(run.seed), Found(), profile_of(i)
     box = standing(people, i, EVENING, closed=[DATE])
-    for document in permits(people, box.dcu, profile, DATE, METERS):
+    for document in permits(people, box.dcu, box.store.epoch, profile, DATE, METERS):
         assert box.hand_in(document) == "accepted"
     for serial in box.wall:
         found.codes[box.hand_in(cut(people, box, serial, profile))] += 1
@@ -168,7 +168,7 @@ def all_day(run: Run, i: int) -> Found:
     """One box of it: every meter once, in a burst at ten, and three more bursts while the day lasts."""
     people, found, profile = People(run.seed), Found(), profile_of(i)
     box = standing(people, i, OPENS)
-    for document in permits(people, box.dcu, profile, DATE, METERS):
+    for document in permits(people, box.dcu, box.store.epoch, profile, DATE, METERS):
         assert box.hand_in(document) == "accepted"
     serials = list(box.wall)
     for burst in range(4):
@@ -209,7 +209,7 @@ def thief(run: Run, i: int) -> Found:
     box = standing(people, i, NOON)
     for kid in THIEF:
         for profile in CUTTERS:
-            for document in permits(people, box.dcu, profile, DATE, METERS, kid=kid):
+            for document in permits(people, box.dcu, box.store.epoch, profile, DATE, METERS, kid=kid):
                 found.others[box.hand_in(document)] += 1
     for serial in box.wall:
         found.codes[box.hand_in(cut(people, box, serial, profile_of(i)))] += 1

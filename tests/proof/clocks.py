@@ -134,7 +134,7 @@ class Trial:
         self.box = StillBox("JH-RNC-0042", people.trust(), SERIALS, clock=self.clock)
         always = {"iat": NOON - 20 * YEAR_S, "nbf": NOON - 20 * YEAR_S, "exp": NOON + 20 * YEAR_S}
         self.box.commission(signed_policy(people, policy_claims(self.box.dcu, list(SERIALS), **always)))
-        for document in permits(people, self.box.dcu, "prepaid", DATE, 50):
+        for document in permits(people, self.box.dcu, self.box.store.epoch, "prepaid", DATE, 50):
             assert self.box.hand_in(document) == "accepted"
         self.opened_in: list[Standing] = []
         for serial in SERIALS:

@@ -88,7 +88,7 @@ def one_box(people: People, chance: random.Random, dcu: str, meters: int, owed: 
     box = StillBox(dcu, people.trust(), [f"{dcu[-4:]}-{m:04}" for m in range(meters)], clock=clock, taking_s=TAKING_S)
     remembering(box)
     box.commission(signed_policy(people, policy_claims(dcu, list(box.wall))))
-    for document in permits(people, dcu, "prepaid", DATE, owed):
+    for document in permits(people, dcu, box.store.epoch, "prepaid", DATE, owed):
         assert box.hand_in(document) == "accepted"
     chosen = chance.sample(sorted(box.wall), owed)
     day(people, chance, box, chosen, served)

@@ -67,7 +67,7 @@ class Verifier:
             if opened.typ == POLICY:
                 vet_policy(opened, self.trust.keys, ISS, DCU, NOON, above=0)
             elif opened.typ == PERMIT:
-                vet_permit(opened, self.trust.keys, ISS, DCU)
+                vet_permit(opened, self.trust.keys, ISS, DCU, JID)
             else:
                 check_all(self._case(opened))
         except Unforeseen:

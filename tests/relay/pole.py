@@ -154,7 +154,7 @@ class Pole:
 
     def permit(self):
         day = datetime.now(timezone(timedelta(hours=-int(noon_zone()[7:])))).date().isoformat()
-        claims = {"v": 1, "typ": "permit", "id": "P-1", "iss": ISS, "dcu": DCU, "date": day}
+        claims = {"v": 1, "typ": "permit", "id": "P-1", "iss": ISS, "dcu": DCU, "jid": self.store.epoch, "date": day}
         claims |= {"profile": "arrears", "max_n": 5}
         assert self.desk.put(seal(claims, PERMIT, [SIGNERS["prm"]]), TOPIC, 1, False).code is None
 

@@ -14,6 +14,7 @@ from tests.relay.world import (
     POLICY_A,
     RANCHI,
     WITNESS,
+    Rows,
     World,
     box,
     commissioned,
@@ -172,3 +173,22 @@ def test_prepaid_goes_live_no_earlier_than_its_policy_was_issued(since):
 def test_an_area_that_was_paused_by_one_key_goes_on_as_it_was(world):
     assert world.put(world.policy(2, signers=(POLICY_A,), **ranchi(prepaid_live=False))).status == "accepted"
     assert world.put(world.policy(3)).status == "accepted"
+
+
+# ---- another card ---------------------------------------------------------------------------------------------------
+
+
+def test_a_used_up_permit_is_worth_nothing_on_another_card():
+    world = commissioned(permit=False)
+    try:
+        permit = world.permit(max_n=1)
+        world.put(permit)
+        assert world.put(world.command()).status == "accepted"
+        world.end()
+        world.rows, world.epoch = Rows(), "j-new"  # wiped, or salvaged without its debits
+        world.start()
+        assert world.put(permit).code is R.E_JID
+        assert world.put(world.command(permit="P-1")).code is R.E_PERMIT
+        assert world.put(world.permit("P-2")).status == "accepted"
+    finally:
+        world.end()

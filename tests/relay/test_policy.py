@@ -23,6 +23,7 @@ from tests.relay.world import (
     DHANBAD,
     FAR_METER,
     ISS,
+    JID,
     METER,
     NOW,
     PERMITTER,
@@ -351,6 +352,7 @@ def permit_claims(**changes):
         "id": "P-1",
         "iss": ISS,
         "dcu": DCU,
+        "jid": JID,
         "date": DATE,
         "profile": "arrears",
         "max_n": 5,
@@ -358,7 +360,7 @@ def permit_claims(**changes):
     return {name: value for name, value in (members | changes).items() if value is not ...}
 
 
-CITY = {"dcu": ..., "profile": ..., "max_n": ..., "total": 6000}
+CITY = {"dcu": ..., "jid": ..., "profile": ..., "max_n": ..., "total": 6000}
 PERMITS_REFUSED = {
     "another day": {"date": "2026-13-01"},
     "a day spelled otherwise": {"date": "20261123"},
@@ -393,14 +395,14 @@ def test_permits_and_who_signs_them():
         for other in (PERMITTER, PLANNER, BILLING, REQUEST, POLICY_A):
             opened = open_envelope(WORLD.permit(signer=other, **changes), trust().keys, NOW, {PERMIT})
             if other is signer:
-                assert vet_permit(opened, trust().keys, ISS, DCU)
+                assert vet_permit(opened, trust().keys, ISS, DCU, JID)
             else:
                 with pytest.raises(CommandRefused, match="E_QUORUM"):
-                    vet_permit(opened, trust().keys, ISS, DCU)
+                    vet_permit(opened, trust().keys, ISS, DCU, JID)
     for elsewhere in ({"dcu": "JH-RNC-0043"}, {"iss": "hes.other"}):
         opened = open_envelope(WORLD.permit(**elsewhere), trust().keys, NOW, {PERMIT})
         with pytest.raises(CommandRefused, match="E_TARGET"):
-            vet_permit(opened, trust().keys, ISS, DCU)
+            vet_permit(opened, trust().keys, ISS, DCU, JID)
 
 
 # ---- in the box -----------------------------------------------------------------------------------------------------

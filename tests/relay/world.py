@@ -530,8 +530,10 @@ class World:
         return seal(self.policy_claims(version, **changes), POLICY, signers)
 
     def permit(self, permit_id=PERMIT_ID, *, signer=PERMITTER, **changes):
-        claims = {"v": 1, "typ": "permit", "id": permit_id, "iss": ISS, "dcu": DCU, "date": DATE}
+        claims = {"v": 1, "typ": "permit", "id": permit_id, "iss": ISS, "dcu": DCU, "jid": self.epoch, "date": DATE}
         claims |= {"profile": "arrears", "max_n": 1000} | changes
+        if "total" in claims:
+            claims.pop("jid")
         return seal({name: value for name, value in claims.items() if value is not ...}, PERMIT, [signer])
 
     # ---- what came of it ----
