@@ -268,13 +268,6 @@ class Schedule:
             if not book.backlog:
                 self._spare.pop(task.serial, None)
 
-    def drop(self, task: Task) -> None:
-        """The meter refuses this object: not asked again until the next start."""
-        self.backlog(task, remains=False)
-        book = self._book_of(task.serial)
-        book.due.pop(task, None)
-        self._file(book)
-
     def answered(self, serial: str) -> bool:
         """A visit went through to its end; True when the ones before it had failed."""
         book = self._book_of(serial)

@@ -12,9 +12,10 @@ from dcu.cli.headend_files import PATH, Kit, Moment, decorated, out_option, put_
 from dcu.command import Change, Operation, OutputState, Why
 from dcu.errors import OperatorFault
 from dcu.headend.heads import Heads
+from dcu.headend.lint import lint_command
 from dcu.headend.signing import command_claims
 from dcu.relay.policy.floor import LONGEST_LIFE_S
-from dcu.relay.schema import OPERATIONS
+from dcu.relay.schema import OPERATIONS, read_command
 
 SAYS: Final[Mapping[Operation, str]] = {
     Operation.CONNECT: "Give light. One signature, any hour; two after a disconnect for safety.",
@@ -162,7 +163,8 @@ def _make(
     if not jid:
         raise click.UsageError("give --jid, or --state")
     claims = command_claims(op=op, dcu=dcu, jid=jid, meter=meter, iat=now_s, exp=now_s + 60 * minutes, **members)
-    put_draft(claims, out, as_json=as_json)
+    faults = lint_command(read_command(claims))
+    put_draft(claims, out, as_json=as_json, more={"the box will refuse it": faults} if faults else None)
 
 
 command = Kit("command", help="Make an unsigned command.")

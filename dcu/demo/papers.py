@@ -111,7 +111,7 @@ class Papers:
         areas = {
             area: {
                 "prepaid_live": area in self._live,
-                "since": self._now_s - _DAY_S if area in self._live else 0,
+                "since": self._now_s - 5 * _DAY_S if area in self._live else 0,
                 "profile": "prepaid" if area in self._live else "arrears",
                 "reconnect": "close",
                 "grace_days": 0,

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dcu import gaps
-from dcu.causes import Happening, explained, gone
+from dcu.causes import Happening, explained, gone, while_refused
 from dcu.field.clock_watch import Look, set_by_s, too_far
 from dcu.gaps import Absence
 
@@ -143,3 +143,22 @@ def test_what_was_never_captured_was_not_overwritten(happenings, reasons):
     found = gone([slots(1, 4)], happenings, 0, PERIOD)
     named = {at // PERIOD: reason for first, last, reason in found for at in range(first, last + 1, PERIOD)}
     assert named == {at: reason.value for at, reason in reasons.items()}
+
+
+@pytest.mark.parametrize(
+    ("absent", "refused", "named"),
+    [
+        (
+            (0, 99, "overwritten"),
+            [(20, 29), (90, 200)],
+            "overwritten 0-19 refused 20-29 overwritten 30-89 refused 90-99",
+        ),
+        ((0, 99, "overwritten"), [(-5, 100)], "refused 0-99"),
+        ((0, 99, "overwritten"), [(100, 200)], "overwritten 0-99"),
+        ((0, 99, "overwritten"), [], "overwritten 0-99"),
+        ((0, 99, "meter off"), [(0, 99)], "meter off 0-99"),
+    ],
+)
+def test_what_was_overwritten_while_the_profile_was_refused_is_told_from_the_rest(absent, refused, named):
+    found = while_refused([absent], refused)
+    assert " ".join(f"{reason} {first}-{last}" for first, last, reason in found) == named

@@ -190,6 +190,9 @@ class Report:
     def denied(self, task, fault):
         self.faults[task] = fault
 
+    def changed(self, meter):
+        self.other_firmware = meter
+
     def malformed(self, task, fault, next_s):
         self.faults[task] = fault
         self.next_s[task] = next_s
@@ -258,6 +261,9 @@ class Field:
 
     def times(self):
         return sorted(at for at, *_ in self.held())
+
+    def times_of_load(self):
+        return sorted(at for at, *_ in self.held(obis.BLOCK_LOAD))
 
     def alarms(self):
         return [record["kind"] for record in self.records(Stream.ALARM)]

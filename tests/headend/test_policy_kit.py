@@ -65,6 +65,7 @@ def caps(profile, **changes):
         ({"hours": {"sun": "10:00-18:01"}}, "before 08:00 or after 18:00"),
         (caps("prepaid", day=11, week=11), "11 a day, and 10 are the most for 100 meters"),
         (caps("arrears", hour=6), "contradict each other"),
+        ({"limit_floor_w": 499}, "a load limit below 500 W is always a disconnect"),
         ({"exp": NOW}, "it is over before it begins"),
         ({"nbf": NOW + 301 * DAY_S}, "it is over before it begins"),
         ({"version": 7}, "version 7 is not 8 to 1007: E_VERSION"),

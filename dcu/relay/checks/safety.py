@@ -6,7 +6,15 @@ from typing import Final
 from dcu.command import CommandRefused, Debit, Profile, Refusal, Why
 from dcu.relay.case import Case, Moment
 from dcu.relay.policy import SKEW_S, Policy, most_a_day
-from dcu.relay.policy.floor import DAY_S, HOUR_S, NOTICE_S, WEEK_S, WITNESS_S
+from dcu.relay.policy.floor import (
+    DAY_S,
+    HOUR_S,
+    LOW_CREDIT_MOST_S,
+    NOTICE_MOST_S,
+    NOTICE_S,
+    WEEK_S,
+    WITNESS_S,
+)
 
 PREPAID: Final = 1
 """Payment mode register 0.0.94.96.20: 0 post-paid, 1 prepaid (reference/is15959.md)."""
@@ -96,12 +104,21 @@ def check_notice(case: Case) -> None:
     if case.profile is Profile.PREPAID:
         if command.low_credit_at is None or command.ledger is None or command.low_credit_at > now_s:
             raise CommandRefused(Refusal.E_NOTICE, "no message of low credit, or no entry of the ledger")
+        area = case.policy.area_of(command.meter) if case.policy is not None else None
+        if command.low_credit_at < max(now_s - LOW_CREDIT_MOST_S, area.since if area is not None else 0):
+            days = LOW_CREDIT_MOST_S // DAY_S
+            raise CommandRefused(
+                Refusal.E_NOTICE, f"told of low credit more than {days} days ago, or before prepaid was live"
+            )
         if command.ledger_at is None or not now_s - WITNESS_S <= command.ledger_at <= now_s + SKEW_S:
             raise CommandRefused(Refusal.E_NOTICE, f"the witness read the ledger more than {WITNESS_S} s ago")
     elif command.why is not Why.SAFETY and command.case is None:
         raise CommandRefused(Refusal.E_NOTICE, "no case")
-    elif command.why in {Why.ARREARS, Why.CREDIT} and (command.notice is None or command.notice > now_s - NOTICE_S):
-        raise CommandRefused(Refusal.E_NOTICE, f"no written notice that is {NOTICE_S // DAY_S} days old")
+    elif command.why in {Why.ARREARS, Why.CREDIT} and (
+        command.notice is None or not now_s - NOTICE_MOST_S <= command.notice <= now_s - NOTICE_S
+    ):
+        days, most = NOTICE_S // DAY_S, NOTICE_MOST_S // DAY_S
+        raise CommandRefused(Refusal.E_NOTICE, f"no written notice that is {days} to {most} days old")
 
 
 def check_grace(case: Case) -> None:

@@ -7,7 +7,7 @@
 from dcu.relay.policy.comparison import Comparison, compare
 from dcu.relay.policy.document import Area, Caps, Policy, Reconnect, Shield, read_policy
 from dcu.relay.policy.floor import most_a_day, usual_caps
-from dcu.relay.policy.vet import SKEW_S, policy_in_force, two_independent, vet_policy
+from dcu.relay.policy.vet import SKEW_S, policy_in_force, policy_kept, two_independent, vet_policy
 
 __all__ = [
     "SKEW_S",
@@ -20,6 +20,7 @@ __all__ = [
     "compare",
     "most_a_day",
     "policy_in_force",
+    "policy_kept",
     "read_policy",
     "two_independent",
     "usual_caps",

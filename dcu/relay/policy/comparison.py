@@ -70,8 +70,9 @@ def _area(area: str, was: Area, now: Area) -> Found:
     if was.profile is not now.profile:
         yield now.profile.value == "prepaid", f"{area} is under the profile {now.profile.value}"
     if was.reconnect is not now.reconnect:
+        # both ways: a relay that closes by itself is a hazard, and "arm" is darkness where meters have no button
         closes = now.reconnect is Reconnect.CLOSE
-        yield closes, f"in {area} a connect {'may close the relay' if closes else 'leaves it to the button'}"
+        yield True, f"in {area} a connect {'may close the relay' if closes else 'leaves it to the button'}"
     if was.grace_days != now.grace_days:
         yield now.grace_days < was.grace_days, f"{now.grace_days} days of grace in {area}, not {was.grace_days}"
 
