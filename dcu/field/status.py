@@ -6,7 +6,7 @@ from typing import Any
 
 from dcu import __version__, gaps
 from dcu.config import Config
-from dcu.errors import BusFault, OperatorFault, StoreDown
+from dcu.errors import BusFault, OperatorFault, StoreFault
 from dcu.event import AlarmKind
 from dcu.field.announce import Announcer
 from dcu.field.clock_watch import Look
@@ -21,6 +21,7 @@ from dcu.meter import Meter
 from dcu.obis import LogicalName
 from dcu.ports import Bus, Clock, ProfileState, Store
 from dcu.reading import from_epoch
+from dcu.record import Stream
 from dcu.wire.verbs import Link, Noted
 
 CONDITIONS_A_PAGE = 200
@@ -28,6 +29,9 @@ METERS_A_PAGE = 50
 """An answer of field.sock is one frame of 256 KiB: who asks says `from` which meter on, until a page is empty."""
 
 LONGEST_CONDITION = 400
+
+STORE_WAIT_S = 2.0
+"""For what is told of the store: whoever asks is the main thread, which feeds the watchdog, or a person."""
 
 
 class Status:
@@ -105,11 +109,15 @@ class Status:
         ill = sum(text != "ok" for text in self.condition().values())
         facts: dict[str, bool | int | str | None] = {"meters": len(self._meters), "meters_not_ok": ill}
         try:
-            cursors, counts = self._store.transact(lambda tx: (tx.cursors(), tx.counts()))
-        except StoreDown as fault:
+            cursors, counts = self._counted()
+        except StoreFault as fault:
             return facts | {"store": str(fault)[:LONGEST_CONDITION]}
         facts |= {f"waiting.{stream.value}": last - delivered for stream, (delivered, last) in cursors.items()}
         return facts | dict(counts)
+
+    def _counted(self) -> tuple[Mapping[Stream, tuple[int, int]], Mapping[str, int]]:
+        """Cursors of the streams, and counts. Raises StoreFault."""
+        return self._store.transact(lambda tx: (tx.cursors(), tx.counts()), wait_s=STORE_WAIT_S)
 
     def asks(self) -> Mapping[str, Callable[[Mapping[str, Any]], Any]]:
         """What `field.sock` answers."""
@@ -123,9 +131,8 @@ class Status:
 
     def _status(self, request: Mapping[str, Any]) -> dict[str, Any]:
         try:
-            cursors, counts = self._store.transact(lambda tx: (tx.cursors(), tx.counts()))
-            epoch, store = self._store.epoch, "ok"
-        except StoreDown as fault:
+            (cursors, counts), epoch, store = self._counted(), self._store.epoch, "ok"
+        except StoreFault as fault:
             cursors, counts, epoch, store = {}, {}, "", str(fault)
         return {
             "dcu": self._config.dcu.id,
