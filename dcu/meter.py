@@ -256,7 +256,6 @@ class Meter:
         area: must agree with the signed policy.
         secrets: its keys.
         host, port: endpoint on TCP lines; empty on RS-485.
-        sim: a virtual meter: a word for people, it changes nothing.
     """
 
     serial: str
@@ -267,4 +266,3 @@ class Meter:
     secrets: MeterSecrets = field(default_factory=MeterSecrets, repr=False)
     host: str = ""
     port: int = 4059
-    sim: bool = False

@@ -219,7 +219,7 @@ baud = {BAUD}
 """
         tables = [
             f'[[meter]]\nserial = "{m.serial}"\nbus = "pole"\nmodel = "is15959-1ph"\naddress = {m.address}\n'
-            f'area = "{m.area}"\nsecrets = "{m.serial}"\nsim = true\n'
+            f'area = "{m.area}"\nsecrets = "{m.serial}"\n'
             for m in METERS
         ]
         return "\n".join([head, *tables])

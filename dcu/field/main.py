@@ -83,7 +83,7 @@ def build(config: Config, clock: SystemClock) -> Box:
         room = builder.build(bus)
         status.add_bus(room.bus, room.plan, {m.serial: m for m in config.meters_on(bus.name)})
         units += room.units
-    keeping = ClockKeeping(clock, store, status.looks, kept, stop, pulse("clock").beat)
+    keeping = ClockKeeping(clock, store, status.looks, status.all_asked, kept, stop, pulse("clock").beat)
     status.add_clock(keeping.report)
     desk = _desk(config, store, clock, status, announcer, stop, pulse("relay").beat)
     uplink = UplinkSocket(
@@ -138,6 +138,7 @@ def _desk(
         stop=stop,
         alarm=announcer.announce,
         set_aside=status.is_set_aside,
+        meters_heard=clock.meters_heard,
         beat=beat,
         zone=config.dcu.timezone,
     )

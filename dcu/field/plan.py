@@ -20,6 +20,9 @@ log = logging.getLogger(__name__)
 
 FIRST_SPREAD_S_PER_METER = 0.2
 
+NOT_ASKED = "not read yet"
+"""Condition of a meter that was not asked since the process began."""
+
 REFUSED_AGAIN_S = 900.0
 """When an object is asked again that the meter could not give, for a reason that may pass."""
 
@@ -50,7 +53,7 @@ class BusPlan:
         self._lock = threading.Lock()
         self._schedule = Schedule(_tasks(meters), clock.monotonic_s(), FIRST_SPREAD_S_PER_METER * len(meters))
         self._scene = VisitScene(store, clock, zone, poll, octets_per_s)
-        self.condition: dict[str, str] = dict.fromkeys(self._meters, "not read yet")
+        self.condition: dict[str, str] = dict.fromkeys(self._meters, NOT_ASKED)
         self.set_aside: set[str] = set()
         self._alarmed: set[str] = set()
         self._unusable: dict[Task, str] = {}
@@ -83,7 +86,7 @@ class BusPlan:
         """A meter was commissioned on this bus: it is visited from now on."""
         with self._lock:
             self._meters[meter.serial] = meter
-            self.condition[meter.serial] = "not read yet"
+            self.condition[meter.serial] = NOT_ASKED
             self._schedule.add(meter.serial, _tasks([meter]), self._clock.monotonic_s())
 
     def dismiss(self, serial: str) -> None:
@@ -100,6 +103,11 @@ class BusPlan:
         """The last look at each meter's clock, of the meters that were asked; a memory out of the store is none."""
         looks = [book.look for book in list(self._scene.books.values())]
         return [look for look in looks if look is not None and not look.slack_s]
+
+    def all_asked(self) -> bool:
+        """Whether each meter was asked since the process began, whatever came of it."""
+        with self._lock:
+            return NOT_ASKED not in self.condition.values()
 
     def ahead_s(self, serial: str) -> int | None:
         """A meter's clock minus the box's, by the last look; None where that is not known."""

@@ -78,6 +78,10 @@ class Status:
         """The last look at each meter's clock, of the meters that were asked since the start."""
         return [look for plan in self._plans for look in plan.looks()]
 
+    def all_asked(self) -> bool:
+        """Whether each meter was asked since the start, whatever came of it."""
+        return all(plan.all_asked() for plan in self._plans)
+
     def note_bus(self, name: str, fault: BusFault | None) -> None:
         """A bus is down, or well again with None."""
         self.bus_condition[name] = str(fault) if fault else "ok"

@@ -15,6 +15,7 @@ A store that fails ends this loop, and with it the process: what was committed i
 """
 
 import logging
+import threading
 from collections import deque
 from collections.abc import Callable, Mapping
 from datetime import UTC, tzinfo
@@ -37,7 +38,6 @@ from dcu.relay.intake import COUNT_AT, Intake
 from dcu.relay.letters import (
     Answer,
     Brought,
-    Connected,
     Fell,
     Letter,
     Lock,
@@ -83,6 +83,7 @@ class RelayDesk:
         stop: the process's signal to end.
         alarm: takes an alarm, from the relay thread.
         set_aside: whether a serial is set aside.
+        meters_heard: whether the meters' clocks could have spoken against the box's since the process began.
         beat: called each turn, for the watchdog.
         zone: of the meters' clocks.
         settle_s: between the two read-backs.
@@ -103,6 +104,7 @@ class RelayDesk:
         stop: Stop,
         alarm: Callable[[Alarm], None],
         set_aside: Callable[[str], bool],
+        meters_heard: Callable[[], bool],
         beat: Callable[[], None],
         zone: tzinfo = UTC,
         settle_s: float = 1.0,
@@ -117,6 +119,7 @@ class RelayDesk:
             meters=meters,
             signer=signer,
             set_aside=set_aside,
+            meters_heard=meters_heard,
             roster=roster,
         )
         self._documents = Documents(self._book)
@@ -141,6 +144,7 @@ class RelayDesk:
         self._recovered = False
         self._unkept: deque[Letter] = deque()  # the store had no room for them
         self._upkeep_s = float("-inf")
+        self._reconnected = threading.Event()  # no letter: uplink may say it without end while the store is slow
 
     # ---- from other threads -----------------------------------------------------------------------------------------
 
@@ -167,8 +171,8 @@ class RelayDesk:
         self._letters.post(NewTrust(commissioning), urgent=True)
 
     def connected(self) -> None:
-        """The connection to the broker is back: the box gives a new lease out."""
-        self._letters.post(Connected(), urgent=True)
+        """The connection to the broker is back: the box gives a new lease out. Said often, it is one word of it."""
+        self._reconnected.set()
 
     def lock(self, meter: str, who: str, why: str, seconds: int) -> Restraint | None:
         """Lock a meter, or all with an empty serial, for so many seconds; with none unlock it. On disk at the return.
@@ -266,9 +270,6 @@ class RelayDesk:
                 self._dispatch.read(letter)
             case NewTrust(commissioning):
                 self._documents.commission(commissioning)
-            case Connected():
-                self._book.leases.want()
-                self._upkeep_s = float("-inf")
             case Lock():
                 self._lock(letter)
 
@@ -311,7 +312,10 @@ class RelayDesk:
             self._keep_up(self._clock.monotonic_s())
 
     def _keep_up(self, monotonic_s: float) -> None:
-        if monotonic_s < self._upkeep_s:
+        if self._reconnected.is_set():
+            self._reconnected.clear()
+            self._book.leases.want()
+        elif monotonic_s < self._upkeep_s:
             return
         self._upkeep_s = monotonic_s + UPKEEP_S
         try:

@@ -35,6 +35,10 @@ def test_kill_9(run):
     hold(rows.kill_9(run))
 
 
+def test_a_thousand_boxes_come_back_spread(run):
+    hold(rows.ROWS[28](run))
+
+
 # ---- the disk
 
 

@@ -6,7 +6,7 @@ from types import SimpleNamespace
 import pytest
 
 from dcu.config.meter_models import shipped
-from dcu.errors import OperatorFault, StoreBusy, StoreDown, StoreFull
+from dcu.errors import MeterSilent, OperatorFault, StoreBusy, StoreDown, StoreFull
 from dcu.field.announce import Announcer
 from dcu.field.plan import BusPlan
 from dcu.field.status import CONDITIONS_A_PAGE, Status
@@ -53,6 +53,16 @@ def test_a_thousand_meters_are_told_page_by_page(store, clock, scene):
     first = asks["status"]({})
     encode_frame({"answer": first})
     assert pages(asks["conditions"], first["meters"]) == serials
+
+
+def test_all_are_asked_when_none_is_left_whatever_came_of_it(store, clock, scene):
+    status, _ = a_thousand(store, clock, scene)
+    [plan] = status._plans
+    assert status.all_asked()
+    plan.admit(Meter("GXT9", "mesh", shipped()["is15959-1ph"], 17, "JH-RNC", MeterSecrets(), host="10.9.9.9"))
+    assert not status.all_asked()
+    plan.failed(plan._meters["GXT9"], MeterSilent("no answer", place="GXT9"))
+    assert status.all_asked()
 
 
 def test_a_page_that_is_no_number_is_refused(store, clock, scene):

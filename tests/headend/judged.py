@@ -75,7 +75,7 @@ class Judge:
             policy_fault="none",
             dcu=box["dcu"],
             jid=box["jid"],
-            moment=Moment(self.now, ClockState(box["clock"]), box["floor"], BOOT, BOOT_S),
+            moment=Moment(self.now, ClockState(box["clock"]), box["floor"], BOOT, BOOT_S, heard=True),
             ledger=Ledger(
                 known=b"another" if command.cmd_id in box["used"] else None,
                 sequence=RelaySequence(highest, cut, box.get("safety", {}).get(command.meter, 0)),

@@ -152,6 +152,7 @@ class Trial:
             stop=StillStop(),
             alarm=lambda _: None,
             set_aside=lambda _: False,
+            meters_heard=lambda: True,
             beat=lambda: None,
             settle_s=0.0,
         )

@@ -88,7 +88,7 @@ class Verifier:
             policy_fault="",
             dcu=DCU,
             jid=JID,
-            moment=Moment(NOON, ClockState.TRUSTED, FLOOR_S, "boot", 9999),
+            moment=Moment(NOON, ClockState.TRUSTED, FLOOR_S, "boot", 9999, heard=True),
             ledger=Ledger(leave=self.leave.get(command.permit or "", Leave())),
             leases=frozenset({LEASE}),
             meter=self.meters.get(command.meter),

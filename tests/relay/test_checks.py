@@ -26,6 +26,7 @@ from dcu.relay.checks.meters import RANGES_AT_MOST
 from dcu.relay.permit import Leave, Permit
 from dcu.relay.policy import Area, Caps, Reconnect, Shield, read_policy
 from dcu.relay.schema import read_command
+from dcu.relay.withdrawals import AT_MOST
 from tests.relay.world import (
     DATE,
     DAY,
@@ -46,7 +47,7 @@ HOUR = 3600
 LEASE = "L-1"
 WORLD = World()
 STAGES = (When.ACCEPTED, When.DUE)
-BUS_METER = Meter(METER, "north", shipped()["is15959-1ph"], 17, RANCHI, sim=True)
+BUS_METER = Meter(METER, "north", shipped()["is15959-1ph"], 17, RANCHI)
 CAPS = Caps(2, 5, 20, 120, 900)
 AREA = Area(True, NOW - 40 * DAY, Profile.PREPAID, Reconnect.CLOSE, 30)
 TRUST = trust()
@@ -126,7 +127,7 @@ def good(op: Operation, stage: When) -> Case:
         policy_fault="",
         dcu=DCU,
         jid=JID,
-        moment=Moment(NOW, ClockState.TRUSTED, NOW - 9 * DAY, "boot", 10 * DAY),
+        moment=Moment(NOW, ClockState.TRUSTED, NOW - 9 * DAY, "boot", 10 * DAY, heard=True),
         ledger=ledger,
         leases={LEASE},
         meter=BUS_METER,
@@ -264,6 +265,7 @@ TAMPERED = [
     ("profile", R.E_QUORUM, of(strict, with_(kids=("apr-1", "pol-a", "req-1")))),
     ("profile", R.E_QUORUM, of(arrears, with_(kids=("bill-1", "wit-1")))),
     ("clock", R.E_CLOCK, moment(clock=ClockState.UNTRUSTED)),
+    ("meters heard", R.E_CLOCK, moment(heard=False)),
     ("exact clock", R.E_CLOCK, moment(clock=ClockState.UNTRUSTED)),
     ("exact clock", R.E_CLOCK, moment(clock=ClockState.HOLDOVER)),
     ("life", R.E_TTL, command(iat=NOW - 1, exp=NOW + 4 * HOUR)),
@@ -281,7 +283,7 @@ TAMPERED = [
     ("sequence", R.E_SEQ, command(seq=None)),
     ("sequence of connect", R.E_SEQ, too_low),
     ("meter", R.E_METER, with_(meter=replace(BUS_METER, serial=FAR_METER))),
-    ("meter", R.E_METER, with_(set_aside=True)),
+    ("set aside", R.E_METER, with_(set_aside=True)),
     ("meter if named", R.E_METER, with_(meter=None)),
     ("change", R.E_METER, with_(change_fault="no such model")),
     ("identity", R.E_METER, evidence(serial=FAR_METER)),
@@ -346,10 +348,11 @@ TAMPERED = [
     ("range", R.E_STATE, ledger(last_id=None)),
     ("range", R.E_FLOOD, ledger(ranges=RANGES_AT_MOST)),
     ("fit", R.E_STATE, evidence(unfit="no limiter")),
-    ("cancelled", R.E_STATE, ledger(cancels=None)),
+    ("cancelled", R.E_FLOOD, ledger(cancels=None, withdrawals=AT_MOST)),
     ("cancelled", R.E_STATE, ledger(cancels=(FAR_METER, State.PENDING))),
     ("cancelled", R.E_STATE, ledger(cancels=(METER, State.DISPATCHED))),
     ("cancelled", R.E_STATE, ledger(cancels=(METER, State.ACCEPTED))),
+    ("withdrawn", R.E_STATE, ledger(withdrawn=True)),
 ]  # fmt: skip
 STUMBLES = {
     ("keys", R.E_KID): {KeyError},

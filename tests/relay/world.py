@@ -359,14 +359,15 @@ class World:
         self.wall = {serial: FakeMeter(serial) for serial in (METER, FAR_METER)}
         model = shipped()["is15959-1ph"]
         self.meters = {
-            METER: Meter(METER, "north", model, 17, RANCHI, sim=True),
-            FAR_METER: Meter(FAR_METER, "north", model, 18, DHANBAD, sim=True),
+            METER: Meter(METER, "north", model, 17, RANCHI),
+            FAR_METER: Meter(FAR_METER, "north", model, 18, DHANBAD),
         }
-        self.meters |= {serial: Meter(serial, "north", model, 19, RANCHI, sim=True) for serial in NEIGHBOURS}
+        self.meters |= {serial: Meter(serial, "north", model, 19, RANCHI) for serial in NEIGHBOURS}
         self.trust = trust()
         self.commissioned = ()  # documents in trust.json
         self.rows, self.epoch = Rows(), JID
         self.aside = set()
+        self.heard = True  # the meters' clocks have spoken
         self.alarms = []
         self.fallen = None
         self.seq = 0
@@ -390,6 +391,7 @@ class World:
             stop=self.stop,
             alarm=self.alarms.append,
             set_aside=self.aside.__contains__,
+            meters_heard=lambda: self.heard,
             beat=lambda: None,
             settle_s=0.0,
             inspect_again_s=5.0,

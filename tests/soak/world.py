@@ -98,7 +98,7 @@ class World:
 
     def _known(self, config: MeterConfig) -> Meter:
         model = shipped()["is15959-1ph"]
-        return Meter(config.serial, "north", model, config.address, "JH-RNC", SECRETS, sim=True)
+        return Meter(config.serial, "north", model, config.address, "JH-RNC", SECRETS)
 
     # ---- the run ----
 

@@ -183,26 +183,3 @@ def test_a_new_certificate_is_picked_up_while_running(tmp_path, broker, field, h
     assert links(field, "lost") == []
     assert head_end.ids(Stream.PROFILE) == list(range(1, 401))
     assert head_end.listener.holes() == []
-
-
-def test_a_thousand_boxes_come_back_spread():
-    """Row 28 in virtual time: a broker that is away for ten minutes, and then takes 50 connections a second."""
-    rng = random.Random(28)
-    boxes = [Backoff(draw=rng.uniform) for _ in range(1000)]
-    back_s, capacity = 600.0, 50
-    due = {n: rng.uniform(0, 0.2) for n in range(1000)}  # all are cut off within one moment
-    attempts, taken, connected = {}, {}, []
-    while due:
-        n = min(due, key=due.get)
-        now = due.pop(n)
-        second = int(now)
-        attempts[second] = attempts.get(second, 0) + 1
-        if now >= back_s and taken.get(second, 0) < capacity:
-            taken[second] = taken.get(second, 0) + 1
-            connected.append(now - back_s)
-        else:
-            boxes[n].lost(now)
-            due[n] = now + boxes[n].next_s()
-    peak = max(count for second, count in attempts.items() if second >= back_s - 60)
-    assert peak < 30  # 12
-    assert sorted(connected)[989] < 300  # 266

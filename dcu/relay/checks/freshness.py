@@ -19,6 +19,12 @@ def check_clock(case: Case) -> None:
         raise CommandRefused(Refusal.E_CLOCK, _UNKNOWN)
 
 
+def check_heard(case: Case) -> None:
+    """13: the meters' own clocks, which alone can speak against a disciplined one, have had their say."""
+    if not case.moment.heard:
+        raise CommandRefused(Refusal.E_CLOCK, "the box has just started and has not compared its clock with its meters")
+
+
 def check_exact_clock(case: Case) -> None:
     """13: the box's clock is disciplined now: only then it is set into meters."""
     if case.moment.clock is not ClockState.TRUSTED:
