@@ -28,7 +28,10 @@ from dcu.relay.trust import Commissioning
 from dcu.store import Counters, SqliteStore
 from dcu.supervisor import Pulse, Supervisor, Unit
 
-STORE_PULSE_S = 30.0
+STORE_PULSE_S = 300.0
+"""A card or a disk may take minutes to answer with an error, since the kernel asks it again and again. To end the
+process would mend nothing and lose what waits in memory; meanwhile all who ask are told (`dcu/store/pace.py`)."""
+
 PULSE_S = 60.0
 
 
