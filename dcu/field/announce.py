@@ -32,7 +32,7 @@ class Announcer:
         try:
             self._store.transact(lambda tx: tx.append(Stream.ALARM, body))
         except StoreDown:
-            self._store.keep(lambda tx: tx.append(Stream.ALARM, body))
+            self._store.keep(lambda tx: tx.append(Stream.ALARM, body), len(body))
         except DcuError as fault:
             log.warning("that alarm could not be stored: %s", fault)
 
@@ -43,6 +43,6 @@ class Announcer:
         try:
             self._store.transact(lambda tx: tx.append(Stream.HEALTH, body))
         except StoreDown:
-            self._store.keep(lambda tx: tx.append(Stream.HEALTH, body))
+            self._store.keep(lambda tx: tx.append(Stream.HEALTH, body), len(body))
         except DcuError as fault:
             log.warning("a health record could not be stored: %s", fault)

@@ -1,15 +1,16 @@
 """What is remembered of a meter between visits: what the store holds of it, and where things stood."""
 
 import weakref
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
+from dcu.errors import StoreBusy, StoreDown
 from dcu.field.clock_watch import RESTART_SLACK_S, Look
 from dcu.gaps import Span
 from dcu.meter import Meter, ProfileKind, ProfileSpec
 from dcu.obis import LogicalName
-from dcu.ports import Association, Clock, Described, MeterState, ProfileState, Store, Transaction
+from dcu.ports import Association, Clock, Described, MeterState, ProfileState, Store, Transaction, Waiting
 from dcu.reading import Value
 
 
@@ -26,6 +27,19 @@ MOST_REFUSALS: Final = 8
 """Of one profile that are remembered."""
 
 
+@dataclass(frozen=True, slots=True)
+class Wait:
+    """What of one poll waits in the store's memory.
+
+    Attributes:
+        work: that waits.
+        settled: spans of rings that are held, or known to be absent, once it is done.
+    """
+
+    work: Waiting
+    settled: Mapping[LogicalName, Sequence[Span]]
+
+
 @dataclass(slots=True)
 class MeterBook:
     """One meter's. Used by one visit at a time.
@@ -35,6 +49,8 @@ class MeterBook:
         kept: what the store has of it; None before anything was read.
         states: of its profiles, as the store has them.
         loaded: whether the two above are what the store has.
+        known: whether they were that once.
+        waiting: what came while the store was down, and is on its way into it.
         described: rings that the meter has described and the store does not know yet.
         in_use: rows that a buffer held when it was last asked.
         look: the last look at the clock.
@@ -60,6 +76,8 @@ class MeterBook:
     kept: MeterState | None = None
     states: dict[LogicalName, ProfileState | None] = field(default_factory=dict)
     loaded: bool = False
+    known: bool = False
+    waiting: list[Wait] = field(default_factory=list)
     described: dict[LogicalName, Described] = field(default_factory=dict)
     in_use: dict[LogicalName, int] = field(default_factory=dict)
     look: Look | None = None
@@ -94,16 +112,32 @@ class MeterBook:
         """Whether the firmware was read in this very association."""
         return self.association is not None and self.association() is association
 
-    def load(self, store: Store, clock: Clock) -> None:
-        """Read what the store has, where that is not known."""
+    def load(self, store: Store, clock: Clock) -> bool:
+        """Read what the store has, where that is not known; whether it is known now.
+
+        Where the store does not say, what it said before must do: the ledger lets no row in twice.
+
+        Raises:
+            StoreDown, StoreBusy: it has never said.
+            StoreFault: it failed.
+        """
+        waiting = [each for each in self.waiting if each.work.waits]
+        if len(waiting) < len(self.waiting):
+            self.waiting, self.loaded = waiting, False
         if self.loaded:
-            return
-        store.transact(self.reload)
-        self.loaded = True
+            return True
+        try:
+            store.transact(self.reload)
+        except (StoreDown, StoreBusy):
+            if not self.known:
+                raise
+            return False
+        self.loaded = self.known = True
         kept = self.kept
         if self.look is None and kept is not None and kept.ahead_s is not None and clock.state().known:
             now_s = clock.monotonic_s()
             self.look = Look(int(clock.now().timestamp()) + kept.ahead_s, now_s, now_s, RESTART_SLACK_S)
+        return True
 
     def reload(self, tx: Transaction) -> None:
         """The same, inside a transaction."""
@@ -129,8 +163,12 @@ class MeterBook:
             del spans[:-MOST_REFUSALS]
 
     def forget(self) -> None:
-        """Nobody knows whether the last transaction was committed."""
+        """Nobody knows whether the last transaction was committed, or the store is down."""
         self.loaded = False
+
+    def waits(self, profile: LogicalName) -> Sequence[Span]:
+        """Spans of a ring that were brought and are not stored yet: not asked again meanwhile."""
+        return [span for each in self.waiting for span in each.settled.get(profile, ())]
 
     def needs_describing(self, spec: ProfileSpec) -> bool:
         """Whether the meter has to be asked what the profile is."""

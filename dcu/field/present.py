@@ -26,7 +26,7 @@ class SnapshotPart(ProfilePart):
         self._settled = True
         if layout is not None and rows:
             reading = self._reading(layout, [self._dated(row) for row in rows])
-            self._write(writing, lambda tx: tx.admit_snapshot(reading))
+            self._write(writing, lambda tx: tx.admit_snapshot(reading), rows)
 
     def _dated(self, row: Row) -> Row:
         if row.captured_at is not NO_TIME:
@@ -82,7 +82,7 @@ class BalancePart:
         since = uptime(clock, state)
         body = encode_credit(meter.serial, layout, values, read_at, state, meter.area, meter.model.amount, since)
         check_size(body, layout)
-        writing.add(lambda tx: tx.append(Stream.CREDIT, body, layout))
+        writing.add(lambda tx: tx.append(Stream.CREDIT, body, layout), len(body))
 
     def next_s(self) -> float:
         """As `Part`."""

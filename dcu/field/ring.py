@@ -18,7 +18,7 @@ from dcu.field.oldest import Oldest
 from dcu.field.parts import Answer, Ask, Place, ProfilePart, Writing
 from dcu.field.ring_range import below, ceil, newest_of, window, with_neighbours
 from dcu.field.statics import check_ring, note_described
-from dcu.gaps import Absence, Span
+from dcu.gaps import Absence, Absent, Span
 from dcu.meter import AttributeRef, ByRange, ClassId, ProfileSpec
 from dcu.ports import Described, ProfileState, RowsWanted, Transaction
 from dcu.reading import MeterTime, Row, from_epoch
@@ -108,7 +108,7 @@ class RingPart(ProfilePart):
     def _next(self, state: ProfileState, now_s: int) -> Span | None:
         """The next range, and what is left after it."""
         monotonic_s = self._place.clock.monotonic_s()
-        missing = gaps.missing(state, now_s)
+        missing = self._missing(state, now_s)
         open_ = backfill.less(missing, self._book.asked_in_vain(self._name, monotonic_s), state.period_s)
         rows = self._stride * backfill.bite_rows(len(state.layout or ()), self._place.octets_per_s)
         newest = newest_of(state, now_s)
@@ -118,6 +118,11 @@ class RingPart(ProfilePart):
         self.remains = bite is not None
         in_time = monotonic_s - self._began_s < VISIT_S
         return bite.span if bite is not None and in_time and (self._spare or bite.urgent) else None
+
+    def _missing(self, state: ProfileState, now_s: int) -> tuple[Span, ...]:
+        """What the ledger misses, without what was brought and is not stored yet."""
+        waits = [span for span in self._book.waits(self._name) if gaps.on_grid(span[0], state.since_s, state.period_s)]
+        return backfill.less(gaps.missing(state, now_s), waits, state.period_s)
 
     # ---- taking ----
 
@@ -182,7 +187,9 @@ class RingPart(ProfilePart):
         if rows:
             self._stride = 1
             reading = self._reading(state.layout, rows)
-            self._write(writing, lambda tx: tx.admit(reading))
+            self._write(writing, lambda tx: tx.admit(reading), rows)
+            slots = (gaps.slot(at, state.since_s, state.period_s) for at in times)
+            writing.settles(self._name, gaps.spans((at for at in slots if at is not None), state.period_s))
         found = gaps.absences(reach, times, phase=state.since_s, period=state.period_s) if times else ()
         self._holes = tuple((first, last) for first, last, _ in found)
         if not self._settled:
@@ -244,7 +251,7 @@ class RingPart(ProfilePart):
         if floor is not None and floor > now.epoch_s:
             floor = None  # of a time that the clock has not reached: it was ahead once
         newest = max((min(last, now.epoch_s) for first, last in state.held if first <= now.epoch_s), default=None)
-        lost = () if floor is None else below(gaps.missing(state, now.epoch_s), floor, state.period_s)
+        lost = () if floor is None else below(self._missing(state, now.epoch_s), floor, state.period_s)
         if lost:
             self._note_lost(lost, state.period_s, writing)
         found = gaps.absences(asked, (), phase=state.since_s, period=state.period_s, oldest=floor, newest=newest)
@@ -256,17 +263,12 @@ class RingPart(ProfilePart):
             self._in_vain(asked, state)
 
     def _note_lost(self, lost: Sequence[Span], period_s: int, writing: Writing) -> None:
-        serial, name, kept = self._book.serial, self._name, self._book.kept
+        name, kept = self._name, self._book.kept
         absent = gone(lost, kept.happenings if kept else (), lost[0][0], period_s)
         lost = [(first, last) for first, last, reason in absent if reason == Absence.OVERWRITTEN.value]
         count = sum(len(gaps.expected(*span, period_s)) for span in lost)
-        absent = while_refused(absent, self._book.refused.get(name, ()))
-
-        def note(tx: Transaction) -> None:
-            for first_s, last_s, reason in absent:
-                tx.note_absent(serial, name, first_s, last_s, reason)
-
-        self._write(writing, note)
+        refused = self._book.refused.get(name, ())
+        self._note_absent(while_refused(absent, refused, absent[0][0], period_s), writing)
         if not lost:
             return
         writing.alarm(
@@ -302,13 +304,18 @@ class RingPart(ProfilePart):
             return
         happenings, never = kept.happenings if kept else (), self._of_another_period(state)
         absent = explained(self._holes, happenings, state.since_s, state.period_s, never)
-        serial, name, self._holes = self._book.serial, self._name, ()
+        self._holes = ()
+        self._note_absent(absent, writing)
+
+    def _note_absent(self, absent: Sequence[Absent], writing: Writing) -> None:
+        serial, name = self._book.serial, self._name
 
         def note(tx: Transaction) -> None:
             for first_s, last_s, reason in absent:
                 tx.note_absent(serial, name, first_s, last_s, reason)
 
         self._write(writing, note)
+        writing.settles(name, ((first_s, last_s) for first_s, last_s, _ in absent))
 
     def _of_another_period(self, state: ProfileState) -> tuple[Span, ...]:
         """Of the holes, what may have been no interval yet: not on the grid of the period that was found changed."""

@@ -117,6 +117,9 @@ class Roster:
     def recall(self, store: Store) -> None:
         """Carry out what was kept before this start, once the store is open."""
         kept = store.transact(_kept)
+        if kept is None:  # no reason never to start again
+            self._trouble("", "what was commanded of meters is damaged: the file alone says which are here")
+            kept = []
         self._changes = tuple(changed for changed in kept if self._stands(changed))
         if len(self._changes) != len(kept):
             store.transact(lambda tx: _keep(tx, self._changes))
@@ -178,9 +181,13 @@ class Roster:
             on_change(made, gone)
 
 
-def _kept(tx: Transaction) -> list[Changed]:
+def _kept(tx: Transaction) -> list[Changed] | None:
+    """None: it is damaged."""
     found = tx.document(DOCUMENT)
-    return [] if found is None else [Changed.read(each) for each in json.loads(found[1])]
+    try:
+        return [] if found is None else [Changed.read(each) for each in json.loads(found[1])]
+    except (ValueError, KeyError, TypeError, AttributeError):  # no reason never to start again
+        return None
 
 
 def _keep(tx: Transaction, changes: Sequence[Changed]) -> None:

@@ -6,10 +6,11 @@ All of it happens inside a transaction, in the writer's thread. Source: referenc
 import hashlib
 import secrets
 from collections.abc import Callable, Collection, Mapping
+from contextlib import suppress
 from dataclasses import replace
 from typing import Final
 
-from dcu.command import Command, CommandRefused, Debit, Operation, Refusal, State, StoredCommand
+from dcu.command import Command, CommandRefused, Debit, Operation, Refusal, State, StoredCommand, Why
 from dcu.meter import Meter
 from dcu.ports import Clock, Store, Transaction
 from dcu.record import Stream, encode_receipt
@@ -30,6 +31,7 @@ from dcu.relay.roster import Roster
 from dcu.relay.schema import read_command
 from dcu.relay.standing import POLICY_BASE, POLICY_NARROWED
 from dcu.relay.trust import Commissioning
+from dcu.relay.withdrawals import held, is_taken_back
 
 _NONCE_OCTETS: Final = 12
 
@@ -182,7 +184,7 @@ class Book:
         return receipt
 
     def _ledger(self, tx: Transaction, command: Command, moment: Moment, known: StoredCommand | None) -> Ledger:
-        authority = tx.authority
+        authority, withdrawn = tx.authority, held(tx, moment.now_s)
         debits = authority.debits(moment.now_s - WEEK_S, moment.boot)
         others = [debit for debit in debits if (debit.iss, debit.cmd_id) != (command.iss, command.cmd_id)]
         return Ledger(
@@ -193,6 +195,9 @@ class Book:
             restraints=holding(authority.restraints(), command.meter, moment),
             leave=self._leave(tx, command, moment, debits),
             cancels=self._cancelled(tx, command),
+            withdrawn=is_taken_back(withdrawn, command),
+            withdrawals=len(withdrawn),
+            safety_waits=command.op is Operation.CONNECT and self._safety_waits(tx, command.meter),
             last_id=tx.cursors()[Stream(command.stream)][1] if command.stream is not None else None,
             ranges=len(ranges(tx)) if command.op is Operation.RESEND else 0,
         )
@@ -218,6 +223,16 @@ class Book:
             return Leave(fault=f"{permit.of} is no total of the city that it could be a share of")
         used = tx.authority.permit_uses(command.iss, permit.id) - own
         return Leave(permit, "", tuple(signer for _, signer in found), used)
+
+    def _safety_waits(self, tx: Transaction, meter: str) -> bool:
+        """Whether a disconnect for safety waits at that meter."""
+        for stored in tx.open_commands():
+            if stored.state is State.PENDING:
+                with suppress(CommandRefused):  # what cannot be read is not carried out
+                    other = reread(stored)
+                    if (other.meter, other.why) == (meter, Why.SAFETY):
+                        return True
+        return False
 
     def _cancelled(self, tx: Transaction, command: Command) -> tuple[str, State] | None:
         stored = tx.command(command.iss, command.cancels) if command.cancels is not None else None

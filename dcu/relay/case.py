@@ -100,6 +100,9 @@ class Ledger:
         restraints: that hold for this meter now.
         leave: what permits say.
         cancels: (meter, state) of the command that a `cancel` names, or None.
+        withdrawn: this very disconnect was taken back before it came.
+        withdrawals: how many disconnects were, that have not come.
+        safety_waits: a disconnect of this meter for safety was accepted and has not been dispatched.
         last_id: of the stream that a `resend` names, the last that was given.
         ranges: how many are waiting already to be published once more.
     """
@@ -111,6 +114,9 @@ class Ledger:
     restraints: Collection[Restraint] = ()
     leave: Leave = field(default_factory=Leave)
     cancels: tuple[str, State] | None = None
+    withdrawn: bool = False
+    withdrawals: int = 0
+    safety_waits: bool = False
     last_id: int | None = None
     ranges: int = 0
 

@@ -15,7 +15,7 @@ from typing import Any, Final
 
 from dcu.command import ControlState, OutputState, Refusal
 from dcu.reading import ClockState
-from dcu.relay.canonical import to_base64url
+from dcu.relay.canonical import MAX_INTEGER, to_base64url
 from dcu.relay.envelope import RECEIPT, Signer, seal
 
 UNPROVEN: Final = "unproven"
@@ -52,7 +52,7 @@ class ReadBack:
             told["text"] = self.text
         elif self.holds is not None:
             told["holds"] = self.holds
-        return {**told, **self.said}
+        return {**told, **{name: _told(value) for name, value in self.said.items()}}
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,6 +128,13 @@ def seal_receipt(
         "chain": to_base64url(chain),
     }
     return seal(claims, RECEIPT, [signer])
+
+
+def _told(value: int | str) -> int | str:
+    """A number that a receipt can carry, else its digits: what a meter says is not ours to bound."""
+    if isinstance(value, int):
+        return value if abs(value) <= MAX_INTEGER else _plain(str(value))
+    return _plain(value)
 
 
 def _plain(text: str) -> str:

@@ -17,6 +17,7 @@ from typing import Any, Final
 from dcu.errors import StoreDown, StoreFault, StoreFull
 from dcu.record import Stream, checksum
 from dcu.store.database import Database, translate
+from dcu.store.grafting import graft
 from dcu.store.schema import table
 
 log = logging.getLogger(__name__)
@@ -75,14 +76,23 @@ def excavate(path: Path, new: Database, beat: Callable[[], None]) -> Found:
     """
     found = Found()
     try:
-        with closing(sqlite3.connect(path, timeout=2.0, isolation_level=None)) as source:
-            _Dig(source, new, found, beat).all()
+        try:
+            _dig(path, new, found, beat)
+        except sqlite3.DatabaseError:
+            if found.saved or not graft(path):
+                raise
+            _dig(path, new, found, beat)
     except sqlite3.Error as error:
         fault = translate(error, str(path))
         if fault.cure.startswith("one field process"):
             raise fault from error
         log.error("%s: nothing can be read of it: %s", path, fault)  # noqa: TRY400  no more than this is to be known
     return found
+
+
+def _dig(path: Path, new: Database, found: Found, beat: Callable[[], None]) -> None:
+    with closing(sqlite3.connect(path, timeout=2.0, isolation_level=None)) as source:
+        _Dig(source, new, found, beat).all()
 
 
 class _Dig:

@@ -10,6 +10,7 @@ from dcu.mailbox import Stop
 from dcu.ports import Clock
 from dcu.store.errand import Errand
 from dcu.store.limits import page_limit_of
+from dcu.store.memory import Kept
 from dcu.store.seat import Opener, Seat
 from dcu.store.transaction import SqliteTransaction
 from dcu.store.writer import CAPACITY, Writer
@@ -111,9 +112,9 @@ class SqliteStore:
             raise StoreBusy(f"{CAPACITY} works wait already", place="store")
         return errand.wait(wait_s)
 
-    def keep(self, work: Callable[[SqliteTransaction], Any]) -> None:
+    def keep(self, work: Callable[[SqliteTransaction], Any], octets: int = 0) -> Kept:
         """See `ports.Store`."""
-        self._writer.memory.keep(work)
+        return self._writer.memory.keep(work, octets)
 
     def close(self) -> None:
         """Let the file go, after `run` has ended. Idempotent."""

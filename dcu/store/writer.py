@@ -22,7 +22,7 @@ from dcu.ports import Clock
 from dcu.record import Stream, encode_alarm
 from dcu.store.database import Database
 from dcu.store.errand import Errand
-from dcu.store.memory import Memory, Work
+from dcu.store.memory import Kept, Memory
 from dcu.store.seat import Opener, Seat
 from dcu.store.turn import commit
 
@@ -235,12 +235,14 @@ class Writer:
         works = self.memory.take(MEMORIES)
         if not works:
             return
-        errands = [Errand(work) for work in works]
+        errands = [Errand(kept.work) for kept in works]
         try:
             self._turn(errands)
         finally:
             faults = [errand.fault for errand in errands]
-            self.memory.put_back([work for work, fault in zip(works, faults, strict=True) if _passes(fault)])
+            for kept, fault in zip(works, faults, strict=True):
+                kept.waits = _passes(fault)
+            self.memory.put_back([kept for kept in works if kept.waits])
         for fault in faults:
             if fault is not None:
                 log.error("a work that waited in memory is lost: %r", fault)
@@ -317,11 +319,11 @@ class Writer:
         return self.seat
 
 
-def _trouble(clock: Clock, fault: StoreFault | None, seconds: int, kept: int, lost: int) -> Work:
+def _trouble(clock: Clock, fault: StoreFault | None, seconds: int, kept: int, lost: int) -> Kept:
     facts: dict[str, Fact] = {"cause": fault.cause if fault else "", "seconds": seconds, "kept": kept, "lost": lost}
     text = f"nothing could be stored for {seconds} s: {fault}; {kept} works waited in memory, {lost} were lost"
     body = encode_alarm(alarm_now(clock, AlarmKind.STORE_TROUBLE, text[:500], "", facts))
-    return lambda tx: tx.append(Stream.ALARM, body)
+    return Kept(lambda tx: tx.append(Stream.ALARM, body), len(body))
 
 
 def _down(fault: StoreFault) -> StoreDown:

@@ -7,14 +7,17 @@ import sqlite3
 import subprocess
 import threading
 import time
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing, suppress
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from statistics import mean
+from unittest.mock import patch
 
 from dcu.errors import StoreFault
 from dcu.record import Stream, checksum, encode_profile
+from dcu.store.check import Check
 from tests.faults import trace
 from tests.faults.boxes import loop_mounted
 from tests.faults.judge import judge, told
@@ -173,23 +176,34 @@ def _spoil(octets: bytearray, dice: random.Random) -> str:
 
 
 def _rest(path: Path, most: int = 6) -> int:
-    """Starts until one goes through with nothing to mend. Raises AssertionError: it never does."""
+    """Starts until one goes through a whole round of the daily check and does not fall. Raises AssertionError: none."""
     for start in range(1, most + 1):
-        it = Running(path, clock=_Quick())
-        before = None
-        until = time.monotonic() + 20
-        quiet = 0
-        while quiet < 4 and it.fault is None and time.monotonic() < until:
-            time.sleep(0.05)
-            with suppress(StoreFault):
-                epoch, cursors = it.store.epoch, it.store.transact(lambda tx: tx.cursors())
-                quiet = quiet + 1 if (epoch, cursors) == before else 0
-                before = epoch, cursors
-        fell = it.fault is not None
-        it.end()
-        if not fell and quiet >= 4:
+        with _rounds() as rounds:
+            it = Running(path, clock=_Quick())
+            until = time.monotonic() + 60
+            while not rounds and it.fault is None and time.monotonic() < until:
+                time.sleep(0.01)
+            fell = it.fault is not None
+            it.end()
+        if rounds and not fell:
             return start
     raise AssertionError(f"after {most} starts it is not at rest: {it.fault}")
+
+
+@contextmanager
+def _rounds() -> Iterator[list[float]]:
+    """When each round of the daily check ended."""
+    ended: list[float] = []
+    step = Check.step
+
+    def counted(check: Check) -> bool:
+        more = step(check)
+        if not more:
+            ended.append(time.monotonic())
+        return more
+
+    with patch.object(Check, "step", counted):
+        yield ended
 
 
 # ---- the log, and the card

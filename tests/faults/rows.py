@@ -51,11 +51,11 @@ def power_cut(run: Run) -> list[Line]:
 
 def _store_cut(run: Run) -> Line:
     words = ("--commits", run.of(40, 400), "--lives", 2, "--burst", run.of(100, 3000))
-    found = power.of_store(*words, seed=run.seed, every=run.of(20, 2))
+    found = power.of_store(*words, seed=run.seed, every=run.of(20, 1))
     return Line(
         1,
         "power cut, any instant: polls with ledger, alarms, journal, counters, cursor, close and next start",
-        "recorded by strace, cut at each second write, sync and acknowledgement: "
+        f"recorded by strace, cut at {'every' if run.full else 'each 20th'} write, sync and acknowledgement: "
         + ", ".join(f"{name} {count}" for name, count in found.at.items()),
         f"{found.points} crash points of {found.events} boundaries",
         found.worst,
@@ -82,7 +82,7 @@ def kill_9(run: Run) -> list[Line]:
             of_uplink,
             f"delivers again: {of_uplink.recovery()}; {of_uplink.repeated} records came again, known by their id",
         ),
-        *([boxes.killed(run)] if run.full else []),
+        *(boxes.killed(run) if run.full else []),
     ]
 
 

@@ -24,6 +24,7 @@ from dcu.record import Stream
 from dcu.sim import MeterConfig, running_line
 from dcu.wire import connect
 from tests.e2e.conftest import KEYS, SERIALS, write_configuration
+from tests.faults.nursery import Field
 
 PERIOD_S = 5
 AGAIN_S = 0.5
@@ -40,18 +41,26 @@ class WholeBox:
         directory: of the configuration; the state is in `state` below it.
         program: what is run in place of `python -m dcu`.
         before: words in front of the command, e.g. prlimit's.
+        forked: by the nursery, and `program`, `before` and `environment` mean nothing.
 
     Attributes:
         starts: how often the process was started.
         codes: how it ended each time.
     """
 
-    def __init__(self, directory: Path, *, program: Sequence[str] = ("-m", "dcu"), before: Sequence[str] = ()) -> None:
+    def __init__(
+        self,
+        directory: Path,
+        *,
+        program: Sequence[str] = ("-m", "dcu"),
+        before: Sequence[str] = (),
+        forked: bool = False,
+    ) -> None:
         self.directory = directory
-        self.program, self.before = list(program), list(before)
+        self.program, self.before, self._forked = list(program), list(before), forked
         self.starts = 0
         self.codes: list[int] = []
-        self.process: subprocess.Popen[bytes] | None = None
+        self.process: subprocess.Popen[bytes] | Field | None = None
         self.environment: dict[str, str] = {}
         self._wanted = threading.Event()
         self._keeper: threading.Thread | None = None
@@ -74,8 +83,11 @@ class WholeBox:
     def _keep(self) -> None:
         command = [*self.before, sys.executable, *self.program, "field", "--config", str(self.directory / "dcu.toml")]
         while self._wanted.is_set():
-            with (self.directory / "field.log").open("ab") as log:
-                self.process = subprocess.Popen(command, stdout=log, stderr=log, env=os.environ | self.environment)
+            if self._forked:
+                self.process = Field(command[-3:], self.directory / "field.log")
+            else:
+                with (self.directory / "field.log").open("ab") as log:
+                    self.process = subprocess.Popen(command, stdout=log, stderr=log, env=os.environ | self.environment)
             self.starts += 1
             self.codes.append(self.process.wait())
             if self._wanted.is_set():
@@ -182,10 +194,12 @@ def mounted(place: Path, megabytes: float) -> Iterator[Path]:
         subprocess.run(["umount", "-l", str(place)], check=False, capture_output=True)
 
 
-def kills(directory: Path, count: int, seed: int) -> tuple[WholeBox, Completeness, list[float]]:
+def kills(
+    directory: Path, count: int, seed: object, *, forked: bool = False
+) -> tuple[WholeBox, Completeness, list[float]]:
     """kill -9 of the field process of a whole box, again and again; the seconds until it answered again."""
     dice, back = random.Random(f"whole/{seed}"), []
-    with whole_box(directory) as box:
+    with whole_box(directory, forked=forked) as box:
         box.start()
         box.until_held(1)
         for _ in range(count):

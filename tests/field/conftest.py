@@ -265,6 +265,9 @@ class Field:
     def times(self):
         return sorted(at for at, *_ in self.held())
 
+    def times_of_load(self):
+        return sorted(at for at, *_ in self.held(obis.BLOCK_LOAD))
+
     def alarms(self):
         return [record["kind"] for record in self.records(Stream.ALARM)]
 

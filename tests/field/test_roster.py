@@ -86,6 +86,15 @@ def test_one_is_added_at_once_and_is_there_after_a_restart(file, store):
     assert (meter.address, meter.area, meter.secrets.unicast_key) == (18, "JH-RNC", bytes(range(16)))
 
 
+@pytest.mark.parametrize("octets", [b"", b"\xff", b"{}", b"[7]", b'[{"change": "add"}]', b'[{"change": "sell"}]'])
+def test_what_is_kept_and_damaged_stops_no_start(file, store, octets):
+    assert Box(file(), store).order(Change.ADD, NEW, **PLACE) == ""
+    store.transact(lambda tx: tx.save_document("meters", 9, octets))
+    box = Box(file(), store)
+    assert box.meters == [OLD]
+    assert [text for serial, text in box.troubles if "damaged" in text and not serial] or octets == b"{}"
+
+
 def test_one_is_replaced_in_its_place(file, store):
     box = Box(file(), store)
     assert box.order(Change.REPLACE, NEW, old=OLD, **PLACE | {"address": 17}) == ""

@@ -67,7 +67,11 @@ def _order(octets):
     return ORDER.to_bytes(32, "big") + octets[32:]
 
 
-_NESTED = '{"payload":' + "[" * 5 + "]" * 5 + ',"signatures":[]}'
+def _spelled(payload, signatures="[]"):
+    return f'{{"payload":{payload},"signatures":{signatures}}}'.encode()
+
+
+_DEEP = "[[[[]]]]"  # and one level more around it
 
 REFUSED = {
     # 2
@@ -87,7 +91,10 @@ REFUSED = {
     "Infinity": (b'{"payload":-Infinity,"signatures":[]}', "E_JSON"),
     "2^53 + 1": (b'{"payload":9007199254740993,"signatures":[]}', "E_JSON"),
     "a number of 5000 digits": (b'{"payload":' + b"9" * 5000 + b',"signatures":[]}', "E_JSON"),
-    "five levels": (_NESTED.encode(), "E_JSON"),
+    "five levels": (_spelled(_DEEP), "E_JSON"),
+    "five levels behind shallow ones": (_spelled("[[],[]]", _DEEP), "E_JSON"),
+    "five levels behind brackets in text": (_spelled('"]}]}"', _DEEP), "E_JSON"),
+    "five levels behind a quoted quote": (_spelled(r'"\""', _DEEP), "E_JSON"),
     "4000 levels": (b"[" * 4000 + b"]" * 4000, "E_JSON"),
     # 4
     "a space": (GOOD.replace(b",", b", ", 1), "E_CANON"),
@@ -107,6 +114,7 @@ REFUSED = {
     "signatures no array": (built(signatures=APR), "E_SHAPE"),
     "empty signatures": (built(signatures=[]), "E_SHAPE"),
     "five signatures": (signed_by(APR, REQ, REQ, REQ, REQ), "E_SHAPE"),
+    "brackets in text and no signature": (_spelled(r'"\"[[{{"'), "E_SHAPE"),
     "a signature that is text": (signed_by("x"), "E_SHAPE"),
     "an unprotected header": (signed_by({**APR, "header": {"kid": "apr-1"}}, REQ), "E_SHAPE"),
     "a signature without its header": (signed_by({"signature": APR["signature"]}, REQ), "E_SHAPE"),

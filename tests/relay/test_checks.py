@@ -26,6 +26,7 @@ from dcu.relay.checks.meters import RANGES_AT_MOST
 from dcu.relay.permit import Leave, Permit
 from dcu.relay.policy import Area, Caps, Reconnect, Shield, read_policy
 from dcu.relay.schema import read_command
+from dcu.relay.withdrawals import AT_MOST
 from tests.relay.world import (
     DATE,
     DAY,
@@ -282,7 +283,7 @@ TAMPERED = [
     ("sequence", R.E_SEQ, command(seq=None)),
     ("sequence of connect", R.E_SEQ, too_low),
     ("meter", R.E_METER, with_(meter=replace(BUS_METER, serial=FAR_METER))),
-    ("meter", R.E_METER, with_(set_aside=True)),
+    ("set aside", R.E_METER, with_(set_aside=True)),
     ("meter if named", R.E_METER, with_(meter=None)),
     ("change", R.E_METER, with_(change_fault="no such model")),
     ("identity", R.E_METER, evidence(serial=FAR_METER)),
@@ -347,10 +348,11 @@ TAMPERED = [
     ("range", R.E_STATE, ledger(last_id=None)),
     ("range", R.E_FLOOD, ledger(ranges=RANGES_AT_MOST)),
     ("fit", R.E_STATE, evidence(unfit="no limiter")),
-    ("cancelled", R.E_STATE, ledger(cancels=None)),
+    ("cancelled", R.E_FLOOD, ledger(cancels=None, withdrawals=AT_MOST)),
     ("cancelled", R.E_STATE, ledger(cancels=(FAR_METER, State.PENDING))),
     ("cancelled", R.E_STATE, ledger(cancels=(METER, State.DISPATCHED))),
     ("cancelled", R.E_STATE, ledger(cancels=(METER, State.ACCEPTED))),
+    ("withdrawn", R.E_STATE, ledger(withdrawn=True)),
 ]  # fmt: skip
 STUMBLES = {
     ("keys", R.E_KID): {KeyError},

@@ -21,6 +21,7 @@ from dcu.relay import canonical as spelling
 from dcu.relay import envelope
 from dcu.relay.canonical import canonical, from_base64url, parse_canonical, to_base64url
 from dcu.relay.envelope import COMMAND, Unforeseen, add_signature, open_envelope, seal, unsigned
+from dcu.relay.key import FileSigner
 from dcu.relay.public_key import ORDER, coordinate, public_key
 from tests.relay.envelopes import ACCEPTED, CLAIMS, GOOD, KEYS, REFUSED, TYPS, header
 from tests.relay.world import APPROVE, NOW, REQUEST, World, known, trust
@@ -81,6 +82,25 @@ def test_what_the_payload_holds_is_judged_behind_the_signature():
         with pytest.raises(CommandRefused) as refusal:
             _ = opened.claims
         assert refusal.value.code is Refusal.E_SCHEMA
+
+
+def of_size(octets, typ):
+    """A document of exactly so many octets, and the key that signed it: base64url skips one length in four."""
+    for name in ("r", "r2"):
+        signer = FileSigner(REQUEST._key, name)
+        empty = len(seal({"case": ""}, typ, [signer]))
+        for letters in range((octets - empty) * 3 // 4 - 2, (octets - empty) * 3 // 4 + 3):
+            made = seal({"case": "x" * letters}, typ, [signer])
+            if len(made) == octets:
+                return made, {name: known(signer, person="asha")}
+    raise AssertionError(octets)
+
+
+@pytest.mark.parametrize(("typ", "most"), [("dcu-cmd+jws", 8192), ("dcu-policy+jws", 65536)])
+def test_a_document_may_be_so_large_and_no_larger(typ, most):
+    for octets, code in ((most, "accepted"), (most + 1, "E_SIZE")):
+        made, keys = of_size(octets, typ)
+        assert code_of(made, keys=keys) == code
 
 
 # ---- each check made red by removing it -----------------------------------------------------------------------------
@@ -381,6 +401,14 @@ def test_canonical_json_comes_back_and_has_one_spelling(value):
     octets = canonical(value)
     assert parse_canonical(octets, Refusal.E_JSON, Refusal.E_CANON) == value
     assert canonical(dict(reversed(value.items()))) == octets
+
+
+@pytest.mark.parametrize(
+    "value", [1.5, 2**53 + 1, -(2**53) - 1, "\n", "ä", b"", {"ä": 1}, {"a": "ä"}, ["a", "ä"], [[1.5]]]
+)
+def test_what_has_no_canonical_spelling(value):
+    with pytest.raises(ValueError, match="integer|text|float|bytes"):
+        canonical(value)
 
 
 @given(st.binary(max_size=80))

@@ -8,6 +8,11 @@ import cbor2
 import pytest
 
 from dcu.record import Stream
+from dcu.sim import model
+from dcu.sim.axdr import Datum, Tag, octets, structure, u16
+from dcu.sim.objects import Attribute, CosemObject, fixed, logical_name
+from dcu.sim.payment import LIMITER_NAME
+from dcu.sim.xdlms import Refused, Result
 from tests.relay.pole import (
     ASKER,
     BALANCE_PAISE,
@@ -46,6 +51,43 @@ def test_a_load_limit_below_the_floor_is_a_disconnect_by_another_name(pole, watt
     assert pole.meter.account.load_limit_w == before and pole.written() == []
     told = pole.order("limit", BOTH, watts=watts, **pole.cut())
     assert (told.state, pole.meter.account.load_limit_w) == ("done", watts)
+
+
+def odd_limiter(threshold):
+    """A limiter that shows that and takes nothing."""
+
+    def refuse(_value):
+        raise Refused(Result.OTHER_REASON)
+
+    def make(_account, _happen, _watched):
+        power = structure(u16(3), octets(logical_name("1.0.1.7.0")), Datum(Tag.INTEGER, 2))
+        shown = Attribute(lambda: threshold, refuse)
+        return CosemObject(71, LIMITER_NAME, {2: fixed(power), 3: shown, 4: shown})
+
+    return make
+
+
+@pytest.mark.parametrize(
+    ("threshold", "state", "code"),
+    [
+        (Datum(Tag.FLOAT32, 3.4028234663852886e38), "failed", ""),  # "no limit", and no other is taken
+        (Datum(Tag.LONG64_UNSIGNED, (1 << 64) - 1), "failed", ""),
+        (Datum(Tag.FLOAT32, float("nan")), "refused", "E_STATE"),
+        (Datum(Tag.FLOAT32, float("inf")), "refused", "E_STATE"),
+    ],
+    ids=["greatest float", "greatest integer", "no number", "infinity"],
+)
+def test_what_a_limiter_shows_that_no_receipt_can_carry_ends_its_own_command_alone(
+    tmp_path, monkeypatch, threshold, state, code
+):
+    monkeypatch.setattr(model, "limiter", odd_limiter(threshold))
+    with standing(tmp_path) as pole:
+        told = pole.order("limit", watts=3000)
+        assert (told.state, told.code) == (state, code)
+        if state == "failed":
+            assert told.claims["readback"][1]["holds"] is False
+            assert told.claims["readback"][1]["watts"].isdecimal()
+        assert pole.desk_thread.is_alive()
 
 
 # ---- money ----------------------------------------------------------------------------------------------------------

@@ -76,21 +76,32 @@ def test_a_write_that_fails_is_told_to_all_and_the_store_comes_back_by_itself(pa
         assert it.fault is None
 
 
-def test_the_memory_is_bounded_the_oldest_goes_and_that_is_told(path, monkeypatch):
-    monkeypatch.setattr(memory, "CAPACITY", 5)
+def test_the_memory_is_bounded_the_oldest_goes_and_that_is_told(path):
     with running(path) as it:
-        it.store._writer.memory = memory.Memory(5)
+        it.store._writer.memory = memory.Memory(5 * memory.WORK_BYTES)
         with no_growth():
             with pytest.raises(StoreFault):
                 it.store.transact(append(b"x" * 9000))
             until(lambda: it.store.condition != "ok", "it is down")
-            for n in range(12):
-                it.store.keep(append(b"%d" % n))
+            kept = [it.store.keep(append(b"%d" % n)) for n in range(12)]
+            assert [each.waits for each in kept] == [False] * 7 + [True] * 5
         until(lambda: it.store.condition == "ok" and not len(it.store._writer.memory), "it is up")
-        found = it.store.transact(lambda tx: tx.page(Stream.PROFILE, 0)).records
+        found = it.store.transact(lambda tx: tx.page(Stream.PROFILE, 0, 10**7)).records
         assert [int(record.body) for record in found] == [7, 8, 9, 10, 11]
         [trouble] = alarms(it.store, "store-trouble")
         assert (trouble["facts"]["kept"], trouble["facts"]["lost"]) == (5, 7)
+        assert not any(each.waits for each in kept)
+
+
+def test_the_memory_counts_what_its_works_hold():
+    ring = memory.Memory(100_000)
+    small = [ring.keep(append(b"small")) for _ in range(20)]
+    large = ring.keep(append(b"large"), 88_000)
+    assert [each.waits for each in small] == [False] * 15 + [True] * 5 and ring.lost == 15
+    taken = ring.take(10)
+    assert len(taken) == 6 and len(ring) == 0
+    ring.put_back(taken)
+    assert ring.keep(append(b"beyond all"), 10**9).waits and not large.waits and len(ring) == 1
 
 
 def test_a_kept_work_that_is_at_fault_itself_hinders_no_other(path):

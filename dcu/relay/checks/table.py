@@ -136,7 +136,8 @@ TABLE: Final[tuple[Check, ...]] = (
                                                                     "- B -        - - -        - - -        - - -"),
     Check(16, "sequence of connect", (_R.E_SEQ,), fresh.check_sequence_of_connect,
                                                                     "B - -        - - -        - - -        - - -"),
-    Check(17, "meter", (_R.E_METER,), meters.check_meter,           "B B A        - - B        - B B        B B -"),
+    Check(17, "meter", (_R.E_METER,), meters.check_meter,           "B B -        - - B        - B B        B B -"),
+    Check(17, "set aside", (_R.E_METER,), meters.check_set_aside,   "- B -        - - B        - B B        B B -"),
     Check(17, "meter if named", (_R.E_METER,), meters.check_meter_if_named,
                                                                     "- - -        A A -        - - -        - - -"),
     Check(17, "change", (_R.E_METER,), meters.check_change,         "- - -        - - -        - - -        - - A"),
@@ -166,5 +167,10 @@ TABLE: Final[tuple[Check, ...]] = (
     Check(25, "range", (_R.E_STATE, _R.E_FLOOD), meters.check_range,
                                                                     "- - -        - - -        A - -        - - -"),
     Check(25, "fit", (_R.E_STATE,), meters.check_fit,               "- D -        - - -        - D D        - D -"),
-    Check(25, "cancelled", (_R.E_STATE,), meters.check_cancelled,   "- - A        - - -        - - -        - - -"),
+    Check(25, "cancelled", (_R.E_STATE, _R.E_FLOOD), meters.check_cancelled,
+                                                                    "- - A        - - -        - - -        - - -"),
+    Check(25, "withdrawn", (_R.E_STATE,), meters.check_withdrawn,   "- B -        - - -        - - -        - - -"),
 )  # fmt: skip
+
+MEANT: Final = tuple(check for check in TABLE if check.number <= 16)
+"""What shows that those who may have ordered it, for this box, now, and after whatever it answers."""

@@ -77,8 +77,8 @@ def check_two_persons(case: Case) -> None:
 
 
 def check_after_safety(case: Case) -> None:
-    """12: what was cut for safety is connected again by two people."""
-    if case.ledger.sequence.safety:
+    """12: what was cut for safety, or is about to be, is connected again by two people."""
+    if case.ledger.sequence.safety or case.ledger.safety_waits:
         _check_pair(case, Role.REQUEST, Role.APPROVE)
 
 
