@@ -16,7 +16,7 @@ from dcu.field.buses import BusBuilder
 from dcu.field.clock_keeping import ClockKeeping
 from dcu.field.field_socket import FieldSocket
 from dcu.field.quarantine import Quarantine
-from dcu.field.roster import Roster
+from dcu.field.roster import Roster, telling
 from dcu.field.status import Status
 from dcu.field.throttle import Throttle
 from dcu.field.uplink_socket import UplinkSocket
@@ -124,7 +124,7 @@ def _desk(
 ) -> RelayDesk:
     """All relay authority, over the meters that are here. Raises ConfigFault: trust or receipt key cannot be read."""
     root, signer = Commissioning.load(config.trust.keys), FileSigner.load(config.trust.signing_key)
-    roster = Roster(config, lambda serial, text: announcer.alarm(AlarmKind.METER_SET_ASIDE, text, meter=serial))
+    roster = Roster(config, telling(announcer))
     roster.hear(status.note_change)
     return RelayDesk(
         dcu=config.dcu.id,

@@ -201,16 +201,19 @@ class Status:
         return next((s for plan in self._plans if (s := plan.ahead_s(serial)) is not None), None)
 
     def _page(self, request: Mapping[str, Any], at_most: int) -> list[Meter]:
-        """Meters in the order of the configuration, from the number `from` on: as many as one frame holds."""
+        """Meters in the order of the configuration, from the number `from` on: as many as one frame holds.
+
+        Of the one that is asked for, where one is. Raises OperatorFault.
+        """
         first = request.get("from", 0)
         if not isinstance(first, int) or first < 0:
             raise OperatorFault("`from` is no number of a meter", place="field", cure="use the dcu of this version")
-        return list(self._meters.values())[first : first + at_most]
+        meters = [self._meter(request)] if "meter" in request else list(self._meters.values())
+        return meters[first : first + at_most]
 
     def _profiles(self, request: Mapping[str, Any]) -> list[dict[str, Any]]:
         """A page of meters with what is held of each profile; of one meter also what is not held, span by span."""
-        one = "meter" in request
-        meters = [self._meter(request)][request.get("from", 0) :] if one else self._page(request, METERS_A_PAGE)
+        one, meters = "meter" in request, self._page(request, METERS_A_PAGE)
         known = self._stored(meters, ASKED_WITHIN_S)
         return [
             {

@@ -80,6 +80,17 @@ def test_a_page_that_is_no_number_is_refused(store, clock, scene):
     for wrong in (-1, "0", None, [1]):
         with pytest.raises(OperatorFault):
             status.asks()["meters"]({"from": wrong})
+        with pytest.raises(OperatorFault):
+            status.asks()["meters"]({"from": wrong, "meter": "GXT00000001"})
+
+
+def test_one_meter_is_one_page(store, clock, scene):
+    status, _ = a_thousand(store, clock, scene)
+    asks = status.asks()
+    assert [each["serial"] for each in asks["meters"]({"from": 0, "meter": "GXT00000007"})] == ["GXT00000007"]
+    assert asks["meters"]({"from": 1, "meter": "GXT00000007"}) == []
+    with pytest.raises(OperatorFault, match="no meter"):
+        asks["meters"]({"from": 0, "meter": "GXT7"})
 
 
 def ledger(status, meter=None):
