@@ -16,7 +16,7 @@ from typing import Final
 from dcu.command import Command, Operation, Profile
 from dcu.headend.telling import moment
 from dcu.relay.checks.freshness import LAST_CUT
-from dcu.relay.policy import Policy, Reconnect, compare, most_a_day, usual_caps
+from dcu.relay.policy import Policy, Reconnect, compare, early_since, most_a_day, usual_caps
 from dcu.relay.policy.floor import (
     CLOSES_MIN,
     DAY_S,
@@ -94,6 +94,8 @@ def _dates(new: Policy, in_force: Policy | None, now_s: int) -> Iterator[str]:
         yield f"it is over before it begins: until {moment(new.exp)}"
     if in_force is not None and (new.iss, new.dcu) != (in_force.iss, in_force.dcu):
         yield f"it is for {new.dcu} of {new.iss}, and what is in force for {in_force.dcu} of {in_force.iss}"
+    elif fault := early_since(in_force, new):
+        yield f"{fault}: E_POLICY"
     elif in_force is not None and not in_force.version < new.version <= in_force.version + STEP:
         yield f"version {new.version} is not {in_force.version + 1} to {in_force.version + STEP}: E_VERSION"
 

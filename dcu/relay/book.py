@@ -229,8 +229,10 @@ class Book:
         permit, whole = found[0][0], found[-1][0]
         if permit.of and (whole.profile is not None or whole.date != permit.date or whole.max_n < permit.max_n):
             return Leave(fault=f"{permit.of} is no total of the city that it could be a share of")
-        used = tx.authority.permit_uses(command.iss, permit.id) - own
-        return Leave(permit, "", tuple(signer for _, signer in found), used)
+        signers, used = tuple(signer for _, signer in found), tx.authority.permit_uses(command.iss, permit.id) - own
+        if not permit.of:
+            return Leave(permit, "", signers, used)
+        return Leave(permit, "", signers, used, whole.max_n, tx.authority.permit_uses(command.iss, whole.id) - own)
 
     def _safety_waits(self, tx: Transaction, meter: str) -> bool:
         """Whether a disconnect for safety waits at that meter."""

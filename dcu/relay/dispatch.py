@@ -111,14 +111,20 @@ class Dispatch:
         due_s = now_s + ruling.wait_s if ruling is not None else now_s
         entry = Entry(command, meter.bus if meter else "", due_s, now_s + LONGEST_LIFE_S)
         if ruling is not None and ruling.cuts:
-            entry = replace(entry, cuts=True, spacing_s=ruling.spacing_s)
+            until_s = now_s + self._life_s(command)
+            entry = replace(entry, cuts=True, spacing_s=ruling.spacing_s, until_s=until_s)
         self._timetable.add((command.iss, command.cmd_id), entry)
+
+    def _life_s(self, command: Command) -> int:
+        """How long an accepted disconnect may live from now on, by the uptime: a clock stepped back adds nothing."""
+        known_s = self._book.moment().known_s
+        return LONGEST_LIFE_S if known_s is None else min(max(command.exp - known_s, 0), LONGEST_LIFE_S)
 
     def pass_time(self) -> None:
         """What the passing of time brings: errands that are due, commands that are over, meters to be looked at."""
         moment, monotonic_s = self._book.moment(), self._clock.monotonic_s()
         for key, entry in self._timetable.unsent():
-            over = moment.now_s >= entry.command.exp and (moment.clock.known or not entry.gives_light)
+            over = moment.now_s >= entry.command.exp and (moment.clock.known or entry.cuts)
             if over or monotonic_s >= entry.until_s:
                 self._timetable.forget(key)
                 reason = "its time passed before its meter could be reached"

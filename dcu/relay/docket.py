@@ -111,8 +111,12 @@ class Docket:
 
     def _debit(self, case: Case) -> Debit:
         command, moment = case.command, case.moment
-        permit = command.permit or ""
-        return Debit(command.iss, command.cmd_id, case.profile, permit, moment.now_s, moment.boot, moment.boot_s)
+        debit = Debit(
+            *(command.iss, command.cmd_id, case.profile, command.permit or ""),
+            *(moment.now_s, moment.boot, moment.boot_s),
+        )
+        leave = case.ledger.leave
+        return replace(debit, total=leave.permit.of) if leave.permit is not None else debit
 
     def _do(self, tx: Transaction, case: Case) -> None:
         """What is done by the decision itself."""

@@ -18,7 +18,7 @@ from dcu.relay.gate import Sampler
 from dcu.relay.key_document import TrustStore, open_key_document, vet_key_document
 from dcu.relay.letters import Verdict
 from dcu.relay.permit import vet_permit
-from dcu.relay.policy import Policy, compare, vet_policy
+from dcu.relay.policy import Policy, compare, early_since, vet_policy
 from dcu.relay.receipts import Account
 from dcu.relay.ruling import Ruling
 from dcu.relay.standing import (
@@ -148,6 +148,8 @@ class Documents:
         """The policy of a document, and in words what it permits more; empty: nothing, and one signature is enough."""
         book, trust, known_s = self._book, self._book.trust, self._book.moment().known_s
         policy = vet_policy(opened, trust.keys, trust.issuer, book.dcu, known_s, above=above)
+        if fault := early_since(book.kept(tx), policy):
+            raise CommandRefused(Refusal.E_POLICY, fault)
         current, _ = book.policy(tx)
         words = "; ".join(compare(current, policy).widens)
         if words or first:

@@ -68,12 +68,15 @@ class Leave:
         fault: why.
         signers: of that permit and of what it is a share of.
         used: disconnects debited to it, this command's own excepted.
+        total: of the city's permit that it is a share of; None: of none. `total_used`: debited to all its shares here.
     """
 
     permit: Permit | None = None
     fault: str = "no permit"
     signers: tuple[PublicKey, ...] = ()
     used: int = 0
+    total: int | None = None
+    total_used: int = 0
 
 
 def read_permit(claims: Mapping[str, Json]) -> Permit:

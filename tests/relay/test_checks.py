@@ -348,6 +348,7 @@ TAMPERED = [
     ("permit", R.E_PERMIT, ledger(leave=leave(date="2026-11-24"))),
     ("permit", R.E_PERMIT, ledger(leave=leave(Profile.ARREARS))),
     ("permit", R.E_PERMIT, ledger(leave=replace(leave(), used=5))),
+    ("permit", R.E_PERMIT, ledger(leave=replace(leave(), total=5, total_used=5))),
     ("permit", R.E_PERMIT, ledger(leave=replace(leave(), signers=(TRUST.keys["plan-1"], TRUST.keys["bill-1"])))),
     ("permit", R.E_PERMIT, of(strict, ledger(leave=OF_THE_REQUESTER))),
     ("caps", R.E_CAP, in_the_same_window(2, HOUR)),

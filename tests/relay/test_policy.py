@@ -305,7 +305,7 @@ def test_what_is_the_same_changes_nothing_and_the_first_permits_all_that_it_says
 
 def test_changes_are_told_in_words():
     found = compare(read_policy(claims(**BASE)), read_policy(claims(**BASE) | {"areas": area(), "emergency_h": 80}))
-    assert "prepaid becomes live in JH-DHN" in found.widens
+    assert "prepaid becomes live in JH-DHN since 2026-11-22 07:10, without grace" in found.widens
     assert found.narrows == ("80 h of emergency credit, not 72",)
 
 

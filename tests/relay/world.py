@@ -148,7 +148,7 @@ class MemoryAuthority:
         self.rows.permits[iss, permit_id] = envelope
 
     def permit_uses(self, iss, permit_id):
-        return sum((d.iss, d.permit) == (iss, permit_id) for d in self.rows.debits)
+        return sum(d.iss == iss and permit_id in {d.permit, d.total} for d in self.rows.debits)
 
     def restraints(self):
         return list(self.rows.restraints.values())

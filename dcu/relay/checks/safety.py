@@ -155,6 +155,10 @@ def check_permit(case: Case) -> None:
         raise CommandRefused(Refusal.E_PERMIT, "who signs a command does not permit it")
     if leave.used >= permit.max_n:
         raise CommandRefused(Refusal.E_PERMIT, f"permit {permit.id} is used up: {leave.used} of {permit.max_n}")
+    if leave.total is not None and leave.total_used >= leave.total:
+        raise CommandRefused(
+            Refusal.E_PERMIT, f"the total {permit.of} is used up: {leave.total_used} of {leave.total} on this box alone"
+        )
 
 
 def check_caps(case: Case) -> None:
