@@ -21,6 +21,8 @@ from typing import IO
 from dcu.record import decode_batch
 from dcu.uplink.diagnosis import Endpoint
 
+QUIET_S = 0.3
+
 _LENGTH = struct.Struct(">I")
 
 
@@ -30,13 +32,14 @@ class Heard:
 
     Attributes:
         messages, octets: batches of readings and their payload.
-        first_s: when the first one came, on the monotonic clock.
+        first_s, last_s: when the first and the last one came, on the monotonic clock.
         alarms_s: from each alarm's commit to its arrival.
     """
 
     messages: int = 0
     octets: int = 0
     first_s: float = 0.0
+    last_s: float = 0.0
     alarms_s: list[float] = field(default_factory=list)
 
 
@@ -86,7 +89,8 @@ class Sink:
             batch = decode_batch(zlib.decompress(octets) if octets[:1] == b"\x78" else octets)
             self.heard.alarms_s += [now - record["sent"] for record in batch.records if "sent" in record]
         elif topic.endswith(b"/profile"):
-            self.heard.first_s = self.heard.first_s or time.monotonic()
+            self.heard.last_s = time.monotonic()
+            self.heard.first_s = self.heard.first_s or self.heard.last_s
             self.heard.messages += 1
             self.heard.octets += end - payload
             if self._copy is not None:
@@ -131,6 +135,15 @@ class SinkProcess:
     def heard(self) -> Heard:
         """All that came so far."""
         return Heard(**json.loads(self._ask("heard")))
+
+    def settled(self) -> Heard:
+        """All that came, once nothing has come for a while: a broker acknowledges before it has passed on."""
+        heard = self.heard()
+        while True:
+            time.sleep(QUIET_S)
+            before, heard = heard, self.heard()
+            if heard == before:
+                return heard
 
     def _ask(self, words: str) -> str:
         assert self._process.stdin is not None

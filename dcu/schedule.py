@@ -66,7 +66,7 @@ class TaskKind(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Task:
-    """One recurring piece of work at one meter; `profile` is None for the balance."""
+    """One recurring piece of work at one meter; `profile` is None for the balance and the states."""
 
     serial: str
     kind: TaskKind

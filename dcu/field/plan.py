@@ -259,5 +259,5 @@ def _tasks(meters: Iterable[Meter]) -> Iterable[Task]:
     for meter in meters:
         for profile in meter.model.profiles:
             yield Task(meter.serial, TaskKind(profile.kind.value), profile.logical_name)
-        if meter.model.balance:
+        if meter.model.balance_and_states:
             yield Task(meter.serial, TaskKind.BALANCE)

@@ -1,4 +1,4 @@
-"""What a meter says of the present: instantaneous values, nameplate, balance."""
+"""What a meter says of the present: instantaneous values, nameplate, balance, relay and modes."""
 
 from dataclasses import replace
 
@@ -51,7 +51,7 @@ class NameplatePart(SnapshotPart):
 
 
 class BalancePart:
-    """Payment and balance registers, into the `credit` stream."""
+    """Payment and balance registers, relay, limiter and modes: one record of the `credit` stream."""
 
     remains: bool | None = None
     again_s: float | None = None
@@ -64,14 +64,14 @@ class BalancePart:
 
     def ask(self, _now_s: int | None) -> Ask | None:
         """As `Part`."""
-        return None if self._settled else Ask(refs=self._book.meter.model.balance)
+        return None if self._settled else Ask(refs=self._book.meter.model.balance_and_states)
 
     def take(self, answer: Answer, _now: MeterTime | None, writing: Writing) -> None:
-        """As `Part`. A register that the meter does not have is left out."""
+        """As `Part`. What the meter does not have is left out."""
         self._settled = True
         values: list[Value] = []
         columns: list[Column] = []
-        for ref, value in zip(self._book.meter.model.balance, answer.values, strict=True):
+        for ref, value in zip(self._book.meter.model.balance_and_states, answer.values, strict=True):
             if not isinstance(value, Exception | list):
                 columns.append(Column(ref.class_id, ref.logical_name, ref.attribute))
                 values.append(value)

@@ -267,8 +267,8 @@ class RingPart(ProfilePart):
         absent = gone(lost, kept.happenings if kept else (), lost[0][0], period_s)
         lost = [(first, last) for first, last, reason in absent if reason == Absence.OVERWRITTEN.value]
         count = sum(len(gaps.expected(*span, period_s)) for span in lost)
-        absent = while_refused(absent, self._book.refused.get(name, ()))
-        self._note_absent(absent, writing)
+        refused = self._book.refused.get(name, ())
+        self._note_absent(while_refused(absent, refused, absent[0][0], period_s), writing)
         if not lost:
             return
         writing.alarm(

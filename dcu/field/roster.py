@@ -16,6 +16,8 @@ from dcu.command import Change, Command
 from dcu.config import Config
 from dcu.config.commissioned import MEMBERS, read_meter
 from dcu.errors import ConfigFault
+from dcu.event import AlarmKind
+from dcu.field.announce import Announcer
 from dcu.meter import Meter
 from dcu.ports import Store, Transaction
 
@@ -86,6 +88,15 @@ def mark(meter: Meter | None) -> str:
         return ABSENT
     said = [meter.serial, meter.bus, meter.model.name, meter.address, meter.area, meter.host, meter.port]
     return hashlib.sha256(json.dumps(said).encode()).hexdigest()[:16]
+
+
+def telling(announcer: Announcer) -> Callable[[str, str], None]:
+    """Alarms a roster's troubles, with the serial or none."""
+
+    def tell(serial: str, text: str) -> None:
+        announcer.alarm(AlarmKind.METER_SET_ASIDE, text, meter=serial, commanded=True)
+
+    return tell
 
 
 class Roster:

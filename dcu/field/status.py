@@ -6,7 +6,7 @@ from typing import Any
 
 from dcu import __version__
 from dcu.config import Config
-from dcu.errors import BusFault, OperatorFault, StoreDown, StoreFault
+from dcu.errors import BusFault, OperatorFault, StoreFault
 from dcu.event import AlarmKind
 from dcu.field.announce import Announcer
 from dcu.field.clock_watch import Look
@@ -22,6 +22,7 @@ from dcu.meter import Meter
 from dcu.obis import LogicalName
 from dcu.ports import Bus, Clock, ProfileState, Store, Transaction
 from dcu.reading import from_epoch
+from dcu.record import Stream
 from dcu.wire.verbs import Link, Noted
 
 CONDITIONS_A_PAGE = 200
@@ -31,8 +32,9 @@ METERS_A_PAGE = 50
 LONGEST_CONDITION = 400
 
 ASKED_WITHIN_S = 30.0
-FACTS_WITHIN_S = 2.0
-"""How long an answer waits for the store, and each page of a health record: the process's heartbeat waits with it."""
+STORE_WAIT_S = 2.0
+"""How long an answer waits for the store; and how long a health record or a word on the store does, with which the
+process's heartbeat waits."""
 
 SPANS_A_PROFILE = 200
 """Of one meter, the newest ones of what is not held."""
@@ -117,9 +119,9 @@ class Status:
         ill = sum(text != "ok" for text in self.condition().values())
         facts: dict[str, bool | int | str | None] = {"meters": len(self._meters), "meters_not_ok": ill}
         try:
-            cursors, counts = self._store.transact(lambda tx: (tx.cursors(), tx.counts()))
-        except StoreDown as fault:
-            return facts | {"store": str(fault)[:LONGEST_CONDITION]}
+            cursors, counts = self._counted()
+        except StoreFault as fault:
+            return facts | {"store": str(fault)[:LONGEST_CONDITION]} | self._ledger_facts()
         facts |= {f"waiting.{stream.value}": last - delivered for stream, (delivered, last) in cursors.items()}
         return facts | dict(counts) | self._ledger_facts()
 
@@ -148,6 +150,10 @@ class Status:
             facts |= {f"absent.{name}.{reason}": n for reason, n in counts.absent.items()}
         return facts
 
+    def _counted(self) -> tuple[Mapping[Stream, tuple[int, int]], Mapping[str, int]]:
+        """Cursors of the streams, and counts. Raises StoreFault."""
+        return self._store.transact(lambda tx: (tx.cursors(), tx.counts()), wait_s=STORE_WAIT_S)
+
     def asks(self) -> Mapping[str, Callable[[Mapping[str, Any]], Any]]:
         """What `field.sock` answers."""
         asks = {"status": self._status, "conditions": self._conditions, "meters": self._profiles, "read": self._read}
@@ -160,9 +166,8 @@ class Status:
 
     def _status(self, request: Mapping[str, Any]) -> dict[str, Any]:
         try:
-            cursors, counts = self._store.transact(lambda tx: (tx.cursors(), tx.counts()))
-            epoch, store = self._store.epoch, "ok"
-        except StoreDown as fault:
+            (cursors, counts), epoch, store = self._counted(), self._store.epoch, "ok"
+        except StoreFault as fault:
             cursors, counts, epoch, store = {}, {}, "", str(fault)
         return {
             "dcu": self._config.dcu.id,
@@ -196,16 +201,19 @@ class Status:
         return next((s for plan in self._plans if (s := plan.ahead_s(serial)) is not None), None)
 
     def _page(self, request: Mapping[str, Any], at_most: int) -> list[Meter]:
-        """Meters in the order of the configuration, from the number `from` on: as many as one frame holds."""
+        """Meters in the order of the configuration, from the number `from` on: as many as one frame holds.
+
+        Of the one that is asked for, where one is. Raises OperatorFault.
+        """
         first = request.get("from", 0)
         if not isinstance(first, int) or first < 0:
             raise OperatorFault("`from` is no number of a meter", place="field", cure="use the dcu of this version")
-        return list(self._meters.values())[first : first + at_most]
+        meters = [self._meter(request)] if "meter" in request else list(self._meters.values())
+        return meters[first : first + at_most]
 
     def _profiles(self, request: Mapping[str, Any]) -> list[dict[str, Any]]:
         """A page of meters with what is held of each profile; of one meter also what is not held, span by span."""
-        one = "meter" in request
-        meters = [self._meter(request)][request.get("from", 0) :] if one else self._page(request, METERS_A_PAGE)
+        one, meters = "meter" in request, self._page(request, METERS_A_PAGE)
         known = self._stored(meters, ASKED_WITHIN_S)
         return [
             {
@@ -223,7 +231,7 @@ class Status:
         ]
 
     def _stored(
-        self, meters: Sequence[Meter], wait_s: float = FACTS_WITHIN_S
+        self, meters: Sequence[Meter], wait_s: float = STORE_WAIT_S
     ) -> dict[str, dict[LogicalName, ProfileState | None]]:
         """What the store has of the profiles of each meter. Raises StoreFault."""
 

@@ -14,6 +14,7 @@ from dcu.command import Command, CommandRefused, Debit, Operation, Refusal, Stat
 from dcu.meter import Meter
 from dcu.ports import Clock, Store, Transaction
 from dcu.record import Stream, encode_receipt
+from dcu.relay.allowance import Allowances
 from dcu.relay.canonical import canonical
 from dcu.relay.case import Case, Evidence, Ledger, Moment
 from dcu.relay.duties import CARRIED_OUT
@@ -53,6 +54,7 @@ class Book:
         roster: carries a `meter` out; None: such a command is refused.
 
     Attributes:
+        allowances: how much may be written for documents.
         trust: current; replaced when another one comes into force.
         leases: that this process gave out.
     """
@@ -76,6 +78,7 @@ class Book:
         self.commissioning = commissioning
         self.trust: TrustStore = commissioning.root
         self.meters = meters
+        self.allowances = Allowances()
         self.leases = Leases(lambda: f"L-{secrets.token_hex(_NONCE_OCTETS)}")
         self._signer = signer
         self._set_aside = set_aside

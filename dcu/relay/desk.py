@@ -282,6 +282,8 @@ class RelayDesk:
             self._dispatch.plan(ruling.command, ruling)
 
     def _lock(self, letter: Lock) -> None:
+        if not letter.reply.awaited:  # he was told that it failed: nothing happens behind his back
+            return
         if letter.seconds:
             made = self._locks.lock(letter.meter, letter.who, letter.why, letter.seconds)
             self._alarms.locked(made.meter, made.who, made.why, made.seconds)
@@ -315,12 +317,20 @@ class RelayDesk:
         if self._reconnected.is_set():
             self._reconnected.clear()
             self._book.leases.want()
-        elif monotonic_s < self._upkeep_s:
+            self._give_lease()
+        if monotonic_s < self._upkeep_s:
             return
         self._upkeep_s = monotonic_s + UPKEEP_S
         try:
             self._locks.pass_time()
             self._documents.mature()
+        except StoreFull as fault:
+            self._alarms.refused(Refusal.E_STORE, str(fault))
+        self._give_lease()
+
+    def _give_lease(self) -> None:
+        """One that is due; it costs nothing where none is."""
+        try:
             self._documents.lease()
         except StoreFull as fault:
             self._alarms.refused(Refusal.E_STORE, str(fault))

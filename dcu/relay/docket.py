@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Final
 
-from dcu.command import Change, Command, CommandRefused, Debit, Event, Operation, State, StoredCommand, Why
+from dcu.command import Change, Command, CommandRefused, Debit, Event, Operation, Refusal, State, StoredCommand, Why
 from dcu.ports import Transaction
 from dcu.record import Stream, encode_receipt
 from dcu.relay.book import Book, reread
@@ -77,7 +77,10 @@ class Docket:
             return self._refuse(tx, account, refusal)
         known = tx.command(command.iss, command.cmd_id)
         if known is not None and known.digest == opened.digest:
-            return self._repeat(tx, known)
+            return self._repeat(tx, known, command)
+        if not self._book.allowances.command(opened.kids, command.op, self._book.clock.monotonic_s()):
+            tx.count(f"refused.{Refusal.E_FLOOD.value}")
+            return Ruling(Verdict("refused", Refusal.E_FLOOD), cause="more commands of a key than anyone needs")
         case = self._book.case(tx, opened.payload, opened.kids, command, known=known)
         try:
             check_all(case)
@@ -154,7 +157,7 @@ class Docket:
                 move(self._book, tx, stored, Event.VOID, reason=f"overtaken by {command.op.value} {command.cmd_id}")
 
     def _refuse(self, tx: Transaction, account: Account, refusal: CommandRefused, payload: bytes = b"") -> Ruling:
-        """Count and answer; the same refusal of the same document at most once a minute.
+        """Count and answer; one that leaves the id free at most once a minute, and within the allowance of its keys.
 
         Args:
             tx: the transaction.
@@ -166,14 +169,22 @@ class Docket:
         account = replace(account, code=refusal.code, reason=refusal.cause)
         if payload:
             self._book.save(tx, account, payload, self._book.record(tx, account))
-        elif self._answered.due((account.digest, refusal.code), self._book.clock.monotonic_s()):
-            self._book.record(tx, account)
+        else:
+            now_s = self._book.clock.monotonic_s()
+            again = self._answered.due((account.digest, refusal.code), now_s)
+            if again and self._book.allowances.refusal(account.kids, now_s):
+                self._book.record(tx, account)
         return Ruling(Verdict("refused", refusal.code), cause=refusal.cause, meter=account.meter)
 
-    def _repeat(self, tx: Transaction, known: StoredCommand) -> Ruling:
-        """The very same command again: its receipt as it stands, given out again at most once a minute."""
-        now_s = self._book.now_s()
-        if abs(now_s - known.repeated_at) >= AGAIN_S:
+    def _repeat(self, tx: Transaction, known: StoredCommand, command: Command) -> Ruling:
+        """The very same command again: its receipt as it stands, given out again at most once a minute.
+
+        Not when its time is over: whoever recorded a command could fill the store with it for ever.
+        """
+        moment = self._book.moment()
+        now_s, over = moment.now_s, moment.clock.known and moment.now_s >= command.exp
+        waited = abs(now_s - known.repeated_at) >= AGAIN_S
+        if waited and not over and self._book.allowances.repeat(self._book.clock.monotonic_s()):
             tx.append(Stream.RECEIPT, encode_receipt(known.receipt))
             tx.save_command(replace(known, repeated_at=now_s))
         return Ruling(Verdict("duplicate"))

@@ -216,6 +216,8 @@ class Documents:
                 return self._again(tx, account)
             if held is not None:
                 raise CommandRefused(Refusal.E_ID_REUSE, f"{permit.id} was another permit")
+            if not book.allowances.permit(opened.kids, book.clock.monotonic_s()):
+                raise CommandRefused(Refusal.E_FLOOD, "more permits of a key than anyone needs")
             self._check_day(permit.date)
         except CommandRefused as refusal:
             return self._refuse(tx, replace(account, state=State.REFUSED.value), refusal)
@@ -255,14 +257,17 @@ class Documents:
     # ---- answers ----------------------------------------------------------------------------------------------------
 
     def _again(self, tx: Transaction, account: Account) -> Ruling:
-        if self._answered.due(account.digest, self._book.clock.monotonic_s()):
+        now_s = self._book.clock.monotonic_s()
+        if self._answered.due(account.digest, now_s) and self._book.allowances.repeat(now_s):
             self._book.record(tx, account)
         return Ruling(Verdict("duplicate"))
 
     def _refuse(self, tx: Transaction, account: Account, refusal: CommandRefused) -> Ruling:
         tx.count(f"refused.{refusal.code.value}")
         account = replace(account, state=State.REFUSED.value, code=refusal.code, reason=refusal.cause)
-        if self._answered.due((account.digest, refusal.code), self._book.clock.monotonic_s()):
+        now_s = self._book.clock.monotonic_s()
+        again = self._answered.due((account.digest, refusal.code), now_s)
+        if again and self._book.allowances.refusal(account.kids, now_s):
             self._book.record(tx, account)
         return Ruling(Verdict("refused", refusal.code), cause=refusal.cause)
 

@@ -146,19 +146,17 @@ def test_what_was_never_captured_was_not_overwritten(happenings, reasons):
 
 
 @pytest.mark.parametrize(
-    ("absent", "refused", "named"),
+    ("reason", "refused", "named"),
     [
-        (
-            (0, 99, "overwritten"),
-            [(20, 29), (90, 200)],
-            "overwritten 0-19 refused 20-29 overwritten 30-89 refused 90-99",
-        ),
-        ((0, 99, "overwritten"), [(-5, 100)], "refused 0-99"),
-        ((0, 99, "overwritten"), [(100, 200)], "overwritten 0-99"),
-        ((0, 99, "overwritten"), [], "overwritten 0-99"),
-        ((0, 99, "meter off"), [(0, 99)], "meter off 0-99"),
+        (GONE, [(2 * 900 - 1, 3 * 900 + 1), (8 * 900, 99 * 900)], "gone 0-1 refused 2-3 gone 4-7 refused 8-9"),
+        (GONE, [(-5, 99 * 900)], "refused 0-9"),
+        (GONE, [(901, 1799), (10 * 900, 99 * 900)], "gone 0-9"),
+        (GONE, [], "gone 0-9"),
+        (OFF, [(0, 99 * 900)], "off 0-9"),
     ],
 )
-def test_what_was_overwritten_while_the_profile_was_refused_is_told_from_the_rest(absent, refused, named):
-    found = while_refused([absent], refused)
-    assert " ".join(f"{reason} {first}-{last}" for first, last, reason in found) == named
+def test_what_was_overwritten_while_the_profile_was_refused_is_told_from_the_rest(reason, refused, named):
+    words = {GONE.value: "gone", OFF.value: "off", Absence.REFUSED.value: "refused"}
+    found = while_refused([(0, 9 * PERIOD, reason.value)], refused, 0, PERIOD)
+    assert " ".join(f"{words[why]} {first // 900}-{last // 900}" for first, last, why in found) == named
+    assert all(at % PERIOD == 0 for span in found for at in span[:2])

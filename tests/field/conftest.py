@@ -98,6 +98,7 @@ class FieldMeter:
         self.exchange_s = 0.05
         self.buffers = {obis.BLOCK_LOAD: Buffer(period=900)}
         self.registers = {LogicalName.of("1.0.0.2.0"): b"V1.0"}
+        self.attributes = {}  # of objects that have several
         self.polls = []
         self.described = []
         self.before_poll = lambda: None
@@ -144,6 +145,8 @@ class FieldMeter:
         if ref.class_id == ClassId.PROFILE_GENERIC:
             buffer = self.buffers[ref.logical_name]
             return {4: buffer.period, 7: len(buffer.rows)}[ref.attribute]
+        if ref in self.attributes:
+            return self.attributes[ref]
         return self.registers.get(ref.logical_name, AttributeDenied(f"{ref}: object undefined"))
 
     def rows_of(self, want):
@@ -218,7 +221,7 @@ class Field:
 
     def tasks(self):
         found = [Task(SERIAL, TaskKind(s.kind.value), s.logical_name) for s in self.configured.model.profiles]
-        return [*found, *([Task(SERIAL, TaskKind.BALANCE)] if self.configured.model.balance else [])]
+        return [*found, *([Task(SERIAL, TaskKind.BALANCE)] if self.configured.model.balance_and_states else [])]
 
     @contextmanager
     def associate(self, meter, purpose):

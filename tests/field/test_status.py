@@ -10,12 +10,12 @@ import pytest
 
 from dcu.cli.technician import _meter_lines
 from dcu.config.meter_models import shipped
-from dcu.errors import MeterSilent, OperatorFault, StoreBusy
+from dcu.errors import MeterSilent, OperatorFault, StoreBusy, StoreDown, StoreFull
 from dcu.event import Health
 from dcu.field.announce import Announcer
 from dcu.field.clock_watch import Look
 from dcu.field.plan import BusPlan
-from dcu.field.status import Status
+from dcu.field.status import CONDITIONS_A_PAGE, Status
 from dcu.gaps import Absence
 from dcu.headend.contract import SCHEMAS, Contract
 from dcu.meter import Meter, MeterModel, MeterSecrets
@@ -80,6 +80,17 @@ def test_a_page_that_is_no_number_is_refused(store, clock, scene):
     for wrong in (-1, "0", None, [1]):
         with pytest.raises(OperatorFault):
             status.asks()["meters"]({"from": wrong})
+        with pytest.raises(OperatorFault):
+            status.asks()["meters"]({"from": wrong, "meter": "GXT00000001"})
+
+
+def test_one_meter_is_one_page(store, clock, scene):
+    status, _ = a_thousand(store, clock, scene)
+    asks = status.asks()
+    assert [each["serial"] for each in asks["meters"]({"from": 0, "meter": "GXT00000007"})] == ["GXT00000007"]
+    assert asks["meters"]({"from": 1, "meter": "GXT00000007"}) == []
+    with pytest.raises(OperatorFault, match="no meter"):
+        asks["meters"]({"from": 0, "meter": "GXT7"})
 
 
 def ledger(status, meter=None):
@@ -196,3 +207,22 @@ def test_an_unknown_meter_is_answered_with_a_few_that_are_known(store, clock, sc
         status.asks()["read"]({"meter": "GXT0000100", "what": "clock"})
     assert any(serial in refused.value.cure for serial in serials)
     assert len(refused.value.cure) < 200
+
+
+@pytest.mark.parametrize("fault", [StoreDown("SQLITE_READONLY"), StoreBusy("no answer"), StoreFull("no room")])
+def test_a_store_that_does_not_answer_is_told_and_ends_nobody(store, clock, scene, fault):
+    status, _ = a_thousand(store, clock, scene)
+    patience = []
+
+    def refuse(_work, *, wait_s=30.0):
+        patience.append(wait_s)
+        raise fault
+
+    store.transact = refuse
+    try:
+        assert status.facts() == {"meters": 1000, "meters_not_ok": 1000, "store": str(fault)}
+        told = status.asks()["status"]({})
+        assert told["store"] == str(fault) and len(told["meters"]) == CONDITIONS_A_PAGE
+    finally:
+        del store.transact
+    assert max(patience) <= 5, "the main thread, which asks, feeds the watchdog"

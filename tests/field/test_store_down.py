@@ -363,3 +363,16 @@ def test_alarms_and_health_wait_too(store, clock):
     down.remember()
     assert [alarm["kind"] for alarm in records(store, Stream.ALARM)] == ["bus-down"]
     assert len(records(store, Stream.HEALTH)) == 1
+
+
+def test_an_alarm_for_which_the_store_had_no_time_waits_too(store, clock):
+    def busy(_work, **_options):
+        raise StoreBusy("no answer in time")
+
+    store.transact = busy
+    Announcer(store, clock).alarm(AlarmKind.BUS_DOWN, "the port is gone", bus="north")
+    del store.transact
+    store.transact(lambda tx: tx.cursors())
+    while len(store._writer.memory):
+        store.transact(lambda tx: tx.cursors())
+    assert [alarm["kind"] for alarm in records(store, Stream.ALARM)] == ["bus-down"]

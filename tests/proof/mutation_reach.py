@@ -24,6 +24,11 @@ class Reached:
     seconds: float
     lines: Lines
 
+    @property
+    def breadth(self) -> int:
+        """How many lines: the fewer, the more it asks of each."""
+        return sum(len(lines) for lines in self.lines.values())
+
 
 def traced(work: Callable[[], None], under: str) -> Reached:
     """Do `work`; lines of functions that were run in files whose names begin with `under`, in whichever thread."""
@@ -94,12 +99,13 @@ def _is_bound(name: ast.Name) -> bool:
 
 
 class Choice:
-    """The tests that can notice a change, quickest first; those that noticed its neighbours before all."""
+    """The tests that can notice a change, the narrowest first; those that noticed its neighbours before all."""
 
     def __init__(self, reached: Mapping[str, Reached], uses: Uses, root: Path) -> None:
         self._reached, self._uses, self._root = reached, uses, root
         self._runs: dict[tuple[str, int], list[str]] = defaultdict(list)
-        for test, found in sorted(reached.items(), key=lambda each: each[1].seconds):
+        self._breadth = {test: found.breadth for test, found in reached.items()}
+        for test, found in reached.items():
             for file, lines in found.lines.items():
                 for line in lines:
                     self._runs[file, line].append(test)
@@ -115,7 +121,7 @@ class Choice:
             found |= {test for test, what in self._reached.items() if site.file in what.lines}
             found |= {test for test in self._reached if self._names_any(test, site.names)}
         first = [test for test in before if test in found]
-        tests = first + sorted(found - set(first), key=lambda test: (self._reached[test].seconds, test))
+        tests = first + sorted(found - set(first), key=lambda test: (self._breadth[test], test))
         ends = accumulate(self._reached[test].seconds for test in tests)
         return [test for test, end_s in zip(tests, ends, strict=True) if end_s <= within_s]
 

@@ -115,10 +115,10 @@ class Trials:
         for test, limit_s in self._timeouts_s.items():
             self._items[test].add_marker(pytest.mark.timeout(limit_s), append=False)
         print(f"{len(reached)} tests; left out {self._left_out}", flush=True)
-        self._show_that_nothing_is_noticed(list(reached))
         self._choice = Choice(reached, Uses(self._trees), ROOT)
-        parts = [(file, outside) for outside in (False, True) for file in self._option.mutate]
-        tried = [found for file, outside in parts for found in self._tried(file, outside=outside)]
+        tried = [found for file in self._option.mutate for found in self._tried(file, outside=False)]
+        self._show_that_nothing_is_noticed(list(reached))
+        tried += [found for file in self._option.mutate for found in self._tried(file, outside=True)]
         Path(self._option.found).write_text(
             json.dumps({"tests": len(reached), "left_out": self._left_out, "sites": tried})
         )

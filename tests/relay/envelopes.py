@@ -6,7 +6,7 @@ import json
 from dcu.relay.canonical import canonical, from_base64url, to_base64url
 from dcu.relay.envelope import COMMAND, POLICY, RECEIPT, seal
 from dcu.relay.public_key import ORDER
-from tests.relay.world import APPROVE, REQUEST, STRANGER, World, known, trust
+from tests.relay.world import APPROVE, PERMITTER, POLICY_A, REQUEST, STRANGER, World, known, trust
 
 CLAIMS = World().start_claims("disconnect")
 GOOD = seal(CLAIMS, COMMAND, [REQUEST, APPROVE])
@@ -112,6 +112,7 @@ REFUSED = {
     "flattened": (canonical({"payload": parts()["payload"], **APR}), "E_SHAPE"),
     "payload no text": (built(payload=7), "E_SHAPE"),
     "signatures no array": (built(signatures=APR), "E_SHAPE"),
+    "signatures a number": (built(signatures=7), "E_SHAPE"),
     "empty signatures": (built(signatures=[]), "E_SHAPE"),
     "five signatures": (signed_by(APR, REQ, REQ, REQ, REQ), "E_SHAPE"),
     "brackets in text and no signature": (_spelled(r'"\"[[{{"'), "E_SHAPE"),
@@ -177,6 +178,7 @@ REFUSED = {
 ACCEPTED = {
     "two signatures": GOOD,
     "one signature": seal(CLAIMS, COMMAND, [REQUEST]),
+    "four signatures": seal(CLAIMS, COMMAND, [REQUEST, APPROVE, POLICY_A, PERMITTER]),
     "a policy": World().policy(),
     "a payload of nothing": seal({}, COMMAND, [REQUEST]),
 }

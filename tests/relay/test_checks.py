@@ -416,6 +416,43 @@ def test_the_strict_profile_passes(stage, turn):
     assert outcome(turn(good(Operation.DISCONNECT, stage))) == "accepted"
 
 
+AT_THE_EDGE = {
+    "four hours": command(iat=NOW, exp=NOW + 4 * HOUR),
+    "a clock a minute ahead": command(iat=NOW + 60),
+    "begins within a minute": command(nbf=NOW + 60),
+    "the last second": command(exp=NOW + 1),
+    "a second behind the floor": moment(floor_s=NOW + HOUR - 1),
+    "a key of this second": first_kid(nbf=NOW),
+    "a key in its last second": first_kid(exp=NOW + 1),
+    "a key document in its last second": with_(trust=replace(TRUST, exp=NOW + 1)),
+    "live since now": policy(areas={RANCHI: replace(AREA, since=NOW, grace_days=0)}),
+    "grace that is just over": policy(grace={METER: NOW}),
+    "converted thirty days ago": policy(areas={RANCHI: replace(AREA, since=NOW - 30 * DAY)}),
+    "emergency credit that is just over": command(low_credit_at=NOW - 72 * HOUR),
+    "told this very second": of(policy(emergency_h=0), command(low_credit_at=NOW)),
+    "a ledger read an hour ago": command(ledger_at=NOW - HOUR),
+    "a ledger read by a clock ahead": command(ledger_at=NOW + 60),
+    "a notice fifteen days old": of(arrears, command(notice=NOW - 15 * DAY)),
+    "one that does not expect anything": command(expect=None),
+    "no area named for arrears": of(arrears, command(area=None)),
+    "the minute in which it opens": policy(hours={"mon": (12 * 60 + 40, 12 * 60 + 41)}),
+    "the last but one of an hour": in_the_same_window(1, HOUR),
+    "the last but one of a day": in_the_same_window(4, DAY),
+    "the last but one of a week": in_the_same_window(19, 7 * DAY),
+    "two of an hour ago": ledger(debits=[debit(HOUR, n) for n in range(2)]),
+    "twenty of a week ago": ledger(debits=[debit(7 * DAY, n) for n in range(20)]),
+    "the last one two minutes ago": ledger(debits=[debit(120, 1)]),
+    "one that was never sent": ledger(debits=[debit(1, 1, sent=False)]),
+    "the last of a permit": ledger(leave=replace(leave(), used=4)),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", AT_THE_EDGE)
+@pytest.mark.parametrize("stage", STAGES)
+def test_what_is_just_in_order_passes(name, stage):
+    assert outcome(AT_THE_EDGE[name](good(Operation.DISCONNECT, stage))) == "accepted"
+
+
 @pytest.mark.parametrize(("name", "code", "tamper", "op", "stage"), list(cells()))
 def test_a_check_refuses_and_nothing_else_would(name, code, tamper, op, stage):
     case = tamper(good(op, stage))

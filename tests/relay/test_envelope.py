@@ -65,6 +65,12 @@ def test_without_a_clock_the_dates_of_keys_are_left_to_the_check_table():
     assert code_of(GOOD, keys=trust(apr_1={"exp": NOW}).keys, now_s=None) == "accepted"
 
 
+def test_what_makes_the_verifier_stumble_is_refused():
+    with pytest.raises(Unforeseen, match="AttributeError") as refusal:
+        open_envelope(GOOD, KEYS | {"apr-1": None}, NOW, TYPS)
+    assert refusal.value.code is Refusal.E_SHAPE
+
+
 def test_what_the_payload_holds_is_judged_behind_the_signature():
     for octets in (b"[]", b'{"a": 1}', b"\xff", b'{"a":1,"a":1}'):
         protected = to_base64url(canonical(header("req-1")))

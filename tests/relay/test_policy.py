@@ -1,5 +1,6 @@
 """Policies: what they may say, what a new one changes, when it acts; permits; the calendar."""
 
+import copy
 from dataclasses import replace
 from datetime import UTC, datetime
 
@@ -137,6 +138,37 @@ def test_a_policy_that_is_refused(name):
     with pytest.raises(CommandRefused) as refusal:
         vetted(**changes)
     assert refusal.value.code is code
+
+
+BOUNDS = {
+    "version": (1, 2**53),
+    **dict.fromkeys(("iat", "nbf", "exp", f"areas/{RANCHI}/since", f"grace/{METER}"), (0, 2**40)),
+    f"areas/{RANCHI}/grace_days": (0, 366),
+    "emergency_h": (0, 744),
+    "limit_floor_w": (0, 10**7),
+    **{f"caps/arrears/{window}": (0, 10_000) for window in ("hour", "day", "week")},
+    **{f"caps/prepaid/{pause}": (0, DAY) for pause in ("spacing_s", "wait_s")},
+}
+
+
+@pytest.mark.parametrize("place", BOUNDS)
+def test_each_number_of_a_policy_has_its_bounds(place):
+    *above, last = place.split("/")
+
+    def taken(number):
+        document = copy.deepcopy(claims(grace={METER: NOW}))
+        found = document
+        for step in above:
+            found = found[step]
+        found[last] = number
+        try:
+            read_policy(document)
+        except CommandRefused as refusal:
+            return refusal.code
+        return "taken"
+
+    least, most = BOUNDS[place]
+    assert [taken(n) for n in (least - 1, least, most, most + 1)] == [R.E_SCHEMA, "taken", "taken", R.E_SCHEMA]
 
 
 def test_a_policy_whose_key_is_out_of_date_does_not_hold():

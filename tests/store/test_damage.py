@@ -225,6 +225,21 @@ def test_the_schema_of_another_program_is_not_put_in_the_place_of_one_that_canno
     assert aside.read_bytes() == damaged
 
 
+@pytest.mark.parametrize("octet", [18, 47, 69])
+def test_a_bit_of_the_header_that_makes_it_another_kind_of_file_costs_nothing(path, tmp_path, octet):
+    """File format, schema format, application id: such a file was refused at every start, or waited for for ever."""
+    epoch = fill(path)
+    before = bodies(path)
+    octets = bytearray(path.read_bytes())
+    octets[octet] ^= 0x08
+    path.write_bytes(octets)
+    recover(path)
+    assert len(list(tmp_path.glob("dcu.db.damaged-*"))) == 1
+    after = bodies(path)
+    assert all(after[stream].get(n) == body for stream, records in before.items() for n, body in records.items())
+    judge(path, before, epoch)
+
+
 def test_what_is_no_database_is_set_aside_as_it_was(path, tmp_path):
     path.write_bytes(b"readings, 2026-11\n" * 1000)
     recover(path)

@@ -12,11 +12,11 @@ import cbor2
 import pytest
 from running_store import Running, running
 from test_retention import BODY, ids, pour
-from test_writer import append, together
+from test_writer import Gate, append, together
 
-from dcu.errors import Fate, StoreDown, StoreFault, StoreFull
+from dcu.errors import Fate, StoreBusy, StoreDown, StoreFault, StoreFull
 from dcu.record import Stream
-from dcu.store import memory, writer
+from dcu.store import memory, pace, writer
 from dcu.store.database import Database
 from dcu.store.limits import page_limit_of
 
@@ -135,6 +135,50 @@ def test_after_a_failed_sync_the_log_is_written_out_before_anything_is_added(pat
         assert "PRAGMA wal_checkpoint(TRUNCATE)" in after
         first = 1 + after.index("COMMIT")  # of the look at the file when it was opened
         assert after.index("PRAGMA wal_checkpoint(TRUNCATE)") == first, "nothing was added before"
+
+
+def test_a_disk_that_does_not_answer_is_waited_for_by_one_and_the_others_are_told_at_once(path, monkeypatch):
+    monkeypatch.setattr(pace, "STALLED_S", 0.01)
+    with running(path) as it:
+        with Gate(it.store):
+            with pytest.raises(StoreBusy, match="not begun"):
+                it.store.transact(append(b"waits in vain"), wait_s=0.05)
+            with pytest.raises(StoreDown, match="has not answered"):
+                it.store.transact(append(b"refused"), wait_s=WAIT_S)
+            assert "has not answered" in it.store.condition
+            it.store.keep(append(b"kept"))
+        until(lambda: it.store.condition == "ok" and not len(it.store._writer.memory), "it answers")
+        it.store.transact(append(b"after"))
+        found = it.store.transact(lambda tx: tx.page(Stream.PROFILE, 0)).records
+        assert [record.body for record in found] == [b"kept", b"after"]
+        [trouble] = alarms(it.store, "store-trouble")
+        assert trouble["facts"]["kept"] == 1 and "did not answer" in trouble["facts"]["cause"]
+
+
+def test_the_very_caller_whose_work_stalls_says_so(path, monkeypatch):
+    monkeypatch.setattr(pace, "STALLED_S", 0.01)
+    entered, go = threading.Event(), threading.Event()
+
+    def hang(_tx):
+        entered.set()
+        assert go.wait(WAIT_S)
+
+    with running(path) as it:
+        with pytest.raises(StoreBusy, match="may or may not"):
+            it.store.transact(hang, wait_s=1.0)
+        assert entered.is_set() and it.store.condition != "ok"
+        go.set()
+        until(lambda: it.store.condition == "ok", "it answers")
+
+
+def test_a_caller_with_little_patience_says_nothing_of_the_disk(path):
+    with running(path) as it:
+        with Gate(it.store):
+            with pytest.raises(StoreBusy):
+                it.store.transact(append(b"impatient"), wait_s=0.01)
+            assert it.store.condition == "ok"
+        assert it.store.transact(append(b"after")) == 1
+        assert alarms(it.store, "store-trouble") == []
 
 
 # ---- disks of our own
