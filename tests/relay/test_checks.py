@@ -425,7 +425,15 @@ AT_THE_EDGE = {
     "a key of this second": first_kid(nbf=NOW),
     "a key in its last second": first_kid(exp=NOW + 1),
     "a key document in its last second": with_(trust=replace(TRUST, exp=NOW + 1)),
-    "live since now": policy(areas={RANCHI: replace(AREA, since=NOW, grace_days=0)}),
+    "live since now": of(
+        policy(areas={RANCHI: replace(AREA, since=NOW, grace_days=0)}, emergency_h=0), command(low_credit_at=NOW)
+    ),
+    "told sixty days ago": of(
+        policy(areas={RANCHI: replace(AREA, since=NOW - 90 * DAY)}), command(low_credit_at=NOW - 60 * DAY)
+    ),
+    "a notice two years old": of(arrears, command(notice=NOW - 731 * DAY)),
+    "a permit's last, and its total's": ledger(leave=replace(leave(), total=5)),
+    "the last number of a cut": of(command(seq=LAST_CUT), ledger(sequence=RelaySequence(LAST_CUT - 1, 5))),
     "grace that is just over": policy(grace={METER: NOW}),
     "converted thirty days ago": policy(areas={RANCHI: replace(AREA, since=NOW - 30 * DAY)}),
     "emergency credit that is just over": command(low_credit_at=NOW - 72 * HOUR),
