@@ -18,8 +18,8 @@ from dcu.relay.gate import Sampler
 from dcu.relay.key_document import TrustStore, open_key_document, vet_key_document
 from dcu.relay.letters import Verdict
 from dcu.relay.permit import vet_permit
-from dcu.relay.policy import Policy, compare, early_since, vet_policy
-from dcu.relay.receipts import Account
+from dcu.relay.policy import Policy, briefly, compare, early_since, vet_policy
+from dcu.relay.receipts import MOST_TEXT, Account
 from dcu.relay.ruling import Ruling
 from dcu.relay.standing import (
     POLICIES,
@@ -40,6 +40,7 @@ AGAIN_S: Final = 60
 """The same document again is answered at most this often."""
 
 WAITING: Final = "waiting"
+_WAITS: Final = "takes effect in 24 hours: "
 IN_FORCE: Final = "in-force"
 GIVEN_OUT: Final = "given-out"
 
@@ -133,7 +134,7 @@ class Documents:
         if words and not first:
             tx.save_document(POLICY_WAITING, policy.version, envelope)
             tx.save_document(POLICY_SEEN, 0, Seen.at(book.moment()).octets)
-            book.record(tx, replace(account, state=WAITING, reason=f"takes effect in 24 hours: {words}"))
+            book.record(tx, replace(account, state=WAITING, reason=_WAITS + words))
             return Ruling(Verdict("accepted"))
         two = first or self._two(opened)
         tx.save_document(POLICY_BASE if two else POLICY_NARROWED, policy.version, envelope)
@@ -151,7 +152,7 @@ class Documents:
         if fault := early_since(book.kept(tx), policy):
             raise CommandRefused(Refusal.E_POLICY, fault)
         current, _ = book.policy(tx)
-        words = "; ".join(compare(current, policy).widens)
+        words = briefly(compare(current, policy).widens, MOST_TEXT - len(_WAITS))
         if words or first:
             vet_policy(opened, trust.keys, trust.issuer, book.dcu, known_s, above=above, voices=2)
         return policy, words

@@ -18,6 +18,9 @@ from dcu.reading import ClockState
 from dcu.relay.canonical import MAX_INTEGER, to_base64url
 from dcu.relay.envelope import RECEIPT, Signer, seal
 
+MOST_TEXT: Final = 200
+"""Characters of a reason; what may be longer says itself how much it leaves out."""
+
 UNPROVEN: Final = "unproven"
 """Cause of a state that matched after a crash: nobody saw who brought it about."""
 
@@ -139,4 +142,4 @@ def _told(value: int | str) -> int | str:
 
 def _plain(text: str) -> str:
     """At most 200 characters of printable ASCII."""
-    return "".join(c if " " <= c <= "~" else "?" for c in text[:200])
+    return "".join(c if " " <= c <= "~" else "?" for c in text[:MOST_TEXT])

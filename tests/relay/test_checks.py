@@ -318,6 +318,7 @@ TAMPERED = [
     ("live", R.E_NOT_LIVE, policy(areas={RANCHI: replace(AREA, since=NOW + 1, grace_days=0)})),
     ("prepaid", R.E_NOT_PREPAID, evidence(payment_mode=0)),
     ("prepaid", R.E_NOT_PREPAID, evidence(payment_mode=None)),
+    ("prepaid", R.E_NOT_PREPAID, of(evidence(payment_mode=0), policy(no_payment_mode_register={"is15959-1ph"}))),
     ("notice", R.E_NOTICE, command(low_credit_at=NOW + 1)),
     ("notice", R.E_NOTICE, command(low_credit_at=0)),
     ("notice", R.E_NOTICE, command(low_credit_at=NOW - 60 * DAY - 1)),

@@ -9,6 +9,7 @@ from tests.relay.world import (
     CAPS,
     DAY,
     METER,
+    NEIGHBOURS,
     NOW,
     PLANNER,
     POLICY_A,
@@ -190,5 +191,16 @@ def test_a_used_up_permit_is_worth_nothing_on_another_card():
         assert world.put(permit).code is R.E_JID
         assert world.put(world.command(permit="P-1")).code is R.E_PERMIT
         assert world.put(world.permit("P-2")).status == "accepted"
+    finally:
+        world.end()
+
+
+def test_the_receipt_of_a_widening_leaves_nothing_out_in_silence():
+    spared = dict.fromkeys(NEIGHBOURS[:20], "medical")
+    world = commissioned(protected=spared)
+    try:
+        assert world.put(world.policy(2)).status == "accepted"
+        reason = last(world, "policy").claims["reason"]
+        assert reason.count("protected no more") + int(reason.split(" and ")[-1].split(" more")[0]) == 20
     finally:
         world.end()

@@ -11,7 +11,7 @@ from dcu.reading import ClockState
 from dcu.relay.case import Moment
 from dcu.relay.envelope import PERMIT, POLICY, open_envelope
 from dcu.relay.permit import read_permit, vet_permit
-from dcu.relay.policy import compare, most_a_day, policy_in_force, read_policy, usual_caps, vet_policy
+from dcu.relay.policy import briefly, compare, most_a_day, policy_in_force, read_policy, usual_caps, vet_policy
 from dcu.relay.policy.floor import SLOW_S
 from dcu.relay.standing import Seen
 from tests.relay.world import (
@@ -308,6 +308,15 @@ def test_changes_are_told_in_words():
     found = compare(read_policy(claims(**BASE)), read_policy(claims(**BASE) | {"areas": area(), "emergency_h": 80}))
     assert "prepaid becomes live in JH-DHN since 2026-11-22 07:10, without grace" in found.widens
     assert found.narrows == ("80 h of emergency credit, not 72",)
+
+
+def test_what_does_not_fit_is_counted():
+    clauses = ("prepaid becomes live", "an hour more", "a day more")
+    assert briefly(clauses, 200) == "prepaid becomes live; an hour more; a day more"
+    assert briefly(clauses, 46) == "prepaid becomes live; an hour more; a day more"
+    assert briefly(clauses, 45) == "prepaid becomes live; and 2 more"
+    assert briefly(clauses, 20) == "and 3 more" and briefly(clauses, 9) == "3 changes"
+    assert briefly((), 9) == ""
 
 
 # ---- which holds ----------------------------------------------------------------------------------------------------

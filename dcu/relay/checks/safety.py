@@ -88,11 +88,16 @@ def check_live(case: Case) -> None:
 
 
 def check_prepaid(case: Case) -> None:
-    """20, credit: the meter itself says that it is prepaid, unless the policy names its model as unable to say."""
+    """20, credit: the meter itself says that it is prepaid.
+
+    One whose model the policy names as unable to say so need not; but where it does say something, that counts: the
+    model is a word of the box's file or of a `meter` command, which make no post-paid consumer a prepaid one.
+    """
     if case.command.why is not Why.CREDIT:
         return
-    exempt = case.meter is not None and case.meter.model.name in _policy(case).no_payment_mode_register
-    if not exempt and (case.evidence is None or case.evidence.payment_mode != PREPAID):
+    said = case.evidence.payment_mode if case.evidence is not None else None
+    unable = case.meter is not None and case.meter.model.name in _policy(case).no_payment_mode_register
+    if said != PREPAID and not (unable and said is None):
         raise CommandRefused(Refusal.E_NOT_PREPAID, "the meter's own payment mode does not say prepaid")
 
 

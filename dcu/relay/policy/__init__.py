@@ -4,7 +4,7 @@
 `vet` whether one may come into force and still holds.
 """
 
-from dcu.relay.policy.comparison import Comparison, compare, early_since
+from dcu.relay.policy.comparison import Comparison, briefly, compare, early_since
 from dcu.relay.policy.document import Area, Caps, Policy, Reconnect, Shield, read_policy
 from dcu.relay.policy.floor import most_a_day, usual_caps
 from dcu.relay.policy.vet import SKEW_S, policy_in_force, policy_kept, two_independent, vet_policy
@@ -17,6 +17,7 @@ __all__ = [
     "Policy",
     "Reconnect",
     "Shield",
+    "briefly",
     "compare",
     "early_since",
     "most_a_day",

@@ -6,7 +6,7 @@ Whatever is not surely a narrowing counts as a widening: it needs two keys and w
 Source: reference/command-authority.md 0 item 6.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
@@ -78,6 +78,16 @@ def _area(area: str, was: Area, now: Area) -> Found:
         yield True, f"in {area} a connect {'may close the relay' if closes else 'leaves it to the button'}"
     if was.grace_days != now.grace_days:
         yield now.grace_days < was.grace_days, f"{now.grace_days} days of grace in {area}, not {was.grace_days}"
+
+
+def briefly(clauses: Sequence[str], most: int) -> str:
+    """The clauses in so many characters; what does not fit is counted, never left out in silence."""
+    for told in range(len(clauses), -1, -1):
+        left = len(clauses) - told
+        words = "; ".join([*clauses[:told], *([f"and {left} more"] if left else [])])
+        if len(words) <= most:
+            return words
+    return f"{len(clauses)} changes"
 
 
 def early_since(old: Policy | None, new: Policy) -> str:
