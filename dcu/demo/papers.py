@@ -1,7 +1,7 @@
 """The papers of the story: whose keys there are, what the policy says, permits, and the evidence that a cut names.
 
-The policy's timezone is one in which it is noon while the story is told: nobody is disconnected at night, by a rule
-that no policy can lift.
+Policy, box and meters stand in a timezone in which it is noon while the story is told: nobody is disconnected at night,
+by a rule that no policy can lift.
 """
 
 import time
@@ -45,6 +45,9 @@ class Papers:
         dcu: the box.
         meters: area by serial.
         live: areas in which prepaid is live.
+
+    Attributes:
+        zone: in which it is noon; `utc_offset_min` its local time minus UTC.
     """
 
     def __init__(self, directory: Path, issuer: str, dcu: str, meters: Mapping[str, str], live: frozenset[str]) -> None:
@@ -56,7 +59,7 @@ class Papers:
         keys = directory / "keys"
         keys.mkdir()
         self.signers: dict[str, FileSigner] = {kid: make_key(keys / f"{kid}.pem", kid) for kid in PEOPLE}
-        self._zone, self._date = _noon(self._now_s)
+        self.zone, self.utc_offset_min, self._date = _noon(self._now_s)
         self.policy = self._policy()
 
     def write(self, path: Path) -> None:
@@ -135,7 +138,7 @@ class Papers:
             iat=self._now_s,
             nbf=self._now_s,
             exp=self._now_s + _DAY_S,
-            timezone=self._zone,
+            timezone=self.zone,
             areas=areas,
             meters=self._meters,
             hours=dict.fromkeys(("mon", "tue", "wed", "thu", "fri", "sat", "sun"), "08:00-18:00"),
@@ -144,9 +147,9 @@ class Papers:
         return self.signed(claims, "chitra-policy", "devi-policy")
 
 
-def _noon(now_s: int) -> tuple[str, str]:
-    """A timezone in which it is about noon, and the date there; POSIX counts hours west of Greenwich."""
+def _noon(now_s: int) -> tuple[str, int, str]:
+    """A timezone in which it is about noon, its minutes from UTC, the date; POSIX counts hours west of Greenwich."""
     utc = datetime.fromtimestamp(now_s, UTC)
     west = utc.hour - 12
     local = utc - timedelta(hours=west)
-    return f"Etc/GMT{west:+}" if west else "Etc/GMT", local.date().isoformat()
+    return f"Etc/GMT{west:+}" if west else "Etc/GMT", -60 * west, local.date().isoformat()

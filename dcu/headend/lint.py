@@ -63,7 +63,7 @@ def lint(new: Policy, in_force: Policy | None, now_s: int) -> Finding:
     """
     found = compare(in_force, new)
     return Finding(
-        (*_dates(new, in_force, now_s), *_beyond_hours(new), *_beyond_caps(new), *_beyond_limits(new)),
+        (*_dates(new, in_force, now_s), *_beyond_hours(new), *_beyond_caps(new), *_beyond_limits(new), *_nowhere(new)),
         found.widens,
         found.narrows,
         (*_permits_nothing(new), *_unusual(new), *_gentle(new, now_s)),
@@ -115,6 +115,12 @@ def _beyond_caps(new: Policy) -> Iterator[str]:
             yield f"{profile.value}: {caps.day} a day, and {floor} are the most for {len(new.meters)} meters"
         if caps.hour > caps.day or caps.day > caps.week:
             yield f"{profile.value}: {caps.hour} an hour, {caps.day} a day, {caps.week} a week contradict each other"
+
+
+def _nowhere(new: Policy) -> Iterator[str]:
+    """A zone that is of no place: the hours of UTC are night where the consumers live."""
+    if "/" not in new.timezone or new.timezone.startswith("Etc/"):
+        yield f"timezone {new.timezone} is that of no place: the box counts the hours where its meters stand, too"
 
 
 def _beyond_limits(new: Policy) -> Iterator[str]:

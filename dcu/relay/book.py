@@ -8,6 +8,7 @@ import secrets
 from collections.abc import Callable, Collection, Mapping
 from contextlib import suppress
 from dataclasses import replace
+from datetime import tzinfo
 from typing import Final
 
 from dcu.command import Command, CommandRefused, Debit, Operation, Refusal, State, StoredCommand, Why
@@ -49,6 +50,7 @@ class Book:
         commissioning: its root of trust.
         meters: commissioned here, by serial.
         signer: the box's receipt key.
+        zone: of the box, and of its meters' clocks.
         set_aside: whether a serial is set aside.
         meters_heard: whether the meters' clocks could have spoken against the box's since the process began.
         roster: carries a `meter` out; None: such a command is refused.
@@ -68,6 +70,7 @@ class Book:
         commissioning: Commissioning,
         meters: Mapping[str, Meter],
         signer: Signer,
+        zone: tzinfo,
         set_aside: Callable[[str], bool],
         meters_heard: Callable[[], bool],
         roster: Roster | None = None,
@@ -81,6 +84,7 @@ class Book:
         self.allowances = Allowances()
         self.leases = Leases(lambda: f"L-{secrets.token_hex(_NONCE_OCTETS)}")
         self._signer = signer
+        self._zone = zone
         self._set_aside = set_aside
         self._meters_heard = meters_heard
         self.roster = roster
@@ -129,6 +133,7 @@ class Book:
             meter=self.meters.get(command.meter),
             set_aside=self._set_aside(command.meter),
             meters=len(policy.meters.keys() & self.meters.keys()) if policy is not None else 0,
+            zone=self._zone,
             carried_out=CARRIED_OUT if self.roster is not None else CARRIED_OUT - {Operation.METER},
             evidence=evidence,
             change_fault=self._change_fault(command),

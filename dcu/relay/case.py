@@ -2,6 +2,7 @@
 
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
+from datetime import tzinfo
 
 from dcu.command import (
     Command,
@@ -142,6 +143,7 @@ class Case:
         meter: as configured here, or None.
         set_aside: that meter answered as another one, or tells nonsense.
         meters: how many meters of the policy are commissioned here.
+        zone: of the box, and of its meters' clocks.
         carried_out: operations that this program can carry out.
         evidence: None at acceptance.
         change_fault: why a `meter` cannot be carried out here; empty: it can.
@@ -162,6 +164,7 @@ class Case:
     meter: Meter | None
     set_aside: bool
     meters: int
+    zone: tzinfo
     carried_out: Collection[Operation]
     evidence: Evidence | None = None
     change_fault: str = ""

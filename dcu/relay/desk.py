@@ -18,7 +18,7 @@ import logging
 import threading
 from collections import deque
 from collections.abc import Callable, Mapping
-from datetime import UTC, tzinfo
+from datetime import tzinfo
 from typing import Final, Literal
 
 from dcu.command import Refusal, Restraint
@@ -85,7 +85,7 @@ class RelayDesk:
         set_aside: whether a serial is set aside.
         meters_heard: whether the meters' clocks could have spoken against the box's since the process began.
         beat: called each turn, for the watchdog.
-        zone: of the meters' clocks.
+        zone: of the box, and of the meters' clocks: nobody is disconnected at night by it.
         settle_s: between the two read-backs.
         inspect_again_s: between two tries to read a meter after a crash.
         roster: carries a `meter` out; None: such a command is refused.
@@ -106,7 +106,7 @@ class RelayDesk:
         set_aside: Callable[[str], bool],
         meters_heard: Callable[[], bool],
         beat: Callable[[], None],
-        zone: tzinfo = UTC,
+        zone: tzinfo,
         settle_s: float = 1.0,
         inspect_again_s: float = 30.0,
         roster: Roster | None = None,
@@ -118,6 +118,7 @@ class RelayDesk:
             commissioning=commissioning,
             meters=meters,
             signer=signer,
+            zone=zone,
             set_aside=set_aside,
             meters_heard=meters_heard,
             roster=roster,

@@ -1,5 +1,7 @@
 """The box of docs/signing/vectors.json: its documents judged by the box's own code, as they are when they come."""
 
+from zoneinfo import ZoneInfo
+
 from dcu.command import Command, CommandRefused, Debit, Operation, Profile, RelaySequence, Restraint, State
 from dcu.config.meter_models import shipped
 from dcu.meter import Meter
@@ -89,6 +91,7 @@ class Judge:
             meter=meters.get(command.meter),
             set_aside=command.meter in box.get("set_aside", ()),
             meters=len(meters),
+            zone=ZoneInfo("Asia/Kolkata"),
             carried_out=frozenset(Operation),
         )
 

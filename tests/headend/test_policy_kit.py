@@ -69,6 +69,8 @@ def caps(profile, **changes):
             {"areas": {AREA: {"prepaid_live": True, "since": NOW - 61}}},
             f"prepaid becomes live in {AREA} since 2026-11-23 07:08",
         ),
+        ({"timezone": "UTC"}, "timezone UTC is that of no place"),
+        ({"timezone": "Etc/GMT-5"}, "timezone Etc/GMT-5 is that of no place"),
         ({"limit_floor_w": 499}, "a load limit below 500 W is always a disconnect"),
         ({"exp": NOW}, "it is over before it begins"),
         ({"nbf": NOW + 301 * DAY_S}, "it is over before it begins"),

@@ -1,5 +1,7 @@
 """The whole verification of one command, octets to verdict, without a box around it: what the mutants are shown to."""
 
+from zoneinfo import ZoneInfo
+
 from dcu.command import CommandRefused, Profile
 from dcu.meter import Meter
 from dcu.reading import ClockState
@@ -94,5 +96,6 @@ class Verifier:
             meter=self.meters.get(command.meter),
             set_aside=False,
             meters=len(SERIALS),
+            zone=ZoneInfo("Asia/Kolkata"),
             carried_out=CARRIED_OUT,
         )

@@ -1,6 +1,7 @@
 """The check table: each check refuses its case, and with that check deleted the very same case is accepted."""
 
 from dataclasses import replace
+from zoneinfo import ZoneInfo
 
 import pytest
 
@@ -46,6 +47,7 @@ from tests.relay.world import (
 )
 
 HOUR = 3600
+KOLKATA = ZoneInfo("Asia/Kolkata")
 LEASE = "L-1"
 WORLD = World()
 STAGES = (When.ACCEPTED, When.DUE)
@@ -136,6 +138,7 @@ def good(op: Operation, stage: When) -> Case:
         meter=BUS_METER,
         set_aside=False,
         meters=100,
+        zone=KOLKATA,
         carried_out=frozenset(Operation),
         evidence=evidence if due else None,
         kept=POLICY,
@@ -344,6 +347,8 @@ TAMPERED = [
     ("window", R.E_WINDOW, policy(hours={"mon": (0, 12 * 60 + 40)})),
     ("window", R.E_WINDOW, policy(hours={"mon": (12 * 60 + 41, 1440)})),
     ("window", R.E_WINDOW, policy(closed=read_policy(WORLD.policy_claims(closed=[DATE])).closed)),
+    ("window", R.E_WINDOW, with_(zone=ZoneInfo("Pacific/Auckland"))),  # 20:10 there
+    ("window", R.E_WINDOW, with_(zone=ZoneInfo("UTC"))),  # 07:10
     ("permit", R.E_PERMIT, ledger(leave=Leave())),
     ("permit", R.E_PERMIT, command(permit="P-2")),
     ("permit", R.E_PERMIT, ledger(leave=leave(date="2026-11-24"))),

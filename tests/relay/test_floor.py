@@ -135,6 +135,16 @@ def test_what_cuts_nobody_is_not_over_by_a_clock_that_nobody_knows(world, op):
     assert last(world).state == "done"
 
 
+def test_a_slip_in_the_timezone_of_a_policy_moves_no_night():
+    world = commissioned(timezone="UTC")
+    try:
+        world.clock.pass_s(9 * HOUR + 1800)  # 16:40 UTC, 22:10 in Ranchi
+        assert world.put(world.command(low_credit_at=...)).code is R.E_WINDOW
+        assert "but night by Asia/Kolkata" in last(world).claims["reason"]
+    finally:
+        world.end()
+
+
 # ---- the city's total -----------------------------------------------------------------------------------------------
 
 

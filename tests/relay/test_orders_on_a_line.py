@@ -19,7 +19,7 @@ from tests.relay.pole import (
     BILLING,
     BOTH,
     DAY_S,
-    IST,
+    LOCAL,
     METER,
     standing,
 )
@@ -101,7 +101,7 @@ def test_a_payment_is_written_once_register_by_register_and_read_back(pole):
     assert told.claims["readback"] == [{"holds": True, "balance": 74_000, "recharge": 50_000}] * 2
     account = pole.meter.account
     assert (account.balance, account.recharge) == (74_000, 50_000)
-    paid_at = datetime.fromtimestamp(1_795_000_000, IST)
+    paid_at = datetime.fromtimestamp(1_795_000_000, LOCAL)
     assert account.recharge_time[:8] == paid_at.year.to_bytes(2, "big") + bytes(
         [paid_at.month, paid_at.day, 0xFF, paid_at.hour, paid_at.minute, paid_at.second]
     )

@@ -5,6 +5,7 @@ import copy
 import threading
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
+from zoneinfo import ZoneInfo
 
 import cbor2
 from cryptography.hazmat.primitives.asymmetric import ec
@@ -364,6 +365,7 @@ class World:
         }
         self.meters |= {serial: Meter(serial, "north", model, 19, RANCHI) for serial in NEIGHBOURS}
         self.trust = trust()
+        self.zone = ZoneInfo("Asia/Kolkata")
         self.commissioned = ()  # documents in trust.json
         self.rows, self.epoch = Rows(), JID
         self.aside = set()
@@ -388,6 +390,7 @@ class World:
             meters=self.meters,
             buses={"north": self.bus},
             signer=BOX,
+            zone=self.zone,
             stop=self.stop,
             alarm=self.alarms.append,
             set_aside=self.aside.__contains__,

@@ -5,7 +5,7 @@ from typing import Final
 
 from dcu.command import CommandRefused, Debit, Profile, Refusal, Why
 from dcu.relay.case import Case, Moment
-from dcu.relay.policy import SKEW_S, Policy, most_a_day
+from dcu.relay.policy import SKEW_S, Policy, most_a_day, within_floor
 from dcu.relay.policy.floor import (
     DAY_S,
     HOUR_S,
@@ -139,10 +139,15 @@ def check_grace(case: Case) -> None:
 
 
 def check_window(case: Case) -> None:
-    """21: within the hours of the policy and of this program, and no closed day."""
+    """21: within the hours of the policy and of this program, and no closed day.
+
+    The hours of this program hold in the policy's timezone and in the box's own: a slip in the policy's moves no night.
+    """
     allowed, local = _policy(case).open_at(case.moment.now_s)
     if not allowed:
         raise CommandRefused(Refusal.E_WINDOW, f"nobody is disconnected now, {local}")
+    if not within_floor(case.zone, case.moment.now_s):
+        raise CommandRefused(Refusal.E_WINDOW, f"nobody is disconnected now: it is {local}, but night by {case.zone}")
 
 
 def check_permit(case: Case) -> None:

@@ -7,6 +7,7 @@
 from dcu.relay.policy.comparison import Comparison, briefly, compare, early_since
 from dcu.relay.policy.document import Area, Caps, Policy, Reconnect, Shield, read_policy
 from dcu.relay.policy.floor import most_a_day, usual_caps
+from dcu.relay.policy.hours import within_floor
 from dcu.relay.policy.vet import SKEW_S, policy_in_force, policy_kept, two_independent, vet_policy
 
 __all__ = [
@@ -27,4 +28,5 @@ __all__ = [
     "two_independent",
     "usual_caps",
     "vet_policy",
+    "within_floor",
 ]
