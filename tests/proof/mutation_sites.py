@@ -338,8 +338,8 @@ def _is_told(node: ast.expr) -> bool:
     match node:
         case ast.JoinedStr(parts):
             return any(isinstance(part, ast.Constant) and " " in part.value for part in parts)
-        case ast.IfExp(_, ast.Constant(str(one)), ast.Constant(str(other))):
-            return " " in one and " " in other
+        case ast.IfExp(_, ast.Constant(str(words))) | ast.IfExp(_, _, ast.Constant(str(words))):
+            return " " in words
     return False
 
 
