@@ -16,30 +16,26 @@ from typing import BinaryIO, Final
 from sqlite_utils import Database as Utilities
 
 from dcu.store import schema
+from dcu.store.branches import INNER, LEAF, MAP_EVERY, PAGE
 
 log = logging.getLogger(__name__)
 
-PAGE: Final = 4096
-
 _HEADER: Final = 100  # octets, in front of the first page's tree
-_LEAF: Final = 0x0D
-_TABLE: Final = frozenset({0x05, _LEAF})
+_TABLE: Final = frozenset({INNER, LEAF})
 _INDEX: Final = frozenset({0x02, 0x0A})
-_MAP_EVERY: Final = PAGE // 5 + 1  # a pointer map stands on page 2, and again behind as many as it has entries
 _LOCK_PAGE: Final = 0x40000000 // PAGE + 1  # never used by SQLite
 
 
 def graft(path: Path) -> bool:
-    """Put a new store's schema in the place of that of the closed file at `path`; False where it stays as it was.
+    """Put a new store's schema in the place of that of the file at `path`, which is closed and has no log.
+
+    False where it stays as it was.
 
     Its leaves go behind the last page, and the first page is replaced: nothing else of the file is touched.
 
     Raises:
         OSError: the disk does not let it be done now.
     """
-    log_file = path.with_name(f"{path.name}-wal")
-    if log_file.exists() and log_file.stat().st_size:
-        return False  # it would have the last word on the first page
     pattern = _new_store()
     with path.open("r+b") as file:
         first, size = file.read(PAGE), os.fstat(file.fileno()).st_size
@@ -101,7 +97,7 @@ def _replace(file: BinaryIO, pattern: bytes, pages: int) -> None:
 
 def _children(first: bytearray) -> list[int]:
     """Where the first page names pages below it; none where the whole schema stands on it."""
-    if first[_HEADER] == _LEAF:
+    if first[_HEADER] == LEAF:
         return []
     (cells,) = struct.unpack_from(">H", first, _HEADER + 3)
     return [*struct.unpack_from(f">{cells}H", first, _HEADER + 12), _HEADER + 8]
@@ -110,7 +106,7 @@ def _children(first: bytearray) -> list[int]:
 def _next_free(page: int) -> int:
     """The next page that is neither a pointer map nor locked."""
     page += 1
-    while page == _LOCK_PAGE or (page - 2) % _MAP_EVERY == 0:
+    while page == _LOCK_PAGE or (page - 2) % MAP_EVERY == 0:
         page += 1
     return page
 

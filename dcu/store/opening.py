@@ -59,18 +59,20 @@ def connect(path: Path, *, dcu: str, page_limit: int | None = None) -> tuple[Dat
         epoch = _identity(connection, path, dcu)
     except sqlite3.Error as error:
         connection.close()
-        raise _of_header(path) or translate(error, str(path)) from error
+        raise _of_header(error, path) or translate(error, str(path)) from error
     except StoreFault:
         connection.close()
         raise
     return Database(connection, path), epoch
 
 
-def _of_header(path: Path) -> StoreDamaged | None:
-    """Whether a format that SQLite never writes is why it cannot be opened: it says so in many ways. Of a closed file.
+def _of_header(error: sqlite3.Error, path: Path) -> StoreDamaged | None:
+    """Whether a format that SQLite never writes is why it cannot be opened: it does not call that damage.
 
     Source: https://www.sqlite.org/fileformat2.html, section 1.3.
     """
+    if error.sqlite_errorcode & 0xFF not in {sqlite3.SQLITE_READONLY, sqlite3.SQLITE_ERROR}:
+        return None  # nor is the file opened here while another connection of this process may have it: see `_make`
     with path.open("rb") as file:
         header = file.read(100)
     is_database = header[:16] == b"SQLite format 3\0"

@@ -20,7 +20,10 @@ from tests.faults.run import Run
 from tests.faults.whole import Watchdog, WholeBox, mounted, whole_box
 
 
-def _line(row: int, fault: str, injection: str, tried: str, proof: Completeness, recovery: str, *, good: bool) -> Line:
+def line_of(
+    row: int, fault: str, injection: str, tried: str, proof: Completeness, recovery: str, *, good: bool
+) -> Line:
+    """A line about a box, of what its store held against what its meters captured."""
     lost, doubled = len(proof.missing) + len(proof.different), len(proof.twice) + len(proof.invented)
     tried = f"{tried}; {proof.expected} intervals captured"
     return Line(row, fault, injection, tried, lost, doubled, recovery, good and proof.holds)
@@ -49,7 +52,7 @@ def _killed(run: Run, fault: str, kills: int, boxes: int) -> Line:
     recovery = f"answers again: median {median(back):.1f} s, worst {max(back):.1f} s"
     injection = f"SIGKILL at 0.1 to 2.5 s of its life{f', {boxes} boxes at once' if boxes > 1 else ''}"
     tried, proof = f"{sum(starts - 1 for starts, *_ in found)} kills", _all([each for _, each, _ in found])
-    return _line(2, fault, injection, tried, proof, recovery, good=True)
+    return line_of(2, fault, injection, tried, proof, recovery, good=True)
 
 
 def _all(proofs: list[Completeness]) -> Completeness:
@@ -147,7 +150,7 @@ def read_only(run: Run) -> list[Line]:
         f"{'answers' if answers else 'silent'}; stores again {took:.1f} s after the card is back, by itself"
     )
     injection = "ext4 on a loop device, remount,abort in mid-flow; later umount, e2fsck, mount"
-    return [_line(6, "file system read-only", injection, f"{seconds} s", proof, recovery, good=True)]
+    return [line_of(6, "file system read-only", injection, f"{seconds} s", proof, recovery, good=True)]
 
 
 def _cpu_s(box: WholeBox) -> float:
@@ -201,7 +204,7 @@ def _emptied(box: WholeBox, name: str, sound: bytes) -> Line:
     else:
         recovery = f"starts, and holds what the meters still hold {took:.1f} s later"
     fault = f"{name} is empty after a power cut"
-    return _line(
+    return line_of(
         8, fault, "truncated to 0 octets between kill and start", "once", proof, recovery, good=named or not refused
     )
 
@@ -232,7 +235,7 @@ def technician(run: Run) -> list[Line]:
     )
     good = "locked" in refused
     return [
-        _line(
+        line_of(
             10, "technician's sqlite3 shell", f"BEGIN EXCLUSIVE for {seconds} s", "2 ways", proof, recovery, good=good
         )
     ]
@@ -265,7 +268,7 @@ def low_memory(run: Run) -> list[Line]:
         box.stop()
         proof = box.proof()
     recovery = f"{'; '.join(words)}; without a limit it goes on after {took:.1f} s"
-    return [_line(41, "low memory", "prlimit --data", f"{len(words)} limits", proof, recovery, good=True)]
+    return [line_of(41, "low memory", "prlimit --data", f"{len(words)} limits", proof, recovery, good=True)]
 
 
 HUNG = "tests.faults.hung"
@@ -274,40 +277,44 @@ HUNG = "tests.faults.hung"
 def hung(run: Run) -> list[Line]:
     """Each loop in turn stops for ever: nobody feeds the watchdog, and what stands for systemd starts it again."""
     loops = ("store", "bus-pole", "relay", "uplink", "cli", "main") if run.full else ("store",)
-    limit_s, waits, proofs = (60.0 if run.full else 2.0), [], []
-    for number, loop in enumerate(loops):
-        directory = run.scratch / str(number)
-        directory.mkdir()
-        with whole_box(directory, program=("-m", HUNG)) as box:
-            watchdog = Watchdog(directory / "notify")
-            box.environment = {
-                "NOTIFY_SOCKET": str(directory / "notify"),
-                "DCU_HUNG": loop,
-                "DCU_HUNG_WHEN": str(directory / "now"),
-                "DCU_HUNG_PULSE_S": "" if run.full else "2",
-            }
-            box.start()
-            box.until_held(1)
-            (directory / "now").touch()
-            waits.append(watchdog.wait_unfed(limit_s, within_s=240.0))
-            box.environment = {}
-            if waits[-1] is not None and box.process is not None:
-                box.process.send_signal(signal.SIGABRT)
-            box.until_held(1)
-            box.stop()
-            proofs.append(box.proof())
-    missed = [loop for loop, wait in zip(loops, waits, strict=True) if wait is None]
-    found = [wait for wait in waits if wait is not None]
-    recovery = f"not fed for {limit_s:g} s in each; longest from hanging to kill {max(found, default=0):.0f} s"
-    worst = max(proofs, key=lambda p: len(p.missing) + len(p.twice))
+    limit_s = 60.0 if run.full else 2.0
+    with ThreadPoolExecutor(3) as pool:
+        found = list(pool.map(lambda loop: _hung(run, loop, limit_s), loops))
+    missed = [loop for loop, (wait, _) in zip(loops, found, strict=True) if wait is None]
+    longest = max((wait for wait, _ in found if wait is not None), default=0.0)
+    recovery = f"not fed for {limit_s:g} s in each; longest from hanging to kill {longest:.0f} s"
     return [
-        _line(
+        line_of(
             42,
             f"a loop hangs for ever ({', '.join(loops)})",
             "its next heartbeat never returns; a watchdog as systemd's",
             f"{len(loops)} loops",
-            worst,
+            _all([proof for _, proof in found]),
             f"watchdog fed all the same by: {', '.join(missed)}" if missed else recovery,
             good=not missed,
         )
     ]
+
+
+def _hung(run: Run, loop: str, limit_s: float) -> tuple[float | None, Completeness]:
+    """(Seconds from hanging to the end of the watchdog's patience, what the box held in the end)."""
+    directory = run.scratch / loop
+    directory.mkdir()
+    with whole_box(directory, program=("-m", HUNG)) as box:
+        watchdog = Watchdog(directory / "notify")
+        box.environment = {
+            "NOTIFY_SOCKET": str(directory / "notify"),
+            "DCU_HUNG": loop,
+            "DCU_HUNG_WHEN": str(directory / "now"),
+            "DCU_HUNG_PULSE_S": "" if run.full else "2",
+        }
+        box.start()
+        box.until_held(1)
+        (directory / "now").touch()
+        wait = watchdog.wait_unfed(limit_s, within_s=240.0)
+        box.environment = {}
+        if wait is not None and box.process is not None:
+            box.process.send_signal(signal.SIGABRT)
+        box.until_held(1)
+        box.stop()
+        return wait, box.proof()

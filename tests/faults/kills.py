@@ -4,7 +4,7 @@ import random
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from statistics import median
@@ -135,7 +135,8 @@ def of_uplink(scratch: Path, kills: int, *, seed: int) -> Kills:
         flow.end()
         with Uplink(scratch, to):
             until(lambda: _open(box) == 0, 120)
-        until(lambda: _short(box, head_end) == [], 60)
+        with suppress(AssertionError):
+            until(lambda: _short(box, head_end) == [], 60)
         found.lost += _short(box, head_end)
         found.told = _delivered(box)
         found.repeated = head_end.listener.repeated

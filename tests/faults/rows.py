@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 
-from tests.faults import boxes, disks, kills, network, power, storm, virtual
+from tests.faults import boxes, disks, kills, network, power, storm, strained, virtual
 from tests.faults.report import Line
 from tests.faults.run import Run
 
@@ -123,6 +123,26 @@ def failed_sync(run: Run) -> list[Line]:
     ]
 
 
+def steps(run: Run) -> list[Line]:
+    """The box's clock steps in ten days of faults; then every poll is compared with those of a box left in peace."""
+    return [*virtual.steps(run), *network.polls_under_steps(run)]
+
+
+def unplugged(run: Run) -> list[Line]:
+    """The adapter of a virtual line, for a long time; then that of a whole box."""
+    return [*virtual.unplugged(run), strained.unplugged(run)]
+
+
+def takeover(run: Run) -> list[Line]:
+    """Over a broker, and for a day in virtual time."""
+    return [*network.takeover(run), network.rivals(run)]
+
+
+def starved(run: Run) -> list[Line]:
+    """Of memory, and of a processor."""
+    return [*boxes.low_memory(run), strained.little_cpu(run)]
+
+
 ROWS: dict[int, Callable[[Run], list[Line]]] = {
     1: power_cut,
     2: kill_9,
@@ -137,20 +157,20 @@ ROWS: dict[int, Callable[[Run], list[Line]]] = {
     11: virtual.log_storm,
     12: disks.card,
     13: virtual.boots_in_1970,
-    14: virtual.steps,
+    14: steps,
     15: network.days_of_change,
     16: virtual.meters_clocks,
-    17: virtual.unplugged,
+    17: unplugged,
     27: network.outages,
     28: storm.broker_restart,
     29: network.half_open,
     30: network.slow,
     31: network.lost_pubacks,
     32: network.oversize,
-    33: network.takeover,
+    33: takeover,
     34: network.certificates,
     35: network.renewal,
     40: virtual.slopes,
-    41: boxes.low_memory,
+    41: starved,
     42: boxes.hung,
 }

@@ -111,7 +111,7 @@ def tried(files: list[str], into: Path, *, tests: list[str] | None = None, chang
     """What became of the changes of these modules."""
     words = [word for file in files for word in ("--mutate", file)]
     words += [word for n in changes or () for word in ("--change", str(n))]
-    plugin = ["-m", "pytest", "-p", "tests.proof.mutation_trial", "-q", "-s"]
+    plugin = ["-m", "pytest", "-p", "tests.proof.mutation_trial", "-q", "-s", "-o", "timeout=0"]
     words += [word for name in ELSEWHERE for word in ("--ignore", f"tests/relay/{name}.py")]
     command = [sys.executable, *plugin, *words, "--found", str(into), *(tests or TESTS)]
     subprocess.run(command, cwd=ROOT, check=True, env=os.environ | {"PYTHONHASHSEED": "0"})

@@ -334,12 +334,14 @@ def _is_words(node: ast.stmt) -> bool:
 
 
 def _is_told(node: ast.expr) -> bool:
-    """A text with words in it, whatever else is."""
+    """A text with words in it, whatever else is; and the choice between two, one of which is."""
     match node:
+        case ast.Constant(str(text)):
+            return " " in text and not _CELLS.fullmatch(text)
         case ast.JoinedStr(parts):
             return any(isinstance(part, ast.Constant) and " " in part.value for part in parts)
-        case ast.IfExp(_, ast.Constant(str(one)), ast.Constant(str(other))):
-            return " " in one and " " in other
+        case ast.IfExp(_, body, orelse):
+            return _is_told(body) or _is_told(orelse)
     return False
 
 

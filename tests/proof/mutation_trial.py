@@ -18,8 +18,8 @@ import tempfile
 import time
 import traceback
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from types import CodeType, FunctionType
 
@@ -37,11 +37,13 @@ SLOW_S = 1.0
 PATIENCE_S = 6.0
 """So much of a processor, traced, the tests of one change may take together: what is left of them judges it not."""
 
-MEASURED_S = 100
+MEASURED_S = 20.0
 LIKELY = 20
 WORKERS = 2
-MEASURING_S = 3600
-STUCK_S = 300
+ANEW = ("-x", "-q", "-s", "-p", "no:cacheprovider", "-o", "timeout=0")
+ASLEEP_S = 300.0
+"""A process whose every thread has slept for so long does not end."""
+
 KILLED, STUCK, SURVIVED = 10, 11, 12
 
 
@@ -61,28 +63,30 @@ def pytest_runtestloop(session) -> bool | None:
 
 
 class Failures:
-    """Hears of the first test that failed."""
+    """Hears of the first test that failed; ends the process in a test that uses up its share of a processor."""
 
-    def __init__(self, order: Iterable[str] = (), timeouts_s: dict[str, float] | None = None) -> None:
-        self.of, self.by_time = "", False
-        self._order, self._timeouts_s = list(order), timeouts_s or {}
+    def __init__(self, limits_s: Mapping[str, float], order: Iterable[str] = ()) -> None:
+        self.of, self._limits_s, self._order = "", limits_s, list(order)
+        signal.signal(signal.SIGPROF, lambda _signal, _frame: os._exit(STUCK))
+
+    def pytest_runtest_setup(self, item) -> None:
+        """Time of a processor, which no load of the machine lengthens."""
+        signal.setitimer(signal.ITIMER_PROF, self._limits_s.get(item.nodeid, MEASURED_S))
 
     def pytest_runtest_logreport(self, report) -> None:
         """As pytest tells it."""
         if report.failed and not self.of:
-            self.of, self.by_time = report.nodeid, "Timeout (>" in str(report.longrepr)
+            self.of = report.nodeid
 
     def pytest_collectreport(self, report) -> None:
         """A file of tests that cannot be loaded."""
         self.pytest_runtest_logreport(report)
 
     def pytest_collection_modifyitems(self, items) -> None:
-        """Only those that can notice, quickest first; of tests that are loaded anew."""
+        """Only those that can notice, in their order; of tests that are loaded anew."""
         if self._order:
             known = {item.nodeid: item for item in items}
             items[:] = [known[name] for name in self._order if name in known]
-            for item in items:
-                item.add_marker(pytest.mark.timeout(self._timeouts_s[item.nodeid]), append=False)
 
 
 @dataclass(frozen=True)
@@ -101,7 +105,8 @@ class Trials:
     def __init__(self, session) -> None:
         self._option, self._cache = session.config.option, session.config.cache
         self._items = {item.nodeid: item for item in session.items}
-        self._failures = Failures()
+        self._limits_s: dict[str, float] = {}
+        self._failures = Failures(self._limits_s)
         session.config.pluginmanager.register(self._failures)
         files = sorted(str(path.relative_to(ROOT)) for path in (ROOT / PACKAGE).rglob("*.py"))
         self._sources = {file: (ROOT / file).read_text() for file in files}
@@ -111,9 +116,7 @@ class Trials:
     def run(self) -> None:
         """Measure, try, write down."""
         reached = self._measured()
-        self._timeouts_s = {test: 20 + 40 * found.seconds for test, found in reached.items()}
-        for test, limit_s in self._timeouts_s.items():
-            self._items[test].add_marker(pytest.mark.timeout(limit_s), append=False)
+        self._limits_s |= {test: 2 + 10 * found.seconds for test, found in reached.items()}
         print(f"{len(reached)} tests; left out {self._left_out}", flush=True)
         self._choice = Choice(reached, Uses(self._trees), ROOT)
         tried = [found for file in self._option.mutate for found in self._tried(file, outside=False)]
@@ -132,7 +135,7 @@ class Trials:
         new = [name for name in self._items if kept.get(name, [""])[0] != state[name]]
         shares = [new[n::WORKERS] for n in range(WORKERS)]
         works = ((lambda share=share: (0, pickle.dumps([self._reach(name) for name in share]))) for share in shares)
-        for n, (code, said) in forked(works, MEASURING_S):
+        for n, (code, said) in forked(works):
             assert code == 0, f"before anything was changed: {said.decode()}"
             for name, found in zip(shares[n], pickle.loads(said), strict=True):
                 kept[name] = [state[name], found.seconds, {file: sorted(lines) for file, lines in found.lines.items()}]
@@ -146,7 +149,6 @@ class Trials:
         return hashlib.sha256("".join(texts).encode()).hexdigest()
 
     def _reach(self, name: str) -> Reached:
-        self._items[name].add_marker(pytest.mark.timeout(MEASURED_S), append=False)
         reached = traced(lambda: self._noticed([name]), f"{ROOT / PACKAGE}/")
         failed, self._failures.of = self._failures.of, ""
         if failed:  # it cannot judge: too slow when it is traced, or not green to begin with
@@ -158,10 +160,7 @@ class Trials:
         """The first of these tests that fails; empty: none does."""
         items = [self._items[name] for name in names]
         for item, after in zip(items, [*items[1:], None], strict=False):
-            try:
-                item.config.hook.pytest_runtest_protocol(item=item, nextitem=after)
-            except pytest.fail.Exception:  # its time was over between its steps
-                self._failures.of, self._failures.by_time = item.nodeid, True
+            item.config.hook.pytest_runtest_protocol(item=item, nextitem=after)
             if self._failures.of:
                 break
         return self._failures.of
@@ -177,7 +176,7 @@ class Trials:
             load_anew(path, code)
             return SURVIVED, self._noticed_anew(tests).of.encode()
 
-        for _, (code, said) in forked([unchanged], MEASURING_S):
+        for _, (code, said) in forked([unchanged]):
             assert (code, said) == (SURVIVED, b""), f"noticed, and nothing was changed: {said.decode()}"
         self._cache.set("mutation/anew", state)
 
@@ -202,7 +201,7 @@ class Trials:
                 yield lambda site=site, tests=tests: self._trial(site, tests, module)
 
         gc.freeze()
-        for n, (code, said) in forked(works(), STUCK_S):
+        for n, (code, said) in forked(works()):
             yield self._told(wanted[n], chosen[n], code, said.decode())
 
     def _trial(self, site: Site, tests: list[str], module: Module) -> tuple[int, bytes]:
@@ -215,17 +214,16 @@ class Trials:
         else:
             load_anew(module.path, new)
             failures = self._noticed_anew(tests)
-        code = SURVIVED if not failures.of else STUCK if failures.by_time else KILLED
-        return code, failures.of.encode()
+        return (KILLED if failures.of else SURVIVED), failures.of.encode()
 
     def _noticed_anew(self, tests: list[str]) -> Failures:
         """The same, by tests that are loaded once more beside the changed module; the likely ones first."""
-        failures = Failures()
+        failures = Failures(self._limits_s)
         for some in (tests[:LIKELY], tests[LIKELY:]):
             if some and not failures.of:
-                failures = Failures(some, self._timeouts_s)
+                failures = Failures(self._limits_s, some)
                 files = sorted({test.split("::")[0] for test in some})
-                code = pytest.main(["-x", "-q", "-s", "-p", "no:cacheprovider", *files], [failures])
+                code = pytest.main([*ANEW, *files], [failures])
                 assert failures.of or code == pytest.ExitCode.OK, f"pytest ended with {code}"
         return failures
 
@@ -245,19 +243,19 @@ class Trials:
 # ---- processes ------------------------------------------------------------------------------------------------------
 
 
-def forked(works: Iterable[Callable[[], tuple[int, bytes]]], stuck_s: float) -> Iterator[tuple[int, tuple[int, bytes]]]:
+def forked(works: Iterable[Callable[[], tuple[int, bytes]]]) -> Iterator[tuple[int, tuple[int, bytes]]]:
     """Do each of `works` in a process of its own, `WORKERS` at a time: its number, its exit code, what it said.
 
-    One that is not done after `stuck_s` is killed; its code is then minus the number of the signal.
+    One that sleeps for ever is killed; its code is then minus the number of the signal.
     """
     sys.stdout.flush()
     scratch = Path(tempfile.mkdtemp(prefix="mutation-"))
-    running: dict[int, tuple[int, Path, float]] = {}
+    running: dict[int, _Running] = {}
     try:
         for n, work in enumerate(works):
             place = scratch / str(n)
             place.mkdir()
-            running[_fork(work, place)] = (n, place, time.monotonic() + stuck_s)
+            running[_fork(work, place)] = _Running(n, place)
             while len(running) == WORKERS:
                 yield _ended(running)
         while running:
@@ -266,6 +264,22 @@ def forked(works: Iterable[Callable[[], tuple[int, bytes]]], stuck_s: float) -> 
         for pid in running:
             os.killpg(pid, signal.SIGKILL)
         shutil.rmtree(scratch, ignore_errors=True)
+
+
+@dataclass
+class _Running:
+    number: int
+    place: Path
+    awake_s: float = field(default_factory=time.monotonic)
+
+    def sleeps_for_ever(self, pid: int) -> bool:
+        """Whether none of its threads has been seen at work for long."""
+        with contextlib.suppress(OSError):  # a thread that ends meanwhile was awake
+            tasks = Path(f"/proc/{pid}/task").glob("*/stat")
+            if all(stat.read_text().rpartition(")")[2].split()[0] == "S" for stat in tasks):
+                return time.monotonic() - self.awake_s > ASLEEP_S
+        self.awake_s = time.monotonic()
+        return False
 
 
 def _fork(work: Callable[[], tuple[int, bytes]], place: Path) -> int:
@@ -287,19 +301,20 @@ def _fork(work: Callable[[], tuple[int, bytes]], place: Path) -> int:
         os._exit(code)
 
 
-def _ended(running: dict[int, tuple[int, Path, float]]) -> tuple[int, tuple[int, bytes]]:
-    """Wait for one that ends; kill what is over its time."""
+def _ended(running: dict[int, _Running]) -> tuple[int, tuple[int, bytes]]:
+    """Wait for one that ends; kill what sleeps for ever."""
     while True:
-        for pid, (n, place, deadline) in running.items():
-            if time.monotonic() > deadline:
-                os.killpg(pid, signal.SIGKILL)
+        for pid, each in running.items():
             done, status = os.waitpid(pid, os.WNOHANG)
             if done:
                 del running[pid]
-                said = (place / "said").read_bytes() if (place / "said").exists() else b""
-                _swept(pid, place)
-                return n, (os.waitstatus_to_exitcode(status), said)
-        time.sleep(0.005)
+                said = each.place / "said"
+                told = said.read_bytes() if said.exists() else b""
+                _swept(pid, each.place)
+                return each.number, (os.waitstatus_to_exitcode(status), told)
+            if each.sleeps_for_ever(pid):
+                os.killpg(pid, signal.SIGKILL)
+        time.sleep(0.02)
 
 
 def _swept(pid: int, place: Path) -> None:

@@ -25,9 +25,11 @@ from dcu.relay.case import Case, Evidence, Ledger, Moment
 from dcu.relay.checks import COLUMNS, TABLE, When, check_all
 from dcu.relay.checks.freshness import FREE_NUMBERS, LAST_CUT, STEP
 from dcu.relay.checks.meters import RANGES_AT_MOST
+from dcu.relay.checks.safety import spacing_left_s
 from dcu.relay.permit import Leave, Permit
 from dcu.relay.policy import Area, Caps, Reconnect, Shield, read_policy
 from dcu.relay.policy.floor import LEAST_LIMIT_W
+from dcu.relay.public_key import Role
 from dcu.relay.schema import read_command
 from dcu.relay.withdrawals import AT_MOST
 from tests.relay.world import (
@@ -216,6 +218,10 @@ def first_kid(**changes):
     return tamper
 
 
+def with_role(key, role):
+    return with_(trust=trust(**{key: {"roles": frozenset({role})}}))
+
+
 def without_first_kid(case):
     return replace(case, trust=trust(without=case.kids[:1]))
 
@@ -261,6 +267,8 @@ TAMPERED = [
     ("two persons", R.E_QUORUM, with_(kids=("apr-1",))),
     ("two persons", R.E_QUORUM, with_(kids=("apr-asha", "req-1"))),
     ("two persons", R.E_QUORUM, with_(kids=("bill-1", "wit-1"))),
+    ("two persons", R.E_QUORUM, with_(kids=("apr-1", "apr-asha"))),
+    ("two persons", R.E_QUORUM, of(with_(kids=("apr-1", "req-1")), with_role("apr_1", Role.REQUEST))),
     ("after safety", R.E_QUORUM, ledger(sequence=RelaySequence(4, 4, 3))),
     ("profile", R.E_QUORUM, with_(kids=("bill-1",))),
     ("profile", R.E_QUORUM, with_(kids=("wit-1",))),
@@ -268,6 +276,8 @@ TAMPERED = [
     ("profile", R.E_QUORUM, with_(kids=("bill-1", "req-1", "wit-1"))),
     ("profile", R.E_QUORUM, with_(trust=trust(wit_1={"admin": "KIRAN"}))),
     ("profile", R.E_QUORUM, with_(trust=trust(wit_1={"admin": "billing"}))),
+    ("profile", R.E_QUORUM, with_role("wit_1", Role.BILLING)),
+    ("profile", R.E_QUORUM, with_role("bill_1", Role.WITNESS)),
     ("profile", R.E_QUORUM, of(strict, with_(kids=("req-1",)))),
     ("profile", R.E_QUORUM, of(strict, with_(kids=("apr-asha", "req-1")))),
     ("profile", R.E_QUORUM, of(strict, with_(kids=("apr-1", "pol-a", "req-1")))),
@@ -295,6 +305,7 @@ TAMPERED = [
     ("sequence of connect", R.E_SEQ, too_low),
     ("meter", R.E_METER, with_(meter=replace(BUS_METER, serial=FAR_METER))),
     ("set aside", R.E_METER, with_(set_aside=True)),
+    ("meter", R.E_METER, with_(meter=None)),
     ("meter if named", R.E_METER, with_(meter=None)),
     ("change", R.E_METER, with_(change_fault="no such model")),
     ("identity", R.E_METER, evidence(serial=FAR_METER)),
@@ -302,6 +313,7 @@ TAMPERED = [
     ("relay", R.E_METER, evidence(control_mode=0)),
     ("reconnect", R.E_METER, with_(kept=ARMING)),
     ("reconnect", R.E_METER, with_(kept=ARMING, policy=None)),
+    ("reconnect", R.E_METER, of(with_(kept=ARMING), evidence(control_mode=2))),
     ("carried out", R.E_POLICY, with_(carried_out=frozenset())),
     ("frozen", R.E_FROZEN, restrained("freeze")),
     ("locked", R.E_LOCKED, restrained("lock")),
@@ -326,6 +338,7 @@ TAMPERED = [
     ("notice", R.E_NOTICE, command(low_credit_at=0)),
     ("notice", R.E_NOTICE, command(low_credit_at=NOW - 60 * DAY - 1)),
     ("notice", R.E_NOTICE, of(command(low_credit_at=NOW - 40 * DAY - 1), policy(emergency_h=0))),
+    ("notice", R.E_NOTICE, command(low_credit_at=None)),
     ("notice", R.E_NOTICE, command(ledger=None)),
     ("notice", R.E_NOTICE, command(ledger_at=None)),
     ("notice", R.E_NOTICE, command(ledger_at=NOW - HOUR - 1)),
@@ -368,6 +381,7 @@ TAMPERED = [
     ("state", R.E_STATE, expecting_otherwise),
     ("range", R.E_STATE, ledger(last_id=1)),
     ("range", R.E_STATE, ledger(last_id=None)),
+    ("range", R.E_STATE, command(last=None)),
     ("range", R.E_FLOOD, ledger(ranges=RANGES_AT_MOST)),
     ("fit", R.E_STATE, evidence(unfit="no limiter")),
     ("cancelled", R.E_FLOOD, ledger(cancels=None, withdrawals=AT_MOST)),
@@ -381,6 +395,7 @@ STUMBLES = {
     ("dates of keys", R.E_KEY): {R.E_CLOCK},  # of a clock that nobody knows
     ("policy", R.E_POLICY): {R.E_POLICY},
     ("area of message", R.E_POLICY): {R.E_POLICY},
+    ("meter", R.E_METER): {R.E_AREA},
     ("notice", R.E_NOTICE): {R.E_GRACE},
     ("live", R.E_NOT_LIVE): {R.E_NOTICE},  # nobody was told of low credit since then
 }
@@ -457,6 +472,9 @@ AT_THE_EDGE = {
     "twenty of a week ago": ledger(debits=[debit(7 * DAY, n) for n in range(20)]),
     "the last one two minutes ago": ledger(debits=[debit(120, 1)]),
     "one that was never sent": ledger(debits=[debit(1, 1, sent=False)]),
+    "two of the other profile": ledger(debits=[debit(60, n, profile=Profile.ARREARS, sent=False) for n in range(2)]),
+    "a request of the consumer's own": of(arrears, command(why=Why.REQUEST, notice=None)),
+    "told nothing where there is no emergency credit": of(strict, policy(emergency_h=0), command(low_credit_at=None)),
     "the last of a permit": ledger(leave=replace(leave(), used=4)),
 }  # fmt: skip
 
@@ -465,6 +483,50 @@ AT_THE_EDGE = {
 @pytest.mark.parametrize("stage", STAGES)
 def test_what_is_just_in_order_passes(name, stage):
     assert outcome(AT_THE_EDGE[name](good(Operation.DISCONNECT, stage))) == "accepted"
+
+
+@pytest.mark.parametrize("op", [Operation.FREEZE, Operation.CANCEL])
+@pytest.mark.parametrize("kid", ["req-1", "apr-1", "bill-1", "wit-1", "pol-a", "per-1"])
+def test_whoever_has_a_say_may_take_back_and_stop(op, kid):
+    assert outcome(with_(kids=(kid,))(good(op, When.ACCEPTED))) == "accepted"
+
+
+@pytest.mark.parametrize("stage", STAGES)
+@pytest.mark.parametrize("kid", ["req-1", "apr-1", "bill-1"])
+def test_one_who_asks_is_enough_for_light(kid, stage):
+    assert outcome(with_(kids=(kid,))(good(Operation.CONNECT, stage))) == "accepted"
+
+
+def test_a_command_that_is_known_by_its_own_digest_and_one_range_more():
+    known = good(Operation.CONNECT, When.ACCEPTED)
+    assert outcome(ledger(known=known.digest)(known)) == "accepted"
+    assert outcome(ledger(ranges=15)(good(Operation.RESEND, When.ACCEPTED))) == "accepted"
+    assert outcome(ledger(ranges=16)(good(Operation.RESEND, When.ACCEPTED))) is R.E_FLOOD
+
+
+@pytest.mark.parametrize(("window_s", "n", "words"), [(HOUR, 2, "hour"), (DAY, 5, "day"), (7 * DAY, 20, "week")])
+def test_a_cap_is_told_with_its_window(window_s, n, words):
+    with pytest.raises(CommandRefused, match=f"{n} in the {words}; the policy allows {n}"):
+        check_all(in_the_same_window(n, window_s)(good(Operation.DISCONNECT, When.ACCEPTED)))
+
+
+LAST = debit(100, 1)
+SPACED = {
+    "nobody before": ([], 0),
+    "by the uptime": ([replace(LAST, sent_at_s=0)], 20),
+    "by the clock, of another boot": ([replace(LAST, boot="older", sent_boot_s=0)], 20),
+    "by a clock that went back": ([replace(LAST, boot="older", sent_at_s=NOW + 90)], 30),
+    "behind the nearest": ([replace(LAST, sent_boot_s=LAST.sent_boot_s + 50), LAST], 70),
+    "long enough": ([replace(LAST, sent_boot_s=LAST.sent_boot_s - 20)], 0),
+    "long ago": ([replace(LAST, sent_boot_s=0)], 0),
+    "behind nothing that was sent": ([debit(1, 1, sent=False)], 0),
+}
+
+
+@pytest.mark.parametrize("name", SPACED)
+def test_seconds_to_the_next_disconnect(name):
+    debits, left_s = SPACED[name]
+    assert spacing_left_s(debits, good(Operation.DISCONNECT, When.DUE).moment, 120) == left_s
 
 
 @pytest.mark.parametrize(("name", "code", "tamper", "op", "stage"), list(cells()))
@@ -566,6 +628,30 @@ def test_a_disconnect_by_another_name_passes_every_check_of_one(name, stage):
         ("profile", with_(kids=("bill-1",)), R.E_QUORUM),
     ):
         assert outcome(tamper(case)) is code, check
+
+
+CUT = Operation.DISCONNECT
+JUDGED_AS = [
+    (Operation.LIMIT, When.ACCEPTED, command(watts=1000), Operation.LIMIT),
+    (Operation.LIMIT, When.ACCEPTED, command(watts=999), CUT),
+    (Operation.LIMIT, When.ACCEPTED, command(watts=None), CUT),
+    (Operation.LIMIT, When.DUE, with_(policy=None), Operation.LIMIT),
+    (Operation.LIMIT, When.DUE, with_(policy=None, kept=None), CUT),
+    (Operation.LIMIT, When.DUE, command(lease=LEASE), CUT),
+    (Operation.BALANCE, When.ACCEPTED, command(balance=None), Operation.BALANCE),
+    (Operation.BALANCE, When.DUE, command(balance=400), Operation.BALANCE),
+    (Operation.BALANCE, When.DUE, command(balance=399), CUT),
+    (Operation.BALANCE, When.DUE, command(balance=None), CUT),
+    (Operation.BALANCE, When.DUE, evidence(balance=None), CUT),
+    (Operation.BALANCE, When.ACCEPTED, command(lease=LEASE), CUT),
+    (Operation.MODE, When.ACCEPTED, of(), CUT),
+    (Operation.CONNECT, When.DUE, command(lease=LEASE), Operation.CONNECT),
+]
+
+
+@pytest.mark.parametrize(("op", "stage", "tamper", "column"), JUDGED_AS)
+def test_as_what_a_command_is_judged(op, stage, tamper, column):
+    assert tamper(good(op, stage)).column is column
 
 
 def test_what_is_signed_as_a_payment_or_a_limit_cannot_lower_anything():
@@ -677,7 +763,8 @@ def test_a_general_notice_needs_neither_policy_nor_area():
 
 def test_a_meter_of_an_arming_area_that_waits_for_its_button_is_connected():
     case = with_(kept=ARMING)(good(Operation.CONNECT, When.DUE))
-    assert outcome(evidence(control_mode=1)(case)) == "accepted"
+    for mode in (1, 3, 5, 6, None):
+        assert outcome(evidence(control_mode=mode)(case)) == "accepted"
 
 
 @pytest.mark.parametrize(("hour", "opens"), [(7, False), (8, True), (17, True), (18, False), (0, False), (23, False)])

@@ -81,7 +81,7 @@ class World:
             max_info=rng.choice((128, 128, 512, 1024, 2030)),
             window=rng.choice((1, 1, 3, 7)),
             turnaround_ms=rng.uniform(10, 120),
-            clock_drift_ppm=rng.uniform(-40, 40),
+            clock_drift_ppm=rng.uniform(-self.scenario.drift_ppm, self.scenario.drift_ppm),
             repeats=rng.random() < 0.3,
             newest_first=rng.random() < 0.2,
             **{rng.choice(("null_compressed", "compact", "weekday", "clock_tag25")): True},

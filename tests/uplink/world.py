@@ -20,9 +20,11 @@ from dcu.headend.link import ALL_BATCHES, ALL_STATES, HeadEndLink
 from dcu.headend.listen import Listener
 from dcu.mailbox import Bell, Stop
 from dcu.store import SqliteStore
+from dcu.uplink.backoff import to_broker
 from dcu.uplink.dials import Dials
 from dcu.uplink.inbox import Inbox
 from dcu.uplink.publisher import Publisher
+from dcu.uplink.rivals import Rivals
 from dcu.wire import connect
 from tests.records import record
 
@@ -198,3 +200,25 @@ class HeadEnd:
 
     def __exit__(self, *_):
         self.close()
+
+
+MOST_CONNECTS_AN_HOUR = 40
+
+
+def connects_of_two(rng, seconds):
+    """When two boxes with one identity connect: each takes the session from the other, and the broker says nothing."""
+    boxes = [(to_broker(draw=rng.uniform), Rivals()) for _ in range(2)]
+    due, since, connects = [0.0, 0.5], [None, None], []
+    while (now := min(due)) < seconds:
+        n = due.index(now)
+        connects.append(now)
+        boxes[n][0].connected(now)
+        since[n], due[n] = now, float("inf")
+        other = 1 - n
+        if since[other] is not None:
+            backoff, rivals = boxes[other]
+            backoff.lost(now)
+            rival = rivals.ended(now - since[other], closed=True, told=False)
+            since[other] = None
+            due[other] = now + (backoff.rest_s() if rival else backoff.next_s())
+    return connects
