@@ -55,6 +55,11 @@ class Marks:
                     found[at].append(known)
         return dict(found)
 
+    def times(self, profile: int, spans: Sequence[tuple[int, int]]) -> list[int]:
+        """Times that have marks in spans of seconds, ascending."""
+        query = "SELECT DISTINCT at_s FROM mark WHERE profile = ? AND at_s BETWEEN ? AND ? ORDER BY at_s"
+        return [at for span in spans for (at,) in self._database.rows(query, (profile, *span))]
+
     def newest(self, profile: int) -> int | None:
         """Time of the newest row that has a mark."""
         found = self._database.first("SELECT max(at_s) FROM mark WHERE profile = ?", (profile,))

@@ -185,3 +185,13 @@ def _command_authority(db: Utilities) -> None:
         "CREATE TABLE restraint (kind TEXT NOT NULL, meter TEXT NOT NULL, who TEXT NOT NULL, why TEXT NOT NULL, "
         "seconds INTEGER NOT NULL, until_s INTEGER, PRIMARY KEY (kind, meter)) STRICT, WITHOUT ROWID"
     )
+
+
+@MIGRATIONS(name="0008_earlier_grids")
+def _earlier_grids(db: Utilities) -> None:
+    """Grids that were in force before a capture period was found changed, as far as they are not settled."""
+    db.execute(
+        "CREATE TABLE earlier_grid (id INTEGER PRIMARY KEY, profile INTEGER NOT NULL, period_s INTEGER NOT NULL, "
+        "from_s INTEGER NOT NULL, until_s INTEGER NOT NULL) STRICT"
+    )
+    db.execute("CREATE INDEX earlier_grid_profile ON earlier_grid (profile, id)")
