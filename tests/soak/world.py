@@ -86,6 +86,7 @@ class World:
             newest_first=rng.random() < 0.2,
             **{rng.choice(("null_compressed", "compact", "weekday", "clock_tag25")): True},
             event_entries=rng.choice((20, 50, 100)),
+            inactivity_s=rng.choice((120, 600, 1800)),
         )
 
     def _life(self, meter: VirtualMeter) -> Life:
