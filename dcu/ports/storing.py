@@ -61,7 +61,7 @@ class ProfileState:
     entries: int = 0
     newest_first: bool = False
     stale: bool = False
-    is_shown: bool = False
+    is_shown: bool = True
     earlier: tuple[EarlierGrid, ...] = ()
     unsettled: tuple[Unsettled, ...] = ()
 
@@ -160,8 +160,12 @@ class Transaction(Protocol):
         """The same for a log: a row is its time and code, and equal ones count as often as one answer has them."""
         ...
 
-    def admit_bills(self, reading: ProfileReading) -> ProfileReading:
-        """The same into the `billing` stream, once for each billing date, whatever its values."""
+    def admit_bills(self, reading: ProfileReading, *, newest: bool = False) -> ProfileReading:
+        """The same into the `billing` stream: a bill is its billing date and its values; the newest row comes first.
+
+        Another bill of a date that is known is let in as `again`, but for the first row where that is the `newest` of
+        the meter's buffer: it may be the running period.
+        """
         ...
 
     def admit_snapshot(self, reading: ProfileReading) -> ProfileReading:
@@ -169,7 +173,7 @@ class Transaction(Protocol):
         ...
 
     def holds(self, reading: ProfileReading, *, bills: bool = False) -> tuple[bool, ...]:
-        """Of each row of a log, whether it was let in; of bills, whether one of its date was."""
+        """Of each row of a log, or of each bill, whether it was let in."""
         ...
 
     def note_absent(

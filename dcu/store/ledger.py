@@ -20,7 +20,7 @@ from dcu.store.columns import decode_columns, encode_columns
 from dcu.store.database import Database
 from dcu.store.earlier import EarlierGrids, beyond
 from dcu.store.instants import Instants, each_of
-from dcu.store.marks import UNKNOWN, Let, Marks
+from dcu.store.marks import UNKNOWN, Let, Marks, digest, event_digest
 
 _NEVER = 1 << 62
 _CAUSES = frozenset({Absence.METER_OFF.value, Absence.CLOCK_SET.value})
@@ -140,9 +140,10 @@ class Ledger:
         """See `ports.Transaction.admit_events`."""
         return self._marks.admit_events(self._known(reading.serial, reading.profile).number, reading)
 
-    def admit_bills(self, reading: ProfileReading) -> Let:
+    def admit_bills(self, reading: ProfileReading, *, newest: bool) -> Let:
         """See `ports.Transaction.admit_bills`."""
-        return self._marks.admit_bills(self._known(reading.serial, reading.profile).number, reading)
+        number = self._known(reading.serial, reading.profile).number
+        return self._marks.admit_bills(number, reading, newest=newest)
 
     def admit_snapshot(self, reading: ProfileReading) -> Let:
         """See `ports.Transaction.admit_snapshot`. The last one's time is all that is held."""
@@ -156,7 +157,7 @@ class Ledger:
     def holds(self, reading: ProfileReading, *, bills: bool) -> tuple[bool, ...]:
         """See `ports.Transaction.holds`."""
         line = self._known(reading.serial, reading.profile)
-        return self._marks.held(line.number, reading, by_time=bills)
+        return self._marks.held(line.number, reading, digest if bills else event_digest(reading.layout))
 
     def note_absent(
         self, serial: str, profile: LogicalName, first_s: int, last_s: int, reason: str, *, fill: bool = False
@@ -311,7 +312,8 @@ class Ledger:
         since = line.since_s or 0
         phase = since if line.phase_s is None else line.phase_s
         since += (phase - since) % line.period_s
-        until = until_s if until_s is not None else max((last for _, last in held), default=since)
+        newest = max((last for _, last in held), default=since)
+        until = max(until_s or newest, newest, self._marks.newest(line.number) or newest)  # it may have been set back
         absent = on_grid(self._absences.of(line.number), held, phase, line.period_s)
         known = ProfileState(line.period_s, since, tuple(held), absent, None)
         missing = gaps.missing(known, until)

@@ -111,9 +111,9 @@ class SqliteTransaction:
         """See `ports.Transaction`."""
         return self._let_in(reading, self._ledger.admit_events(reading))
 
-    def admit_bills(self, reading: ProfileReading) -> ProfileReading:
+    def admit_bills(self, reading: ProfileReading, *, newest: bool = False) -> ProfileReading:
         """See `ports.Transaction`."""
-        return self._let_in(reading, self._ledger.admit_bills(reading), Stream.BILLING)
+        return self._let_in(reading, self._ledger.admit_bills(reading, newest=newest), Stream.BILLING)
 
     def admit_snapshot(self, reading: ProfileReading) -> ProfileReading:
         """See `ports.Transaction`."""

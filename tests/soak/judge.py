@@ -139,12 +139,20 @@ class RingJudge:
     def _causes(self, at: int) -> Iterator[str]:
         """Reasons for which this instant may truly be absent."""
         number = self._losses.number(at)
-        if self._losses.was_lost(number):
+        if self._losses.was_lost(number) or (at not in self._captured and self._borders_on_lost(at)):
             yield Absence.OVERWRITTEN.value  # of one that was never captured, nobody can tell that any more
         if self._truth.removed_s < float("inf") and self._was_taken_away(number):
             yield Absence.METER_REPLACED.value
         if all(self._losses.was_lost(number) for number in self._numbers.get(at, ())):
             yield from self._causes_of_none(at)
+
+    def _borders_on_lost(self, at: int) -> bool:
+        """Whether the row before one that was never captured is lost, and no log says that the meter was off."""
+        before = self._losses.number_before(at)
+        if before is None or not self._losses.was_lost(before):
+            return False
+        moments = (stretch.elapsed(at) for stretch in self._truth.stretches)
+        return not any(first <= when_s <= last for when_s in moments for first, last in self._truth.off)
 
     def _was_taken_away(self, number: int) -> bool:
         if number >= len(self._truth.rows):

@@ -128,6 +128,11 @@ class Losses:
         place = bisect_left(self._order, at)
         return self._first[self._order[place]] if place < len(self._order) else len(self._truth.rows)
 
+    def number_before(self, at: int) -> int | None:
+        """Of the first row of the latest time before it; None where there is none."""
+        place = bisect_left(self._order, at)
+        return self._first[self._order[place - 1]] if place else None
+
     def was_lost(self, number: int) -> bool:
         """Whether the buffer lost a row so early."""
         lost_s = self.lost_s(number)
