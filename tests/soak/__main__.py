@@ -9,6 +9,7 @@ import sys
 import time
 from collections.abc import Iterable
 
+from tests.soak import report
 from tests.soak.run import Outcome, run_line, speak, table
 from tests.soak.scenario import Scenario
 from tests.soak.storm import storm
@@ -20,7 +21,7 @@ def main() -> int:
     """Run it; 1 when the ledger leaves anything unexplained or says anything that is not so."""
     args = _arguments()
     speak(args.log)
-    began = time.monotonic()
+    began, run = time.monotonic(), report.begun(f"python -m tests.soak {' '.join(sys.argv[1:])}".strip())
     if args.storms:
         scenarios = [storm(seed) for seed in range(args.seed, args.seed + args.storms)]
         what = f"{args.storms} storms from seed {args.seed}"
@@ -35,6 +36,8 @@ def main() -> int:
     print(what)
     print(table(whole))
     print(f"{'seconds':<28}{time.monotonic() - began:>10.0f}")
+    if args.keep:
+        report.keep(run, what, whole, time.monotonic() - began)
     for mistake in whole.verdict.mistakes[:SHOWN]:
         print(mistake)
     return int(bool(whole.verdict.mistakes))
@@ -49,6 +52,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--baud", type=int, default=9600)
     parser.add_argument("--ring-days", type=int, default=35, help="of the meters' block load rings")
     parser.add_argument("--storms", type=int, default=0, help="so many storms instead, seed by seed; --lines at a time")
+    parser.add_argument("--keep", action="store_true", help="write what it found into docs/SOAK.md")
     parser.add_argument("--log", default="CRITICAL", help="what the boxes say of themselves, e.g. WARNING")
     return parser.parse_args()
 
