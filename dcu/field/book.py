@@ -13,16 +13,6 @@ from dcu.obis import LogicalName
 from dcu.ports import Association, Clock, Described, MeterState, ProfileState, Store, Transaction, Waiting
 from dcu.reading import Value
 
-
-@dataclass(frozen=True, slots=True)
-class OldGrid:
-    """The grid of a ring before its capture period was found changed, at `until_s` by the meter's clock."""
-
-    period_s: int
-    phase: int
-    until_s: int
-
-
 MOST_REFUSALS: Final = 8
 """Of one profile that are remembered."""
 
@@ -64,8 +54,8 @@ class MeterBook:
         running: profiles whose newest row is the running period: it changes at each look.
         vain: ranges that were asked and did not come: until when (monotonic) they are not asked again.
         late: the newest interval that did not come in time, and how often it was asked.
-        changed: rings whose capture period was found changed.
         refused: between what faces of the meter's clock it refused a profile, each time that it did.
+        unproven: (profile, first instant) of an earlier grid that could not be settled: until when (monotonic).
         suspect: profiles of which an answer could not be used: described anew before they are asked again.
         failed_polls: polls of several parts that broke off, in a row.
         statics_due_s: when the meter is described again (monotonic); None: not known yet.
@@ -91,8 +81,8 @@ class MeterBook:
     running: set[LogicalName] = field(default_factory=set)
     vain: dict[LogicalName, list[tuple[Span, float]]] = field(default_factory=dict)
     late: dict[LogicalName, tuple[int, int]] = field(default_factory=dict)
-    changed: dict[LogicalName, OldGrid] = field(default_factory=dict)
     refused: dict[LogicalName, list[Span]] = field(default_factory=dict)
+    unproven: dict[tuple[LogicalName, int], float] = field(default_factory=dict)
     suspect: set[LogicalName] = field(default_factory=set)
     failed_polls: int = 0
     apart_until_s: float = 0.0
