@@ -7,6 +7,7 @@ import ast
 import contextlib
 import gc
 import hashlib
+import inspect
 import json
 import math
 import os
@@ -110,6 +111,7 @@ class Trials:
         session.config.pluginmanager.register(self._failures)
         files = sorted(str(path.relative_to(ROOT)) for path in (ROOT / PACKAGE).rglob("*.py"))
         self._sources = {file: (ROOT / file).read_text() for file in files}
+        self._package = hashlib.sha256("".join(self._sources.values()).encode()).hexdigest()
         self._trees = {file: ast.parse(source) for file, source in self._sources.items()}
         self._killers: dict[tuple[str, str], list[str]] = defaultdict(list)
 
@@ -129,9 +131,9 @@ class Trials:
     # ---- what each test runs ----------------------------------------------------------------------------------------
 
     def _measured(self) -> dict[str, Reached]:
-        """Kept until the package changes, or the file of a test."""
+        """Kept until the package changes, or the text of a test."""
         kept = self._cache.get("mutation/reached", {})
-        state = {name: self._state(name.split("::")[0]) for name in self._items}
+        state = {name: self._state(name) for name in self._items}
         new = [name for name in self._items if kept.get(name, [""])[0] != state[name]]
         shares = [new[n::WORKERS] for n in range(WORKERS)]
         works = ((lambda share=share: (0, pickle.dumps([self._reach(name) for name in share]))) for share in shares)
@@ -144,9 +146,9 @@ class Trials:
         self._left_out = [name for name, reached in found.items() if reached.seconds > SLOW_S]
         return {name: reached for name, reached in found.items() if reached.seconds <= SLOW_S}
 
-    def _state(self, *files: str) -> str:
-        texts = [*self._sources.values(), *((ROOT / file).read_text() for file in files)]
-        return hashlib.sha256("".join(texts).encode()).hexdigest()
+    def _state(self, name: str = "") -> str:
+        own = inspect.getsource(inspect.unwrap(self._items[name].function)) if name else ""
+        return hashlib.sha256((self._package + own).encode()).hexdigest()
 
     def _reach(self, name: str) -> Reached:
         reached = traced(lambda: self._noticed([name]), f"{ROOT / PACKAGE}/")

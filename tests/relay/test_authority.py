@@ -12,7 +12,7 @@ from dcu.event import AlarmKind
 from dcu.headend.keys import key_claims, trust_entry
 from dcu.reading import ClockState
 from dcu.relay.envelope import KEYS, seal
-from dcu.relay.leases import APART_S, LIFE_S, OVERLAP_S, Leases
+from dcu.relay.leases import Leases
 from dcu.relay.public_key import Role
 from tests.relay.world import (
     APPROVE,
@@ -79,14 +79,15 @@ def last(world, kind="command"):
 def test_a_lease_is_new_at_the_start_daily_and_at_a_return_and_the_one_before_is_good_for_an_hour():
     names = iter("abcdefgh")
     leases = Leases(lambda: next(names))
-    assert leases.due(0.0) and leases.good(0.0) == frozenset()
-    assert leases.renew(0.0) == "a" and leases.good(0.0) == {"a"} and not leases.due(LIFE_S - 1)
-    assert leases.due(LIFE_S) and leases.renew(LIFE_S) == "b"
-    assert leases.good(LIFE_S + OVERLAP_S - 1) == {"a", "b"} and leases.good(LIFE_S + OVERLAP_S) == {"b"}
-    assert leases.good(2 * LIFE_S + OVERLAP_S) == frozenset(), "one that nobody renews ends"
+    assert leases.due(0.0) and leases.good(0.0) == frozenset() and leases.current == ""
+    assert leases.renew(0.0) == "a" and leases.good(0.0) == {"a"} and not leases.due(DAY - 1)
+    assert leases.due(DAY) and leases.renew(DAY) == "b"
+    assert leases.good(DAY + HOUR - 1) == {"a", "b"} and leases.good(DAY + HOUR) == {"b"}
+    assert leases.good(2 * DAY + HOUR - 1) == {"b"}
+    assert leases.good(2 * DAY + HOUR) == frozenset(), "one that nobody renews ends"
     leases.want()
-    assert not leases.due(LIFE_S + APART_S - 1), "a connection that flaps makes no leases at will"
-    assert leases.due(LIFE_S + APART_S)
+    assert not leases.due(DAY + 59), "a connection that flaps makes no leases at will"
+    assert leases.due(DAY + 60)
 
 
 def test_the_lease_is_published_signed_with_all_that_a_head_end_needs(world):

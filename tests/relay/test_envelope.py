@@ -1,6 +1,7 @@
 """The trust core against named faults, foreign implementations, foreign vectors, and a great many mutants."""
 
 import ast
+import contextlib
 import hashlib
 import importlib
 import json
@@ -59,6 +60,10 @@ def test_is_refused_by_its_own_check(name):
 )
 def test_a_key_that_is_not_active(changes, now_s):
     assert code_of(GOOD, keys=trust(apr_1=changes).keys, now_s=now_s) == "E_KEY"
+
+
+def test_a_key_is_active_in_its_first_second_and_in_its_last():
+    assert code_of(GOOD, keys=trust(apr_1={"nbf": NOW, "exp": NOW + 1}).keys) == "accepted"
 
 
 def test_without_a_clock_the_dates_of_keys_are_left_to_the_check_table():
@@ -287,6 +292,30 @@ def _takes(key, octets, message):
     except CommandRefused:
         return False
     return True
+
+
+@pytest.mark.parametrize(
+    ("r", "s", "within"),
+    [
+        (1, 1, True),
+        (ORDER - 1, ORDER // 2, True),
+        (0, 1, False),
+        (1, 0, False),
+        (ORDER, 1, False),
+        (1, ORDER // 2 + 1, False),
+    ],
+)
+def test_numbers_of_a_signature_have_their_range_whatever_verifies_them(r, s, within):
+    class Credulous:
+        kid = "k"
+
+        @staticmethod
+        def verifies(signing_input, r, s):
+            return True
+
+    signature = envelope._Signature("", {}, r.to_bytes(32, "big") + s.to_bytes(32, "big"))
+    with contextlib.nullcontext() if within else pytest.raises(CommandRefused, match="range"):
+        envelope._check_signature(signature, Credulous, "")
 
 
 @foreign_vectors
