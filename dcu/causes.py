@@ -32,7 +32,12 @@ class Happening:
 
 
 def explained(
-    holes: Iterable[Span], happenings: Sequence[Happening], phase: int, period: int, never: Sequence[Span] = ()
+    holes: Iterable[Span],
+    happenings: Sequence[Happening],
+    phase: int,
+    period: int,
+    never: Sequence[Span] = (),
+    skipped_before: Sequence[Span] = (),
 ) -> tuple[Absent, ...]:
     """Each hole, or its parts, with its reason, to the second.
 
@@ -48,6 +53,8 @@ def explained(
         period: of that grid.
         never: parts of the holes in which an earlier capture period had no interval, which lasted nobody knows how
             long; ascending and disjoint.
+        skipped_before: parts that were taken for jumps of the clock before: they stay so unless a jump is known that
+            can have left them, and left another hole; ascending and disjoint.
     """
     parts = merge(holes, 1)
     dark, jumped = _dark(happenings), merge(_jumped(happenings), 1)
@@ -63,7 +70,11 @@ def explained(
             skipped.append(runs[run])
     named += [(*span, Absence.CLOCK_SET.value) for span in skipped]
     named += [(*span, Absence.OTHER_PERIOD.value) for span in common(pieces, never)]
-    named += [(*span, Absence.METER_OFF.value) for span in without(pieces, never, 1)]
+    rest = without(pieces, never, 1)
+    ranges = merge(((each.first_s, each.last_s) for each in happenings if each.skipped_s > 0), 1)
+    still = common(rest, [span for span in skipped_before if not common([span], ranges)])
+    named += [(*span, Absence.CLOCK_SET.value) for span in still]
+    named += [(*span, Absence.METER_OFF.value) for span in without(rest, still, 1)]
     return joined(named, 1)
 
 

@@ -50,6 +50,7 @@ class MeterBook:
         settled: whether the meter's place is noted.
         tails: entry of the newest row that is held, of buffers that are read by entry, oldest first.
         newest: (time, values) of the newest row that is held of a log.
+        read: logs that were read since the clock was seen to be set back.
         candidates: newest row of a bill's profile: (time, values, monotonic seconds when it was first seen so).
         running: profiles whose newest row is the running period: it changes at each look.
         vain: ranges that were asked and did not come: until when (monotonic) they are not asked again.
@@ -77,6 +78,7 @@ class MeterBook:
     settled: bool = False
     tails: dict[LogicalName, int] = field(default_factory=dict)
     newest: dict[LogicalName, tuple[int, tuple[Value, ...]]] = field(default_factory=dict)
+    read: set[LogicalName] = field(default_factory=set)
     candidates: dict[LogicalName, tuple[int, tuple[Value, ...], float]] = field(default_factory=dict)
     running: set[LogicalName] = field(default_factory=set)
     vain: dict[LogicalName, list[tuple[Span, float]]] = field(default_factory=dict)

@@ -28,8 +28,9 @@ def looked(book: MeterBook, look: Look, clock: Clock, limit_s: int, writing: Wri
         _tell_set(book, before, look, moved_s, writing)
     if moved_s < 0 and before is not None:
         after_s = _passed_again_from(book, before, look, -moved_s)
+        book.read.clear()  # its log tells the same, and no more
     book.look = look
-    _reopen(book, after_s, writing)
+    reopen(book, after_s, writing)
     if trusted(clock):
         _note_ahead(book, look, clock, limit_s, moved_s, writing)
     else:
@@ -75,8 +76,8 @@ def _passed_again_from(book: MeterBook, before: Look, look: Look, back_s: int) -
     return look.face_s - int(min(look.high_s - before.low_s, LONGEST_S)) - 1
 
 
-def _reopen(book: MeterBook, face_s: int, writing: Writing) -> None:
-    """What is held or absent of a time that the clock has not reached is asked again when it is there."""
+def reopen(book: MeterBook, face_s: int, writing: Writing) -> None:
+    """What is held or absent later than `face_s` is asked again when the clock is there: it passes it once more."""
     for spec in book.rings:
         state = book.states.get(spec.logical_name)
         if state is not None and _ends_after(state, face_s):

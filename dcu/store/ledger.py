@@ -262,7 +262,8 @@ class Ledger:
                 continue
             rest = [each for each in near if each[2] not in {*_CAUSES, OTHER, Absence.OVERWRITTEN.value}]
             phase = line.since_s if line.phase_s is None else line.phase_s
-            fresh = explained([*holes, *never], happenings, phase or 0, line.period_s, never)
+            jumped = [(first, last) for first, last, reason in near if reason == Absence.CLOCK_SET.value]
+            fresh = explained([*holes, *never], happenings, phase or 0, line.period_s, never, jumped)
             held = self._instants.held(line.number)
             fresh = tuple(
                 (*part, reason)

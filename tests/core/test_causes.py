@@ -67,6 +67,21 @@ def test_what_may_never_have_been_an_interval_has_another_reason_where_one_is_kn
     assert named(found, range(9)) == {at: reason.value for at, reason in reasons.items()}
 
 
+@pytest.mark.parametrize(
+    ("happenings", "reasons"),
+    [
+        pytest.param([], {1: SET, 2: SET, 5: OFF}, id="nothing speaks against it"),
+        pytest.param([Happening(OFF, 800, 1850)], {1: OFF, 2: OFF, 5: OFF}, id="the power log does"),
+        pytest.param([Happening(SET, 0, 6 * 900, 900)], {1: OFF, 2: OFF, 5: SET}, id="the jump left another hole"),
+        pytest.param([Happening(SET, 9000, 9900, 800)], {1: SET, 2: SET, 5: OFF}, id="a jump elsewhere"),
+    ],
+)
+def test_what_was_taken_for_a_jump_stays_so_until_something_speaks_against_it(happenings, reasons):
+    """What the log told of it lies behind a face to which the clock was set back."""
+    found = explained([slots(1, 2), slots(5, 5)], happenings, 0, PERIOD, (), [slots(1, 2)])
+    assert named(found, range(9)) == {at: reason.value for at, reason in reasons.items()}
+
+
 happening = st.builds(
     lambda kind, first, length, skipped: Happening(kind, first, first + length, skipped),
     st.sampled_from([OFF, SET]),
