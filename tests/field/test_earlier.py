@@ -33,9 +33,10 @@ def test_what_has_a_row_behind_it_is_asked_with_both_its_rows():
     [
         ([DAY, DAY + HOUR], [(DAY + 1, DAY + HOUR - 1)]),
         ([DAY + HOUR, DAY, DAY + 2 * QUARTER], [(DAY + 1, DAY + 1799), (DAY + 1801, DAY + HOUR - 1)]),
-        ([DAY, DAY + QUARTER, DAY + 2 * QUARTER], []),
-        ([DAY + HOUR], []),
-        ([], []),
+        ([DAY + QUARTER * n for n in range(5)], []),
+        ([DAY, DAY + QUARTER, DAY + 2 * QUARTER], None),
+        ([DAY + HOUR], None),
+        ([], None),
     ],
 )
 def test_between_the_rows_of_one_answer_nothing_was_captured(times, spans):
