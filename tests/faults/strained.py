@@ -30,16 +30,17 @@ def unplugged(run: Run) -> Line:
         box.start()
         box.until_held(1)
         for _ in range(times):
-            names.add(os.path.realpath(box.line.port))
+            name = os.path.realpath(box.line.port)
+            names.add(name)
             box.line.unplug()
             box.until(lambda: _bus(box) not in {"ok", None}, "the bus is down")
-            spare = os.openpty()  # takes the name that has become free
+            spares = _until_taken(name)
             box.line.replug()
             began = time.monotonic()
             box.until(lambda: _bus(box) == "ok", "the bus is open again")
             back.append(time.monotonic() - began)
             descriptors.append(len(list(Path(f"/proc/{box.process.pid}/fd").iterdir())))
-            for fd in spare:
+            for fd in spares:
                 os.close(fd)
         box.until_held(2)
         box.stop()
@@ -52,6 +53,16 @@ def unplugged(run: Run) -> Line:
     good = max(back) <= REOPENED_S and descriptors[-1] <= descriptors[0] + FEW_FDS and len(names) > 1
     fault = "adapter pulled, plugged in as another tty"
     return line_of(17, fault, injection, f"{times} times", proof, recovery, good=good)
+
+
+def _until_taken(name: str, most: int = 64) -> list[int]:
+    """Open ptys until one has that name: the line is to come back under another."""
+    opened: list[int] = []
+    for _ in range(most):
+        opened += os.openpty()
+        if os.ttyname(opened[-1]) == name:
+            break
+    return opened
 
 
 def _bus(box: WholeBox) -> str | None:
