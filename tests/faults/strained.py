@@ -26,7 +26,9 @@ WATCHDOG_S = 60.0
 def unplugged(run: Run) -> Line:
     """The adapter is pulled and plugged in as another tty, whose by-path link is the same."""
     times, back, names, descriptors = run.of(2, 30), [], set(), []
-    with whole_box(run.scratch) as box:
+    directory = run.scratch / "adapter"
+    directory.mkdir()
+    with whole_box(directory) as box:
         box.start()
         box.until_held(1)
         for _ in range(times):
@@ -74,9 +76,11 @@ def _bus(box: WholeBox) -> str | None:
 def little_cpu(run: Run) -> Line:
     """A quarter of a processor: the process is stopped for 75 ms of each 100."""
     seconds = run.of(10, 120)
-    with whole_box(run.scratch) as box:
-        watchdog = Watchdog(run.scratch / "notify")
-        box.environment = {"NOTIFY_SOCKET": str(run.scratch / "notify")}
+    directory = run.scratch / "cpu"
+    directory.mkdir()
+    with whole_box(directory) as box:
+        watchdog = Watchdog(directory / "notify")
+        box.environment = {"NOTIFY_SOCKET": str(directory / "notify")}
         box.start()
         box.until_held(1)
         with _throttled(box, 0.025, 0.1):
