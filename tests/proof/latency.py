@@ -7,6 +7,7 @@ here, and is measured beside it.
 
 import time as wall
 from dataclasses import dataclass, field
+from zoneinfo import ZoneInfo
 
 from dcu.config import PollConfig
 from dcu.config.meter_models import shipped
@@ -149,9 +150,11 @@ class Trial:
             meters={meter.serial: meter for meter in known},
             buses={"north": bus},
             signer=RECEIPTS,
+            zone=ZoneInfo("Asia/Kolkata"),
             stop=StillStop(),
             alarm=lambda _: None,
             set_aside=lambda _: False,
+            meters_heard=lambda: True,
             beat=lambda: None,
             settle_s=0.0,
         )

@@ -51,6 +51,7 @@ class Life:
         period_s: capture period of its block load at the beginning.
         rate: its clock's seconds a true second.
         event_entries: rows of its event logs.
+        repeats: after its clock was set back it captures the same moments again.
         installed_s, removed_s: when it hung on the line.
         known_s: when the box was told of it.
         off: spans without supply.
@@ -64,6 +65,7 @@ class Life:
     period_s: int
     rate: float
     event_entries: int
+    repeats: bool = False
     installed_s: float = 0.0
     known_s: float = 0.0
     removed_s: float = float("inf")

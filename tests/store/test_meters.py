@@ -58,12 +58,33 @@ def test_events_of_one_second_are_all_kept_and_none_comes_twice(store):
     assert [record.get("again") for record in records(store)] == [[[1, 1], [2, 2]], [[0, 1]]]
 
 
-def test_a_bill_is_stored_once_for_its_date(store):
-    bill = rows_of((DAY, 5), profile=LogicalName.of("1.0.98.1.0"))
-    other = rows_of((DAY, 6), (DAY + 86_400, 7), profile=bill.profile)
-    assert store.transact(lambda tx: tx.admit_bills(bill)).rows == bill.rows
-    assert [r.values for r in store.transact(lambda tx: tx.admit_bills(other)).rows] == [(7,)]
-    assert len(records(store, Stream.BILLING)) == 2
+def test_a_bill_is_its_date_and_its_values(store):
+    """A clock that is set back over the end of a month closes two bills of one date; neither may be lost."""
+    profile = LogicalName.of("1.0.98.1.0")
+    first, both = rows_of((DAY, 5), profile=profile), rows_of((DAY + 86_400, 7), (DAY, 6), (DAY, 5), profile=profile)
+    assert store.transact(lambda tx: tx.admit_bills(first)).rows == first.rows
+    let_in = store.transact(lambda tx: tx.admit_bills(both))
+    assert ([row.values for row in let_in.rows], let_in.again) == ([(7,), (6,)], ((1, 1),))
+    assert store.transact(lambda tx: tx.admit_bills(both)).rows == ()
+    assert store.transact(lambda tx: tx.holds(both, bills=True)) == (True, True, True)
+    assert store.transact(lambda tx: tx.holds(rows_of((DAY, 8), profile=profile), bills=True)) == (False,)
+    assert [record.get("again") for record in records(store, Stream.BILLING)] == [None, [[1, 1]]]
+
+
+def test_of_two_bills_of_one_date_in_one_answer_the_older_one_is_the_first(store):
+    both = rows_of((DAY, 6), (DAY, 5), profile=LogicalName.of("1.0.98.1.0"))
+    let_in = store.transact(lambda tx: tx.admit_bills(both))
+    assert ([row.values for row in let_in.rows], let_in.again) == ([(6,), (5,)], ((0, 1),))
+
+
+def test_a_running_period_under_the_date_of_the_last_bill_is_no_bill_before_another_stands_before_it(store):
+    profile = LogicalName.of("1.0.98.1.0")
+    store.transact(lambda tx: tx.admit_bills(rows_of((DAY, 5), profile=profile), newest=True))
+    for value in (6, 7, 8):
+        grown = rows_of((DAY, value), profile=profile)
+        assert store.transact(lambda tx, grown=grown: tx.admit_bills(grown, newest=True)).rows == ()
+    closed = rows_of((DAY, 8), (DAY, 5), profile=profile)
+    assert [r.values for r in store.transact(lambda tx: tx.admit_bills(closed)).rows] == [(8,)]
 
 
 def test_a_snapshot_is_not_stored_twice_in_a_row(store):
