@@ -239,7 +239,7 @@ def latency(run: Run) -> list[Line]:
     waits_s = [c.first_s - c.due_s for c in commands]
     behind, ratio = percentile(behind_ms, 0.99), percentile(ratios, 0.99)
     tried = (
-        f"{len(commands):,} connects due at any moment on lines at {BAUD} baud ({len(found)}, each with {METERS} meters), "
+        f"{len(commands):,} connects due at any moment on {len(found)} x {METERS} meters at {BAUD} baud, "
         f"every line in use for at least {100 * share:.0f} % of the time"
     )
     return [
