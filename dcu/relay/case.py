@@ -174,8 +174,7 @@ class Case:
     def profile(self) -> Profile:
         """Of authority, were it a disconnect: for lack of credit the area's by the policy, else the strict one."""
         area = self.policy.area_of(self.command.meter) if self.policy is not None else None
-        automatic = self.command.why is Why.CREDIT and area is not None
-        return area.profile if automatic and area is not None else Profile.ARREARS
+        return area.profile if self.command.why is Why.CREDIT and area is not None else Profile.ARREARS
 
     @property
     def column(self) -> Operation:

@@ -5,6 +5,7 @@ A change is noticed when one of the tests that run its lines fails. `mutation` r
 
 import ast
 import contextlib
+import functools
 import gc
 import hashlib
 import inspect
@@ -147,7 +148,7 @@ class Trials:
         return {name: reached for name, reached in found.items() if reached.seconds <= SLOW_S}
 
     def _state(self, name: str = "") -> str:
-        own = inspect.getsource(inspect.unwrap(self._items[name].function)) if name else ""
+        own = _source(inspect.unwrap(self._items[name].function)) if name else ""
         return hashlib.sha256((self._package + own).encode()).hexdigest()
 
     def _reach(self, name: str) -> Reached:
@@ -240,6 +241,9 @@ class Trials:
             print(f"{fate}: {site} | {site.line} | {len(tests)} tests, {seconds:.0f} s {said}", flush=True)
         kept = {name: getattr(site, name) for name in ("file", "where", "line", "change", "number")}
         return kept | {"fate": fate, "by": said, "tests": len(tests)}
+
+
+_source = functools.cache(inspect.getsource)
 
 
 # ---- processes ------------------------------------------------------------------------------------------------------

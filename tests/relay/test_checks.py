@@ -22,7 +22,7 @@ from dcu.config.meter_models import shipped
 from dcu.meter import Meter
 from dcu.reading import ClockState
 from dcu.relay.case import Case, Evidence, Ledger, Moment
-from dcu.relay.checks import COLUMNS, TABLE, When, check_all
+from dcu.relay.checks import COLUMNS, TABLE, When, check_all, freshness, meters, safety
 from dcu.relay.checks.freshness import FREE_NUMBERS, LAST_CUT, STEP
 from dcu.relay.checks.meters import RANGES_AT_MOST
 from dcu.relay.checks.safety import spacing_left_s
@@ -497,6 +497,11 @@ def test_one_who_asks_is_enough_for_light(kid, stage):
     assert outcome(with_(kids=(kid,))(good(Operation.CONNECT, stage))) == "accepted"
 
 
+def test_the_whole_box_is_frozen_without_naming_a_meter():
+    case = of(command(meter=""), with_(meter=None))(good(Operation.FREEZE, When.ACCEPTED))
+    assert outcome(case) == "accepted"
+
+
 def test_a_command_that_is_known_by_its_own_digest_and_one_range_more():
     known = good(Operation.CONNECT, When.ACCEPTED)
     assert outcome(ledger(known=known.digest)(known)) == "accepted"
@@ -520,6 +525,7 @@ SPACED = {
     "long enough": ([replace(LAST, sent_boot_s=LAST.sent_boot_s - 20)], 0),
     "long ago": ([replace(LAST, sent_boot_s=0)], 0),
     "behind nothing that was sent": ([debit(1, 1, sent=False)], 0),
+    "behind what was half noted": ([replace(LAST, sent_at_s=None), replace(LAST, sent_boot_s=None)], 0),
 }
 
 
@@ -527,6 +533,29 @@ SPACED = {
 def test_seconds_to_the_next_disconnect(name):
     debits, left_s = SPACED[name]
     assert spacing_left_s(debits, good(Operation.DISCONNECT, When.DUE).moment, 120) == left_s
+
+
+NOBODY = with_(meter=None)
+NOTHING_READ = with_(evidence=None)
+MISSING = [
+    (meters.check_identity, R.E_METER, NOTHING_READ),
+    (meters.check_relay, R.E_METER, NOTHING_READ),
+    (meters.check_state, R.E_STATE, of(command(expect=OutputState.CONNECTED), NOTHING_READ)),
+    (meters.check_fit, R.E_STATE, NOTHING_READ),
+    (freshness.check_lease, R.E_LEASE, of(command(lease=None), with_(leases={None}))),
+    (safety.check_prepaid, R.E_NOT_PREPAID, NOTHING_READ),
+    (safety.check_prepaid, R.E_NOT_PREPAID, of(evidence(payment_mode=0), NOBODY)),
+    (safety.check_area, R.E_AREA, NOBODY),
+    (safety.check_area, R.E_AREA, of(arrears, command(area=None), policy(meters={}), NOBODY)),
+    (safety.check_live, R.E_NOT_LIVE, policy(meters={}, areas={"X": AREA})),
+]
+
+
+@pytest.mark.parametrize(("rule", "code", "tamper"), MISSING)
+def test_a_rule_that_has_nothing_to_judge_by_refuses(rule, code, tamper):
+    with pytest.raises(CommandRefused) as refusal:
+        rule(tamper(good(Operation.DISCONNECT, When.DUE)))
+    assert refusal.value.code is code
 
 
 @pytest.mark.parametrize(("name", "code", "tamper", "op", "stage"), list(cells()))
