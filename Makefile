@@ -39,6 +39,7 @@ faults: setup broker
 	$(BIN)/python -m tests.faults $(FAULTS)
 
 # Every claim of command authority, about two hours; it writes docs/SAFETY.md: make proof PROOF="--seed 7 holiday caps"
+# One module of the part `mutation`: python -m tests.proof.mutation checks/voices
 proof: setup
 	nice -n 10 $(BIN)/python -m tests.proof $(PROOF)
 

@@ -98,7 +98,7 @@ def backfill(
     port, timing = line.open(clock), LineTiming.at_baud(baud)
     model = replace(shipped()["is15959-1ph"], max_info_bytes=info, window=window, max_pdu_bytes=max_pdu)
     secrets = MeterSecrets(KEYS.guek, KEYS.gak, KEYS.lls, KEYS.hls)
-    meter = Meter(SERIAL, "bench", model, 17, "X", secrets, sim=True)
+    meter = Meter(SERIAL, "bench", model, 17, "X", secrets)
 
     moments: list[float] = []
 

@@ -153,7 +153,7 @@ def ours(*, keep_open: bool, inactivity_s: int) -> Used:
     """What one of our polls uses in the steady state, with all that is sent in the 900 s until the next one."""
     model: MeterModel = replace(shipped()["virtual"], keep_open=keep_open, inactivity_s=inactivity_s, window=1)
     secrets = MeterSecrets(KEYS.guek, KEYS.gak, KEYS.lls, KEYS.hls)
-    meter = Meter(SERIAL, "bench", model, ADDRESS, "X", secrets, sim=True)
+    meter = Meter(SERIAL, "bench", model, ADDRESS, "X", secrets)
     line = CountedLine(meter_config(inactivity_s or 1e9))
     stop = Stop()
     worker = BusWorker(

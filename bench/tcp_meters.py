@@ -172,7 +172,7 @@ def _configure(directory: Path, ports: dict[str, int], round_trip_s: float) -> N
     secrets.chmod(0o600)
     meters = "".join(
         f'[[meter]]\nserial = "{serial}"\nbus = "mesh"\nmodel = "is15959-1ph"\narea = "X"\nsecrets = "{serial}"\n'
-        f'sim = true\nhost = "127.0.0.1"\nport = {port}\n'
+        f'host = "127.0.0.1"\nport = {port}\n'
         for serial, port in ports.items()
     )
     (directory / "dcu.toml").write_text(

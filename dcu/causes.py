@@ -136,3 +136,21 @@ def _skipped(holes: Sequence[Span], jump: Happening, period: int) -> Span | None
         return min(near, key=lambda hole: hole[1] - hole[0], default=None)
     fits = [(a, b) for a, b in holes if a > jump.first_s and b <= jump.last_s and b - a < jump.skipped_s]
     return max(fits, key=lambda hole: hole[1] - hole[0], default=None)
+
+
+def while_refused(absent: Iterable[Absent], refused: Iterable[Span], phase: int, period: int) -> tuple[Absent, ...]:
+    """Absent spans; what was overwritten and is of a time when the meter refused its profile says so.
+
+    Args:
+        absent: with their reasons.
+        refused: from what face of the meter's clock to what face it surely did; ascending and disjoint.
+        phase: of the grid.
+        period: of the grid.
+    """
+    spans = [span for each in refused if (span := snap(each, phase, period)) is not None]
+    named: list[Absent] = []
+    for first, last, reason in absent:
+        left = without([(first, last)], spans if reason == Absence.OVERWRITTEN.value else (), period)
+        named += [(*span, reason) for span in left]
+        named += [(*span, Absence.REFUSED.value) for span in without([(first, last)], left, period)]
+    return tuple(sorted(named))

@@ -81,10 +81,17 @@ class SystemClock:
             self._keeper.look(self._sighting())
             return self._keeper.keep()
 
-    def hear_meters(self, faces_s: Sequence[float]) -> None:
-        """What meters' clocks show: seconds since 1970 minus `boottime_s`, of those that were asked lately."""
+    def hear_meters(self, faces_s: Sequence[float], *, all_asked: bool = False) -> None:
+        """What meters' clocks show: seconds since 1970 minus `boottime_s`, of those that were asked lately.
+
+        `all_asked`: there is none that was not asked since the process began.
+        """
         with self._lock:
-            self._keeper.hear_meters(faces_s)
+            self._keeper.hear_meters(faces_s, all_asked=all_asked)
+
+    def meters_heard(self) -> bool:
+        """Whether the meters' clocks could have spoken against this one since the process began."""
+        return self.standing().heard
 
     def lower_floor(self, floor: datetime) -> None:
         """Somebody at the box says that the floor is wrong; it is never lower than `BUILT`."""

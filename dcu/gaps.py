@@ -29,7 +29,7 @@ class Absence(Enum):
 
     METER_OFF = "meter off"
     OVERWRITTEN = "overwritten"  # gone from the meter's ring before it was asked
-    REFUSED = "refused"
+    REFUSED = "refused"  # overwritten while the meter refused its profile
     OTHER_PERIOD = "other period"  # captured at another period at that time: this instant never was one
     CLOCK_SET = "clock set"  # the meter's clock was set forward over it
     METER_REPLACED = "meter replaced"  # another meter stands in its place, and took over before this was read
@@ -245,7 +245,7 @@ def next_range(gaps: Sequence[Span], period: int, at_most: int, *, newest_first:
 
 def absences(
     asked: Span,
-    returned: Collection[int] | None,
+    returned: Collection[int],
     *,
     phase: int,
     period: int,
@@ -260,7 +260,7 @@ def absences(
 
     Args:
         asked: the range that was asked; its ends need not be on the grid.
-        returned: times of the rows that came, or None when the meter refused the range.
+        returned: times of the rows that came.
         phase: of the grid.
         period: of the grid.
         oldest: time of the oldest row in the meter's ring, where known.
@@ -269,8 +269,6 @@ def absences(
     whole = snap(asked, phase, period) if period > 0 else None
     if whole is None:
         return ()
-    if returned is None:
-        return ((*whole, Absence.REFUSED.value),)
     floor = oldest if oldest is not None else min(returned, default=None)
     ceiling = max([*returned, *([] if newest is None else [newest])], default=None)
     gone = _below(whole, oldest, phase, period)

@@ -4,9 +4,11 @@
     TRUSTED   -> HOLDOVER   the discipline is lost; for at most a day of CLOCK_BOOTTIME the clock runs on by itself
     any       -> UNTRUSTED  before the floor, beyond any box's life, just stepped, vetoed by meters, held over too long
 
-The meters' clocks only ever speak against the box's: whoever sets a meter must not set the time by which it is cut. The
-floor is a moment that has certainly passed; it is raised by steady time only, since a clock that once was wrong for a
-minute must not make the box refuse its true time for years. Source: reference/command-authority.md 7 (Time).
+The meters' clocks only ever speak against the box's: whoever sets a meter must not set the time by which it is cut. A
+process that has just begun has not heard them: it waits for their first words before it cuts anybody
+(`Standing.heard`). The floor is a moment that has certainly passed; it is raised by steady time only, since a clock
+that once was wrong for a minute must not make the box refuse its true time for years.
+Source: reference/command-authority.md 7 (Time).
 """
 
 import math
@@ -27,6 +29,10 @@ STEP_S: Final = 2.0
 SETTLE_S: Final = 60.0
 """A clock that was believed and then stepped is not believed for so long."""
 
+CALM_S: Final = 86_400.0
+"""Each further step within such a time doubles that, up to as much: who steps a clock back again and again would
+otherwise hold the box's time still, and with it every hour and every end that it is asked about."""
+
 STEADY_S: Final = 3600.0
 """Trusted without a pause and without a step for so long, and in agreement with the meters: then the floor goes up."""
 
@@ -41,6 +47,9 @@ VETO_S: Final = 300.0
 
 VOICES: Final = 3
 """Fewer meters have no veto: one that was set wrong must not stop the box."""
+
+HEARING_S: Final = 900.0
+"""A process that has begun waits at most so long for the first words of the meters."""
 
 LIFE_S: Final = 25 * 365.25 * 86_400
 """No program is so old: a clock that says so is wrong, whatever disciplines it."""
@@ -105,6 +114,8 @@ class Standing:
         voices: how many meters have shown their clock lately.
         meters_ahead_s: median of the meters' clocks minus the box's; 0 without voices.
         held_s: how long the clock has been running on by itself, of HOLDOVER.
+        heard: the meters could have spoken against it since this process began: enough of them did speak, all were
+            asked, or it was waited for them long enough. Before that nobody is cut by it.
     """
 
     state: ClockState
@@ -115,6 +126,7 @@ class Standing:
     voices: int = 0
     meters_ahead_s: float = 0.0
     held_s: float = 0.0
+    heard: bool = False
 
 
 class Timekeeper:
@@ -134,10 +146,14 @@ class Timekeeper:
         self._trusted_s: float | None = None  # boot_s when it was last TRUSTED
         self._steady_since_s: float | None = None
         self._settled_s = -math.inf
+        self._settle_s = 0.0  # how long the last step of a believed clock cost, and
+        self._stepped_s = -math.inf  # boot_s of it
         self._state = ClockState.UNTRUSTED
         self._steps = 0
         self._step_s = 0.0
         self._voices = 0
+        self._heard = False
+        self._began_s: float | None = None  # boot_s of the first look
         self._face_s = 0.0  # median of what the meters' clocks show, minus the seconds since the boot
 
     def remember(self, kept: KeptTime | None) -> None:
@@ -155,9 +171,13 @@ class Timekeeper:
         self._floor_s = floor_s
         self._steady_since_s = None
 
-    def hear_meters(self, faces_s: Sequence[float]) -> None:
-        """What the clocks show of meters that were asked lately: seconds since 1970 minus seconds since the boot."""
+    def hear_meters(self, faces_s: Sequence[float], *, all_asked: bool = False) -> None:
+        """What the clocks show of meters that were asked lately: seconds since 1970 minus seconds since the boot.
+
+        `all_asked`: there is no meter that was not asked since the process began, whatever came of it.
+        """
         self._voices, self._face_s = len(faces_s), median(faces_s) if faces_s else 0.0
+        self._heard = self._heard or all_asked or self._voices >= VOICES
 
     @property
     def floor_s(self) -> float:
@@ -178,7 +198,11 @@ class Timekeeper:
         else:
             self._steady_since_s = None
         held_s = held_s if self._state is ClockState.HOLDOVER else 0.0
-        return Standing(self._state, because, self._floor_s, self._steps, self._step_s, self._voices, ahead_s, held_s)
+        if self._began_s is None:
+            self._began_s = seen.boot_s
+        heard = self._heard or seen.boot_s - self._began_s >= HEARING_S
+        floor_s, steps, step_s = self._floor_s, self._steps, self._step_s
+        return Standing(self._state, because, floor_s, steps, step_s, self._voices, ahead_s, held_s, heard)
 
     def keep(self) -> KeptTime | None:
         """What is worth the disk: None unless the clock is TRUSTED."""
@@ -198,7 +222,9 @@ class Timekeeper:
         self._steps += 1
         self._trusted_s = self._steady_since_s = None
         if self._state.known:
-            self._settled_s = seen.boot_s + SETTLE_S
+            calm = seen.boot_s - self._stepped_s > CALM_S
+            self._settle_s = SETTLE_S if calm else min(2 * self._settle_s, CALM_S)
+            self._settled_s, self._stepped_s = seen.boot_s + self._settle_s, seen.boot_s
 
     def _because(self, seen: Sighting, held_s: float, ahead_s: float) -> Because:
         speaks = (

@@ -1,4 +1,7 @@
-"""A whole consumer: each record of each box once, in SQLite: python consumer.py HOST PORT CA CERT KEY FILE."""
+"""A whole consumer: each record of each box once, in SQLite: python consumer.py HOST PORT CA CERT KEY FILE.
+
+The file has the tables of `head-end.md`, so that its queries for holes, readings and times run on it.
+"""
 # ruff: noqa: INP001, D103
 
 import json
@@ -17,6 +20,8 @@ store.executescript("""PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL;
 CREATE TABLE IF NOT EXISTS record (n INTEGER PRIMARY KEY AUTOINCREMENT, dcu TEXT NOT NULL, epoch TEXT NOT NULL,
     stream TEXT NOT NULL, id INTEGER NOT NULL, body TEXT NOT NULL, UNIQUE (dcu, epoch, stream, id));
 CREATE TABLE IF NOT EXISTS layout (dcu TEXT, digest TEXT, columns TEXT, PRIMARY KEY (dcu, digest));""")
+LAYOUT = "INSERT INTO layout VALUES (?, ?, ?) ON CONFLICT DO NOTHING"
+RECORD = "INSERT INTO record (dcu, epoch, stream, id, body) VALUES (?, ?, ?, ?, ?) ON CONFLICT DO NOTHING"
 
 
 def text(value: Any) -> str:
@@ -26,21 +31,17 @@ def text(value: Any) -> str:
 def keep(topic: str, octets: bytes, content_type: str) -> None:
     octets = zlib.decompress(octets) if content_type.endswith("+zlib") else octets
     batch = cbor2.loads(octets) if content_type.startswith("application/cbor") else json.loads(octets)
-    if topic != f"dcu/v1/{batch['dcu']}/up/{batch['stream']}":
+    dcu, epoch, stream = batch["dcu"], batch["epoch"], batch["stream"]
+    if topic != f"dcu/v1/{dcu}/up/{stream}":
         raise ValueError("a box that speaks for another")
     with store:
         store.execute("BEGIN IMMEDIATE")
         for digest, columns in batch["layouts"].items():
-            name = digest.hex() if isinstance(digest, bytes) else digest
-            store.execute(
-                "INSERT INTO layout VALUES (?, ?, ?) ON CONFLICT DO NOTHING", (batch["dcu"], name, text(columns))
-            )
+            store.execute(LAYOUT, (dcu, digest.hex() if isinstance(digest, bytes) else digest, text(columns)))
         for n, record in enumerate(batch["records"], start=batch["first"]):
             if isinstance(record.get("layout"), bytes):
                 record["layout"] = record["layout"].hex()
-            key = (batch["dcu"], batch["epoch"], batch["stream"], n)
-            insert = "INSERT INTO record (dcu, epoch, stream, id, body) VALUES (?, ?, ?, ?, ?) ON CONFLICT DO NOTHING"
-            store.execute(insert, (*key, text(record)))
+            store.execute(RECORD, (dcu, epoch, stream, n, text(record)))
 
 
 def on_message(client: Client, _: object, message: MQTTMessage) -> None:

@@ -115,7 +115,6 @@ class NearBus:
             address=17,
             area="HIL",
             secrets=MeterSecrets(KEYS.guek, KEYS.gak, KEYS.lls, KEYS.hls),
-            sim=True,
         )
         self.worker = BusWorker(
             "loop",

@@ -22,15 +22,18 @@ from dcu.drivers.serial_link import SerialLink
 from dcu.drivers.tcp_link import TcpLink
 from dcu.errors import OperatorFault
 from dcu.field.direct import DirectLine
-from dcu.meter import Meter, MeterModel, MeterSecrets, Purpose, Quirk
+from dcu.meter import AssociationSpec, Meter, MeterModel, MeterSecrets, Purpose, Quirk
 from dcu.obis import LogicalName
 from dcu.ports import ByteLink
 
 P = ParamSpec("P")
 R = TypeVar("R")
+W = TypeVar("W")
 
 WRAPPER_PORT: Final = 4059
 CONNECT_WITHIN_S: Final = 5.0
+FIRMWARE_CLIENT: Final = 80
+"""Of IS 15959: it proves itself as the utility setting client does, with a counter of its own."""
 
 _LINE = (
     click.option("--port", "port", help="Serial port: no configuration, no running box."),
@@ -182,12 +185,13 @@ def _model(options: Mapping[str, Any], secrets: MeterSecrets) -> MeterModel:
     if name not in models:
         raise OperatorFault(f"no model {name!r}", cure=f"known: {', '.join(models)}")
     base = models[name]
-    secretless = secrets == MeterSecrets() and options["model"] is None
+    known = _known_client(options["client"], base, secrets)
+    open_to_all = not options["model"] and secrets == MeterSecrets()
     said = dict.fromkeys(overrides.KEYS) | {
         "client": options["client"],
-        "mechanism": options["auth"] or ("none" if secretless else None),
-        "protection": options["protection"],
-        "counter": _counter(options, base),
+        "mechanism": options["auth"] or ("none" if open_to_all else _name_of(MECHANISMS, known.mechanism)),
+        "protection": options["protection"] or _name_of(PROTECTIONS, known.protection),
+        "counter": _counter(options, base, secrets),
         "server_sap": options["server_sap"],
         "address_octets": 1 if options["address"] == 0 else None,
         "quirks": [*(q.value for q in base.quirks), Quirk.MODE_E.value] if options["mode_e"] else None,
@@ -200,14 +204,29 @@ def _model(options: Mapping[str, Any], secrets: MeterSecrets) -> MeterModel:
     return model
 
 
-def _counter(options: Mapping[str, Any], model: MeterModel) -> LogicalName | bool | None:
+def _known_client(client: int | None, model: MeterModel, secrets: MeterSecrets) -> AssociationSpec:
+    """How a client proves itself: as the model has it; of one that it has not, as the secrets allow."""
+    reader, setting = model.associations[Purpose.READ], model.associations.get(Purpose.SWITCH)
+    for spec in model.associations.values():
+        if spec.client_sap == client:
+            return spec
+    proves_more = client == FIRMWARE_CLIENT or (secrets.hls_secret and not secrets.lls_secret)
+    return setting if setting and client is not None and proves_more else reader
+
+
+def _name_of(words: Mapping[str, W], value: W) -> str:
+    return next(word for word, each in words.items() if each is value)
+
+
+def _counter(options: Mapping[str, Any], model: MeterModel, secrets: MeterSecrets) -> LogicalName | bool | None:
     """Where the client's counter stands: of the clients of IS 15959 it follows from the SAP."""
     said, client = options["counter"], options["client"]
     if said == "none":
         return False
     if said is not None:
         return _logical_name(said)
-    ciphered = model.associations[Purpose.READ].ciphered and options["protection"] != "none"
+    known = _known_client(client, model, secrets)
+    ciphered = known.ciphered and options["protection"] != "none"
     return LogicalName.of(f"0.0.43.1.{client // 16}") if ciphered and client and client % 16 == 0 else None
 
 

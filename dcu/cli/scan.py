@@ -2,8 +2,9 @@
 
 import ipaddress
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final
 from zoneinfo import ZoneInfo
@@ -54,7 +55,9 @@ Progress = Callable[[Mapping[str, Any]], None]
 def scan(bus: str | None, config_file: Path, *, as_json: bool, **options: Any) -> None:
     """Look for meters on BUS of the configuration, or on a line named by --port, --tcp or --hosts.
 
-    The line of a running box is borrowed: its polling pauses for two seconds at a time, relay commands go first.
+    A serial line of a running box is borrowed: its polling pauses for two seconds at a time, relay commands go first.
+    Meters on TCP are asked over a connection beside the box's. Speeds, then an optical head, are tried where nobody
+    answers; behind TCP first the wrapper, then HDLC.
     Ends with 4 where an address could not be told who is there.
     """
     wire = wire_of(options)
@@ -63,10 +66,8 @@ def scan(bus: str | None, config_file: Path, *, as_json: bool, **options: Any) -
     config = load(config_file, with_keys=False) if bus else None
     line = _bus(config, bus) if config and bus else None
     show = _quiet if as_json else _shown
-    if wire is None and config and line and line.port and is_running(config):
-        answer = _borrowed(config_file, _request(options, line.baud) | {"bus": line.name}, show)
-    elif (wire or line) and not options["hosts"] and not _is_wrapper(wire, line):
-        answer = _swept(_wires(wire, config, line), options, show)
+    if (wire or line) and not options["hosts"] and not _is_wrapper(wire, line):
+        answer = _on_hdlc(wire, config, line, options, show)
     else:
         answer = _scan_hosts(_endpoints(options, wire, config, line), options, show)
     name, baud = (line.name, line.baud) if line else (bus or "line", wire.baud if wire and wire.port else 0)
@@ -88,6 +89,25 @@ def _names(config: Config) -> str:
 
 
 # ---- a line of HDLC -------------------------------------------------------------------------------------------------
+
+
+def _on_hdlc(
+    wire: Wire | None, config: Config | None, line: BusConfig | None, options: dict[str, Any], show: Progress
+) -> Answer:
+    """Knock; where nobody answers at any speed of a serial line, it may be an optical head, which has to be woken."""
+
+    def look(chosen: Mapping[str, Any]) -> Answer:
+        if wire is None and config and line and line.port and is_running(config):
+            return _borrowed(config.path, _request(chosen, line.baud) | {"bus": line.name}, show)
+        return _swept(_wires(wire, config, line), chosen, show)
+
+    answer = look(options)
+    is_serial = bool(wire.port if wire else line and line.port)
+    whole = not (options["addresses"] or options["bauds"] or options["mode_e"])
+    if answer["found"] or not is_serial or not whole:
+        return answer
+    optical = look(options | {"mode_e": True})
+    return {"found": optical["found"], "notes": [*answer["notes"], *optical["notes"]]}
 
 
 def _request(options: Mapping[str, Any], baud: int) -> dict[str, Any]:
@@ -151,12 +171,12 @@ def _wires(wire: Wire | None, config: Config | None, line: BusConfig | None) -> 
     return [Wire(host=host, tcp_port=port) for host, port in hosts]
 
 
-def _swept(wires: list[Wire], options: Mapping[str, Any], show: Progress) -> Answer:
+def _swept(wires: Sequence[Wire], options: Mapping[str, Any], show: Progress) -> Answer:
     """Lines that are opened here, one after the other."""
     answer: Answer = {"found": [], "notes": []}
     for wire in wires:
         part = _opened(wire, options, show)
-        place = {"host": wire.host, "port": wire.tcp_port} if wire.host else {}
+        place = {"host": wire.host, "port": wire.tcp_port, "kind": BusKind.HDLC_TCP.value} if wire.host else {}
         answer["found"] += [{**each, **place} for each in part["found"]]
         answer["notes"] += [note for note in part["notes"] if note not in answer["notes"]]
     return answer
@@ -228,7 +248,7 @@ def _scan_hosts(endpoints: list[tuple[str, int]], options: Mapping[str, Any], sh
 
 def _host(host: str, port: int, options: Mapping[str, Any], zone: ZoneInfo, *, named: bool) -> Iterator[Found]:
     wait_s = options["reply_s"] or min(CONNECT_WITHIN_S, max(1.0, 5 * options["answer_ms"] / 1000))
-    where: Found = {"address": 0, "baud": 0, "serials": [], "host": host, "port": port}
+    where: Found = {"address": 0, "baud": 0, "serials": [], "host": host, "port": port, "kind": BusKind.WRAPPER.value}
     wire = Wire(host=host, tcp_port=port, wrapper=True, reply_s=wait_s, connect_s=wait_s)
     try:
         link = wire.open()
@@ -236,8 +256,21 @@ def _host(host: str, port: int, options: Mapping[str, Any], zone: ZoneInfo, *, n
         if named:
             yield where | {"condition": "no connection", "note": fault.cause}
         return
-    line = DirectLine(lambda: link, wire.framing, timing=wire.timing, zone=zone, clock=SystemClock())
-    yield where | ask_who(line, 0, options["server_sap"])
+    try:
+        line = DirectLine(lambda: link, wire.framing, timing=wire.timing, zone=zone, clock=SystemClock())
+        found = ask_who(line, 0, options["server_sap"])
+    finally:
+        link.close()
+    others = [] if found["condition"] == "meter" else _hdlc_behind(replace(wire, wrapper=False), options)
+    yield from others or [where | found]
+
+
+def _hdlc_behind(wire: Wire, options: Mapping[str, Any]) -> list[Found]:
+    """Who does not speak the wrapper may carry HDLC, as a converter of a serial line does."""
+    found: list[Found] = []
+    with suppress(LinkLost):
+        found = _swept([wire], options, _quiet)["found"]
+    return found
 
 
 # ---- what is said ---------------------------------------------------------------------------------------------------

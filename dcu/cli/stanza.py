@@ -14,7 +14,7 @@ def stanza(found: Sequence[Mapping[str, Any]], bus: str, *, area: str = "", baud
     """`[[meter]]` tables, TOML; in comments what stands in their way.
 
     Args:
-        found: as `dcu.field.survey` has it; `host` and `port` where a meter is on TCP.
+        found: as `dcu.field.survey` has it; `host`, `port` and `kind` of the bus where a meter is on TCP.
         bus: name of the bus.
         area: of all of them.
         baud: speed of the bus, to be compared; 0 where it has none.
@@ -36,6 +36,7 @@ def _meter(found: Mapping[str, Any], bus: str, area: str, baud: int) -> str:
     guess = "  # a guess: look at the meter" if found.get("guess") else ""
     lines.append(f"model = {json.dumps(found['model'])}{guess}")
     if found.get("host"):
+        lines.insert(1, f'# its bus is of kind "{found["kind"]}"')
         lines += [f"host = {json.dumps(found['host'])}", f"port = {found['port']}"]
     if found["baud"] or not found.get("host") or found["address"]:
         lines.append(f"address = {found['address']}")

@@ -5,6 +5,7 @@ import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
@@ -53,14 +54,24 @@ class Sheet:
         """Note a mistake at a key."""
         self.mistakes.append(Mistake(self.path, line_of(self.lines, where), spelled(where), cause, cure))
 
-    def read(self, table: Any, where: Where, fields: Mapping[str, Field]) -> dict[str, Any] | None:
-        """The values of one table, or None when any of it was wrong (each wrong key noted)."""
+    def read(
+        self, table: Any, where: Where, fields: Mapping[str, Field], gone: Mapping[str, str] = MappingProxyType({})
+    ) -> dict[str, Any] | None:
+        """The values of one table, or None when any of it was wrong (each wrong key noted).
+
+        Args:
+            table: as it was read.
+            where: it stands.
+            fields: by key.
+            gone: keys that mean nothing any more, and what to do about each.
+        """
         before = len(self.mistakes)
         if not isinstance(table, dict):
             self.wrong(where, "is not a table", f"write it as [{spelled(where)}]")
             return None
         for key in table.keys() - fields.keys():
-            self.wrong((*where, key), "unknown key", did_you_mean(key, fields))
+            cause = "means nothing any more" if key in gone else "unknown key"
+            self.wrong((*where, key), cause, gone.get(key) or did_you_mean(key, fields))
         values: dict[str, Any] = {}
         for key, field in fields.items():
             if key in table:

@@ -130,8 +130,10 @@ _METER = {
     "secrets": Field(f.text, None),
     "host": Field(f.text, ""),
     "port": Field(f.whole(1, 65535), 4059),
-    "sim": Field(f.flag, False),
 }
+
+_GONE = {"sim": "a virtual meter is one like any other: leave the line out"}
+"""Keys of a meter that meant something once, and what to do."""
 
 Models = Mapping[str, MeterModel | None]
 """Known models by name; None for one whose file has mistakes, which are told there."""
@@ -202,7 +204,7 @@ def read_meters(
         return meters
     seen: dict[tuple[object, ...], int] = {}
     for n, table in enumerate(tables):
-        values = sheet.read(table, ("meter", n), _METER | overrides.KEYS)
+        values = sheet.read(table, ("meter", n), _METER | overrides.KEYS, gone=_GONE)
         model = _model(sheet, n, values, models) if values is not None else None
         if values is None or model is None:
             continue

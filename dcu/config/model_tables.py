@@ -100,6 +100,10 @@ def check_client(
     if purpose is Purpose.SWITCH and spec.protection in {Protection.NONE, Protection.ENCRYPTED}:
         cure = 'set protection = "both" or "authentication", or leave [client.switch] out'
         sheet.wrong((*where, "protection"), "a relay is not moved by requests that anybody on the line can alter", cure)
+    if purpose is Purpose.SWITCH and spec.encrypted_only_replies:
+        cure = "leave it to [client.read], or leave [client.switch] out"
+        cause = "a relay is not moved where read-backs prove nothing: replies need a tag"
+        sheet.wrong((*where, "encrypted_only_replies"), cause, cure)
 
 
 def profiles(sheet: Sheet, tables: Any) -> tuple[ProfileSpec, ...]:

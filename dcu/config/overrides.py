@@ -85,7 +85,7 @@ def _associations(
 
 
 def _options(said: Mapping[str, Any]) -> dict[str, Any]:
-    """What is said of every client. Not that replies need no tag: the one that switches is told by them what it did."""
+    """What is said of every client. Not that replies need no tag: `check_client` rules it out for one that switches."""
     return {key: said[key] for key in _EVERY_CLIENT if said[key] is not None}
 
 

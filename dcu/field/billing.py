@@ -47,7 +47,7 @@ class BillingPart(LogPart):
         closed = list(new) if self._is_closed(newest) else [row for row in new if row is not newest]
         if closed:
             reading, is_newest = self._reading(layout, closed[::-1]), closed[-1] is newest
-            self._write(writing, lambda tx: tx.admit_bills(reading, newest=is_newest))
+            self._write(writing, lambda tx: tx.admit_bills(reading, newest=is_newest), closed)
 
     def _is_closed(self, newest: Row) -> bool:
         """Whether the newest row is no running period: its date has passed, and it stays as it is."""

@@ -55,8 +55,8 @@ class JudgedClock(Clock, Protocol):
         """What the store should keep; None unless it is TRUSTED."""
         ...
 
-    def hear_meters(self, faces_s: list[float]) -> None:
-        """What meters' clocks show: seconds since 1970 minus `boottime_s`."""
+    def hear_meters(self, faces_s: list[float], *, all_asked: bool) -> None:
+        """What meters' clocks show: seconds since 1970 minus `boottime_s`, and whether all meters were asked."""
         ...
 
     def lower_floor(self, floor: datetime) -> None:
@@ -71,6 +71,7 @@ class ClockKeeping:
         clock: of the process.
         store: where the floor is kept.
         looks: the last look at each meter's clock.
+        all_asked: whether all meters were asked since the process began.
         kept: what the store had at the start.
         stop: ends it.
         beat: called at each turn.
@@ -81,11 +82,13 @@ class ClockKeeping:
         clock: JudgedClock,
         store: Store,
         looks: Callable[[], Iterable[Look]],
+        all_asked: Callable[[], bool],
         kept: KeptTime | None,
         stop: Stop,
         beat: Callable[[], None],
     ) -> None:
         self._clock, self._store, self._looks, self._stop, self._beat = clock, store, looks, stop, beat
+        self._all_asked = all_asked
         self._known = kept is not None and kept.boot == clock.boot_id  # as the head-end was told
         self._steps = 0
         self._keep_s = self._hear_s = clock.monotonic_s()
@@ -133,6 +136,7 @@ class ClockKeeping:
             "uptime_s": int(self._clock.boottime_s()),
             "meters": standing.voices,
             "meters_ahead_s": round(standing.meters_ahead_s),
+            "heard": standing.heard,
             "veto": veto(standing),
         }
 
@@ -168,9 +172,10 @@ class ClockKeeping:
         log.warning("%s", text)
 
     def _hear(self) -> None:
+        all_asked = self._all_asked()  # first: whoever is asked in between is heard as well
         now_s, boot_s = self._clock.monotonic_s(), self._clock.boottime_s()
         lately = [look for look in self._looks() if now_s - look.high_s < LATELY_S]
-        self._clock.hear_meters([look.face_at(now_s) + 0.5 - boot_s for look in lately])
+        self._clock.hear_meters([look.face_at(now_s) + 0.5 - boot_s for look in lately], all_asked=all_asked)
 
     def _tell_known(self, standing: Standing) -> None:
         if not self._throttle.admits():

@@ -4,7 +4,7 @@ from datetime import datetime, timedelta
 from typing import Final
 
 from dcu.reading import from_epoch
-from dcu.timekeeping import HOLDOVER_S, VOICES, Because, Standing
+from dcu.timekeeping import HEARING_S, HOLDOVER_S, VOICES, Because, Standing
 
 _SERVICE: Final = (
     "see that the time service runs and reaches a server: `chronyc tracking`, or `timedatectl timesync-status`"
@@ -54,6 +54,9 @@ def told(standing: Standing, now: datetime, *, assumed: bool) -> str:
 
 def veto(standing: Standing) -> str:
     """Whether the meters could speak against the clock."""
+    if not standing.heard:
+        at_most = f"{HEARING_S / 60:.0f} min at most"
+        return f"the meters' clocks are being asked since the start; nobody is cut before that, {at_most}"
     if standing.voices >= VOICES:
         return f"{standing.voices} meters have shown their clock within a day"
     return f"the meters have no veto: {standing.voices} have shown their clock within a day, {VOICES} are needed"

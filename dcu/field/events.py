@@ -46,17 +46,25 @@ class EventsPart(LogPart):
         was_read = self._name in self._book.read
         self._book.read.add(self._name)
         if self._rows:
-            newest = self._rows[-1]
-            self._book.newest[self._name] = (newest.captured_at.epoch_s, newest.values)
+            self._know_newest(self._rows[-1], writing)
         if layout is None or state is None or not new:
             return
         if not self._reached and state.held:
             self._tell_lost(layout, new, writing)
         reading = self._reading(layout, new)
-        self._write(writing, lambda tx: tx.admit_events(reading))
+        self._write(writing, lambda tx: tx.admit_events(reading), new)
         self._note_happenings(layout, new, writing)
         if was_read:
             self._reopen(layout, new, writing)
+
+    def _know_newest(self, newest: Row, writing: Writing) -> None:
+        """It is held: once it is stored, and not before."""
+        known = newest.captured_at.epoch_s, newest.values
+
+        def know() -> None:
+            self._book.newest[self._name] = known
+
+        writing.then(know)
 
     def _tell_lost(self, layout: Layout, new: Sequence[Row], writing: Writing) -> None:
         """The log went round since it was last read: how many rows are lost is known only where they are numbered."""

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Sequence
 
 from dcu import gaps
-from dcu.causes import explained, gone
+from dcu.causes import explained, gone, while_refused
 from dcu.event import AlarmKind
 from dcu.field.book import MeterBook
 from dcu.field.earlier import never
@@ -28,18 +28,20 @@ class Explaining:
         """The meter captured nothing in them."""
         doubtful = gaps.merge((span for hole in holes for span in never(hole, phase, period_s, state)), 1)
         happenings = self._book.kept.happenings if self._book.kept else ()
-        self._note(explained(holes, happenings, phase, period_s, doubtful), writing, fill=False)
+        absent = explained(holes, happenings, phase, period_s, doubtful)
+        self._note(absent, phase, period_s, writing, fill=False)
 
     def lost(self, lost: Sequence[Span], phase: int, period_s: int, writing: Writing) -> None:
         """They lie below the oldest row that the meter has."""
         absent = gone(lost, self._book.kept.happenings if self._book.kept else ())
-        self._note(absent, writing, fill=True)
+        refused = self._book.refused.get(self._profile, ())
+        self._note(while_refused(absent, refused, 0, 1), phase, period_s, writing, fill=True)
         over = (span[:2] for span in absent if span[2] == Absence.OVERWRITTEN.value)
         gridded = [span for each in over if (span := gaps.snap(each, phase, period_s)) is not None]
         if gridded:
             self._tell(gridded, period_s, writing)
 
-    def _note(self, absent: Sequence[Absent], writing: Writing, *, fill: bool) -> None:
+    def _note(self, absent: Sequence[Absent], phase: int, period_s: int, writing: Writing, *, fill: bool) -> None:
         serial, profile = self._book.serial, self._profile
 
         def note(tx: Transaction) -> None:
@@ -47,6 +49,8 @@ class Explaining:
                 tx.note_absent(serial, profile, first_s, last_s, reason, fill=fill)
 
         self._write(writing, note)
+        spans = (gaps.snap((first_s, last_s), phase, period_s) for first_s, last_s, _ in absent)
+        writing.settles(profile, (span for span in spans if span is not None))
 
     def _tell(self, lost: Sequence[Span], period_s: int, writing: Writing) -> None:
         count = sum(len(gaps.expected(*span, period_s)) for span in lost)

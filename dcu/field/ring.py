@@ -123,7 +123,7 @@ class RingPart(ProfilePart):
     def _next(self, state: ProfileState, now_s: int) -> Span | None:
         """The next range, and what is left after it."""
         monotonic_s = self._place.clock.monotonic_s()
-        missing = gaps.missing(state, now_s)
+        missing = self._missing(state, now_s)
         open_ = backfill.less(missing, self._book.asked_in_vain(self._name, monotonic_s), state.period_s)
         rows = self._stride * backfill.bite_rows(len(state.layout or ()), self._place.octets_per_s)
         newest = newest_of(state, now_s)
@@ -133,6 +133,11 @@ class RingPart(ProfilePart):
         self.remains = bite is not None
         in_time = monotonic_s - self._began_s < VISIT_S
         return bite.span if bite is not None and in_time and (self._spare or bite.urgent) else None
+
+    def _missing(self, state: ProfileState, now_s: int) -> tuple[Span, ...]:
+        """What the ledger misses, without what was brought and is not stored yet."""
+        waits = [span for span in self._book.waits(self._name) if gaps.on_grid(span[0], state.since_s, state.period_s)]
+        return backfill.less(gaps.missing(state, now_s), waits, state.period_s)
 
     # ---- taking ----
 
@@ -199,7 +204,9 @@ class RingPart(ProfilePart):
         if rows:
             self._stride = 1
             reading = self._reading(state.layout, rows)
-            self._write(writing, lambda tx: tx.admit(reading))
+            self._write(writing, lambda tx: tx.admit(reading), rows)
+            slots = (gaps.slot(at, state.since_s, state.period_s) for at in times)
+            writing.settles(self._name, gaps.spans((at for at in slots if at is not None), state.period_s))
         proves = bool(times) and state.is_shown
         found = gaps.absences(reach, times, phase=state.since_s, period=state.period_s) if proves else ()
         self._holes = tuple(gaps.opened((first, last), times, (first, last)) for first, last, _ in found)
@@ -295,7 +302,7 @@ class RingPart(ProfilePart):
         if floor is not None and floor > now.epoch_s:
             floor = None  # of a time that the clock has not reached: it was ahead once
         newest = max((min(last, now.epoch_s) for first, last in state.held if first <= now.epoch_s), default=None)
-        lost = () if floor is None else below(gaps.missing(state, now.epoch_s), floor, state.period_s)
+        lost = () if floor is None else below(self._missing(state, now.epoch_s), floor, state.period_s)
         if lost and floor is not None:
             open_ = gaps.merge(((a, min(b, floor - 1)) for a, b in gaps.margins(lost, state.period_s)), 1)
             self._explaining.lost(open_, state.since_s, state.period_s, writing)

@@ -51,6 +51,21 @@ def statics_due(book: MeterBook, kept: MeterState, clock: Clock) -> bool:
     return now_s >= book.statics_due_s
 
 
+def note_all_described(book: MeterBook, clock: Clock, writing: Writing) -> None:
+    """All profiles were looked at: again in a day, once that is noted."""
+    serial, at_s = book.serial, int(clock.now().timestamp())
+
+    def note(tx: Transaction) -> None:
+        tx.note_described(serial, at_s)
+        book.kept = tx.meter(serial)
+
+    def noted() -> None:
+        book.statics_due_s = clock.monotonic_s() + DESCRIBED_EVERY_S
+
+    writing.add(note)
+    writing.then(noted)
+
+
 def _octets(said: Data | Exception) -> bytes:
     if isinstance(said, bytes):
         return said or _NONE

@@ -285,6 +285,15 @@ class Transaction(Protocol):
         ...
 
 
+class Waiting(Protocol):
+    """A work that a store keeps until it can do it."""
+
+    @property
+    def waits(self) -> bool:
+        """False once it is done, or lost: then what the store has says which."""
+        ...
+
+
 class Store(Protocol):
     """The store, from any thread."""
 
@@ -301,10 +310,14 @@ class Store(Protocol):
         """
         ...
 
-    def keep(self, work: Callable[[Transaction], object]) -> None:
+    def keep(self, work: Callable[[Transaction], object], octets: int = 0) -> Waiting:
         """Have `work` done as soon as the store can, unless the process ends before: for what may wait in memory.
 
-        Bounded: where too many wait the oldest is dropped, counted, and told when the store is well again. Nobody is
-        told when it is done, and what it raises is logged.
+        Bounded in octets: where there is no room the oldest is dropped, counted, and told when the store is well again.
+        What it raises is logged.
+
+        Args:
+            work: as for `transact`.
+            octets: that it holds in memory, about; a little is added for the work itself.
         """
         ...

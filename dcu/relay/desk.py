@@ -15,9 +15,10 @@ A store that fails ends this loop, and with it the process: what was committed i
 """
 
 import logging
+import threading
 from collections import deque
 from collections.abc import Callable, Mapping
-from datetime import UTC, tzinfo
+from datetime import tzinfo
 from typing import Final, Literal
 
 from dcu.command import Refusal, Restraint
@@ -37,7 +38,6 @@ from dcu.relay.intake import COUNT_AT, Intake
 from dcu.relay.letters import (
     Answer,
     Brought,
-    Connected,
     Fell,
     Letter,
     Lock,
@@ -83,8 +83,9 @@ class RelayDesk:
         stop: the process's signal to end.
         alarm: takes an alarm, from the relay thread.
         set_aside: whether a serial is set aside.
+        meters_heard: whether the meters' clocks could have spoken against the box's since the process began.
         beat: called each turn, for the watchdog.
-        zone: of the meters' clocks.
+        zone: of the box, and of the meters' clocks: nobody is disconnected at night by it.
         settle_s: between the two read-backs.
         inspect_again_s: between two tries to read a meter after a crash.
         roster: carries a `meter` out; None: such a command is refused.
@@ -103,8 +104,9 @@ class RelayDesk:
         stop: Stop,
         alarm: Callable[[Alarm], None],
         set_aside: Callable[[str], bool],
+        meters_heard: Callable[[], bool],
         beat: Callable[[], None],
-        zone: tzinfo = UTC,
+        zone: tzinfo,
         settle_s: float = 1.0,
         inspect_again_s: float = 30.0,
         roster: Roster | None = None,
@@ -116,7 +118,9 @@ class RelayDesk:
             commissioning=commissioning,
             meters=meters,
             signer=signer,
+            zone=zone,
             set_aside=set_aside,
+            meters_heard=meters_heard,
             roster=roster,
         )
         self._documents = Documents(self._book)
@@ -141,6 +145,7 @@ class RelayDesk:
         self._recovered = False
         self._unkept: deque[Letter] = deque()  # the store had no room for them
         self._upkeep_s = float("-inf")
+        self._reconnected = threading.Event()  # no letter: uplink may say it without end while the store is slow
 
     # ---- from other threads -----------------------------------------------------------------------------------------
 
@@ -167,8 +172,8 @@ class RelayDesk:
         self._letters.post(NewTrust(commissioning), urgent=True)
 
     def connected(self) -> None:
-        """The connection to the broker is back: the box gives a new lease out."""
-        self._letters.post(Connected(), urgent=True)
+        """The connection to the broker is back: the box gives a new lease out. Said often, it is one word of it."""
+        self._reconnected.set()
 
     def lock(self, meter: str, who: str, why: str, seconds: int) -> Restraint | None:
         """Lock a meter, or all with an empty serial, for so many seconds; with none unlock it. On disk at the return.
@@ -266,9 +271,6 @@ class RelayDesk:
                 self._dispatch.read(letter)
             case NewTrust(commissioning):
                 self._documents.commission(commissioning)
-            case Connected():
-                self._book.leases.want()
-                self._upkeep_s = float("-inf")
             case Lock():
                 self._lock(letter)
 
@@ -281,6 +283,8 @@ class RelayDesk:
             self._dispatch.plan(ruling.command, ruling)
 
     def _lock(self, letter: Lock) -> None:
+        if not letter.reply.awaited:  # he was told that it failed: nothing happens behind his back
+            return
         if letter.seconds:
             made = self._locks.lock(letter.meter, letter.who, letter.why, letter.seconds)
             self._alarms.locked(made.meter, made.who, made.why, made.seconds)
@@ -311,12 +315,23 @@ class RelayDesk:
             self._keep_up(self._clock.monotonic_s())
 
     def _keep_up(self, monotonic_s: float) -> None:
+        if self._reconnected.is_set():
+            self._reconnected.clear()
+            self._book.leases.want()
+            self._give_lease()
         if monotonic_s < self._upkeep_s:
             return
         self._upkeep_s = monotonic_s + UPKEEP_S
         try:
             self._locks.pass_time()
             self._documents.mature()
+        except StoreFull as fault:
+            self._alarms.refused(Refusal.E_STORE, str(fault))
+        self._give_lease()
+
+    def _give_lease(self) -> None:
+        """One that is due; it costs nothing where none is."""
+        try:
             self._documents.lease()
         except StoreFull as fault:
             self._alarms.refused(Refusal.E_STORE, str(fault))

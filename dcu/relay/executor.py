@@ -17,7 +17,7 @@ from dcu.mailbox import Mailbox
 from dcu.meter import AttributeRef, Meter, MethodRef, Purpose
 from dcu.ports import Association, Clock, Line
 from dcu.relay.case import Evidence
-from dcu.relay.deeds import Scene, event_of, evidence_of, look_of, refs_after, refs_before, steps_of
+from dcu.relay.deeds import Scene, doubt_of, event_of, evidence_of, look_of, refs_after, refs_before, steps_of
 from dcu.relay.deeds.plain import DISPLAY, REMOTE_DISCONNECT, REMOTE_RECONNECT
 from dcu.relay.deeds.shape import CONTROL_MODE, CONTROL_STATE, OUTPUT_STATE, PAYMENT_MODE, Values
 from dcu.relay.letters import Answer, Fell, Key, Letter, Outcome, Ready, Reply, Unseen
@@ -179,7 +179,8 @@ class Switching:
             except DcuError as fault:
                 self._reason = str(fault)
         readback = tuple(self._readback)
-        self._report(Outcome(self._key, event_of(self._command, readback), readback, self._reason))
+        reason = doubt_of(self._command, readback) or self._reason
+        self._report(Outcome(self._key, event_of(self._command, readback), readback, reason))
 
     def _report(self, letter: Letter) -> None:
         self._reported = True
@@ -205,9 +206,10 @@ class Inspection:
         """One look."""
         with line.associate(self.meter, Purpose.SWITCH) as association:
             look = _look(association, self._command, self.meter, self._place)
-        reached = event_of(self._command, (look, look)) is Event.READ_BACK_TARGET
+        looks = (look, look)
+        reached = event_of(self._command, looks) is Event.READ_BACK_TARGET
         event = Event.RECOVERED_TARGET if reached else Event.RECOVERED_OTHER
-        self._place.letters.post(Outcome(self._key, event, (look,)), urgent=True)
+        self._place.letters.post(Outcome(self._key, event, (look,), doubt_of(self._command, looks)), urgent=True)
 
     def failed(self, fault: Exception) -> None:
         """The meter could not be read."""

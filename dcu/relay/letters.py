@@ -140,11 +140,6 @@ class NewTrust:
 
 
 @dataclass(frozen=True, slots=True)
-class Connected:
-    """The connection to the broker is back: a new lease is due."""
-
-
-@dataclass(frozen=True, slots=True)
 class Lock:
     """Somebody at the pole locks a meter, or all (empty serial); or with no seconds unlocks it."""
 
@@ -155,4 +150,4 @@ class Lock:
     reply: Reply[Restraint | Literal["none"]]
 
 
-Letter = Put | Ready | Fell | Brought | Outcome | Unseen | NewTrust | Connected | Lock
+Letter = Put | Ready | Fell | Brought | Outcome | Unseen | NewTrust | Lock

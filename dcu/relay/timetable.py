@@ -60,11 +60,11 @@ class Timetable:
         """A command was accepted."""
         self._later[key] = entry
 
-    def due(self, now_s: float) -> list[tuple[Key, Entry]]:
-        """Those that go to their bus now, connects first; they are out from here on."""
+    def due(self, now_s: float, *, cuts: bool = True) -> list[tuple[Key, Entry]]:
+        """Those that go to their bus now, connects first; they are out from here on. Without `cuts`: no disconnect."""
         found = []
         for key, entry in sorted(self._later.items(), key=lambda item: (not item[1].gives_light, item[1].due_s)):
-            if entry.due_s <= now_s and (entry.gives_light or self._free(entry, now_s)):
+            if entry.due_s <= now_s and (cuts or not entry.cuts) and (entry.gives_light or self._free(entry, now_s)):
                 del self._later[key]
                 self._out[key] = entry
                 found.append((key, entry))
@@ -89,7 +89,12 @@ class Timetable:
         return entry.command
 
     def again(self, key: Key, now_s: float) -> bool:
-        """Try a connect again after a while; False for everything else, and when its time is over."""
+        """Try a connect again after a while; False for everything else, and when its time is over.
+
+        An errand that waits no longer and a leave that came too late both say so: the second finds it waiting.
+        """
+        if key in self._later:
+            return self._later[key].gives_light
         entry = self._out.get(key) or self._sent.get(key)
         if entry is None or not entry.gives_light or now_s + AGAIN_S >= entry.until_s:
             return False

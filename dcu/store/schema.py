@@ -187,7 +187,19 @@ def _command_authority(db: Utilities) -> None:
     )
 
 
-@MIGRATIONS(name="0008_earlier_grids")
+@MIGRATIONS(name="0008_restraints_by_uptime_and_totals")
+def _restraints_by_uptime_and_totals(db: Utilities) -> None:
+    """Since which uptime a restraint holds, so that no step of the clock ends it; the city's total of a debit.
+
+    What an older program restrained is of no boot: it lapses by the clock alone until its time is counted on.
+    """
+    db.execute("ALTER TABLE restraint ADD COLUMN boot TEXT NOT NULL DEFAULT ''")
+    db.execute("ALTER TABLE restraint ADD COLUMN boot_s INTEGER NOT NULL DEFAULT 0")
+    db.execute("ALTER TABLE debit ADD COLUMN total TEXT NOT NULL DEFAULT ''")
+    db.execute("CREATE INDEX debit_total ON debit (iss, total) WHERE total != ''")
+
+
+@MIGRATIONS(name="0009_earlier_grids")
 def _earlier_grids(db: Utilities) -> None:
     """Grids that were in force before a capture period was found changed, as far as they are not settled."""
     db.execute(

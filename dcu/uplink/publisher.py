@@ -18,7 +18,7 @@ from dcu.mailbox import Mailbox, Stop
 from dcu.reading import from_epoch
 from dcu.uplink import tls, topics
 from dcu.uplink.again import Again
-from dcu.uplink.backoff import Backoff, rest
+from dcu.uplink.backoff import Backoff, rest, to_broker
 from dcu.uplink.diagnosis import TAKEN_OVER, Endpoint
 from dcu.uplink.dials import Dials
 from dcu.uplink.encoding import encode
@@ -68,7 +68,7 @@ class Publisher:
         self._letters: Mailbox[tuple[int, Letter]] = Mailbox(stop)
         self._window = Window(dials.in_flight, lambda: Backoff(dials.backoff_max_s))
         self._again = Again(self._window)
-        self._backoff = Backoff(dials.backoff_max_s)
+        self._backoff = to_broker(dials.backoff_max_s)
         self._field_retry = Backoff(_FIELD_RETRY_S)
         self._rivals = Rivals()
         self._reports = Reports(dcu, endpoint, forward)

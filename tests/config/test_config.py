@@ -50,7 +50,7 @@ def test_the_printed_example_is_valid(box):
     assert config.dcu.id == "JH-RNC-0042"
     assert (config.uplink.host, config.uplink.port) == ("hes.example", 8883)
     [meter] = config.meters_on("north")
-    assert (meter.serial, meter.address, meter.sim) == ("GXT20931188", 17, False)
+    assert (meter.serial, meter.address) == ("GXT20931188", 17)
     assert meter.secrets.unicast_key == bytes(range(16))
     assert config.uplink.ca.is_file()
 
@@ -92,7 +92,8 @@ TABLE = [
     ("[bus.north]", "[buss.north]", "buss", "unknown key", "did you mean 'bus'"),
     ("health_s = 300", "health_s = 1.5", "poll.health_s", "not a whole number", "10"),
     ("health_s = 300", "health_s = 1", "poll.health_s", "out of range", "10"),
-    ("# sim = true ", "sim = 1 # ", "meter[0].sim", "true or false", "without quotes"),
+    ("# general = true ", "general = 1 # ", "meter[0].general", "true or false", "without quotes"),
+    ("# general = true ", "sim = true # ", "meter[0].sim", "means nothing any more", "leave the line out"),
     ("# client = 32 ", "client = 320 # ", "meter[0].client", "out of range", "1 to 127"),
     ('# mechanism = "lls" ', 'mechanism = "low" # ', "meter[0].mechanism", "not allowed", "lls"),
     ('# protection = "both" ', 'protection = "all" # ', "meter[0].protection", "not allowed", "both"),

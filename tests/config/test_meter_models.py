@@ -271,6 +271,16 @@ def test_a_relay_is_not_moved_by_requests_that_bear_no_tag(room, protection):
     assert load_models(room(switch + '"both"', switch + '"authentication"').parent)["mine"]
 
 
+def test_a_relay_is_not_moved_by_a_client_whose_read_backs_need_no_tag(room):
+    # They are what a receipt says of the relay: whoever is on the line could write them.
+    switch = "sap = 48\n"
+    path = room(switch, f"{switch}encrypted_only_replies = true\n")
+    [mistake] = mistakes(path)
+    assert mistake.key == "client.switch.encrypted_only_replies"
+    assert "[client.read]" in mistake.cure
+    assert load_models(room("sap = 32\n", "sap = 32\nencrypted_only_replies = true\n").parent)["mine"]
+
+
 def test_a_mistake_in_a_list_of_several_lines_is_told_at_its_key(room):
     path = room('    "1:0.0.94.96.20/2",', '    "1:0.0.94.96.20",')
     [mistake] = mistakes(path)

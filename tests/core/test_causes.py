@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dcu import gaps
-from dcu.causes import Happening, explained, gone
+from dcu.causes import Happening, explained, gone, while_refused
 from dcu.field.clock_watch import Look, set_by_s, too_far
 from dcu.gaps import Absence
 
@@ -163,3 +163,20 @@ def test_what_the_meter_did_not_capture_was_never_overwritten():
 def test_what_was_never_captured_was_not_overwritten(happenings, reasons):
     found = gone([slots(1, 4)], happenings)
     assert named(found, range(9)) == {at: reason.value for at, reason in reasons.items()}
+
+
+@pytest.mark.parametrize(
+    ("reason", "refused", "named"),
+    [
+        (GONE, [(2 * 900 - 1, 3 * 900 + 1), (8 * 900, 99 * 900)], "gone 0-1 refused 2-3 gone 4-7 refused 8-9"),
+        (GONE, [(-5, 99 * 900)], "refused 0-9"),
+        (GONE, [(901, 1799), (10 * 900, 99 * 900)], "gone 0-9"),
+        (GONE, [], "gone 0-9"),
+        (OFF, [(0, 99 * 900)], "off 0-9"),
+    ],
+)
+def test_what_was_overwritten_while_the_profile_was_refused_is_told_from_the_rest(reason, refused, named):
+    words = {GONE.value: "gone", OFF.value: "off", Absence.REFUSED.value: "refused"}
+    found = while_refused([(0, 9 * PERIOD, reason.value)], refused, 0, PERIOD)
+    assert " ".join(f"{words[why]} {first // 900}-{last // 900}" for first, last, why in found) == named
+    assert all(at % PERIOD == 0 for span in found for at in span[:2])

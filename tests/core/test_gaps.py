@@ -125,13 +125,12 @@ def test_next_range_of_nothing(missing, at_most):
     assert gaps.next_range(missing, PERIOD, at_most) is None
 
 
-OFF, GONE, NO = Absence.METER_OFF.value, Absence.OVERWRITTEN.value, Absence.REFUSED.value
+OFF, GONE = Absence.METER_OFF.value, Absence.OVERWRITTEN.value
 
 
 @pytest.mark.parametrize(
     ("returned", "oldest", "newest", "reasons"),
     [
-        pytest.param(None, None, None, [(0, 4500, NO)], id="refused"),
         pytest.param([0, 900, 1800, 2700, 3600, 4500], 0, 9000, [], id="whole"),
         pytest.param([0, 900, 3600, 4500], 0, 9000, [(1800, 2700, OFF)], id="off in between"),
         pytest.param([2700, 3600, 4500], 2700, 9000, [(0, 1800, GONE)], id="overwritten"),
@@ -164,10 +163,10 @@ def test_absences_never_name_what_came_or_was_not_asked(ring, a, b, data):
 
 
 def test_asked_ends_need_not_stand_on_the_grid():
-    found = gaps.absences((-5, 1000), None, phase=0, period=PERIOD)
-    assert found == ((0, 900, NO),)
-    assert gaps.absences((1, 899), None, phase=0, period=PERIOD) == ()
-    assert gaps.absences((0, 900), None, phase=0, period=0) == ()
+    found = gaps.absences((-5, 1000), (), phase=0, period=PERIOD, oldest=1800)
+    assert found == ((0, 900, GONE),)
+    assert gaps.absences((1, 899), (), phase=0, period=PERIOD, oldest=1800) == ()
+    assert gaps.absences((0, 900), (), phase=0, period=0, oldest=1800) == ()
 
 
 @pytest.mark.parametrize(

@@ -9,6 +9,8 @@ from dcu.reading import ClockState
 from dcu.timekeeping import (
     ALONE_S,
     BEHIND_S,
+    CALM_S,
+    HEARING_S,
     HOLDOVER_S,
     LIFE_S,
     SETTLE_S,
@@ -52,9 +54,9 @@ class Kernel:
         self.seen = replace(self.seen, disciplined=so)
         return self.look()
 
-    def meters(self, *ahead_s):
+    def meters(self, *ahead_s, all_asked=False):
         offset_s = self.seen.wall_s - self.seen.boot_s
-        self.keeper.hear_meters([offset_s + each for each in ahead_s])
+        self.keeper.hear_meters([offset_s + each for each in ahead_s], all_asked=all_asked)
 
     def look(self):
         return self.keeper.look(self.seen)
@@ -65,6 +67,34 @@ def test_a_disciplined_clock_is_trusted_at_once_and_an_undisciplined_one_never()
     kernel = Kernel(disciplined=False)
     assert (kernel.look().state, kernel.look().because) == (UNTRUSTED, Because.NEVER_SET)
     assert kernel.run(400 * 86_400, every_s=3600).state is UNTRUSTED
+
+
+@pytest.mark.parametrize(
+    ("told", "heard"),
+    [
+        ([], False),
+        ([((), False)], False),
+        ([((0, 0), False)], False),
+        ([((0, 0, 0), False)], True),
+        ([((9e9, 9e9, 9e9), False)], True),
+        ([((), True)], True),
+        ([((0,), True)], True),
+        ([((0, 0, 0), False), ((), False)], True),
+    ],
+)
+def test_whether_the_meters_have_had_their_say(told, heard):
+    kernel = Kernel()
+    assert not kernel.look().heard
+    for ahead_s, all_asked in told:
+        kernel.meters(*ahead_s, all_asked=all_asked)
+    assert kernel.look().heard is heard
+    assert kernel.run(HEARING_S - 101).heard is heard
+    assert kernel.run(101).heard, "it is waited for them no longer"
+
+
+def test_what_a_process_before_heard_counts_for_nothing():
+    kernel = Kernel(kept=KeptTime(BUILT_S, "b1", 90.0, NOW_S - 10))
+    assert (kernel.look().state, kernel.look().heard) == (TRUSTED, False)
 
 
 def test_hold_over_lasts_a_day_of_boottime_and_no_look_prolongs_it():
@@ -100,6 +130,28 @@ def test_a_leap_second_is_no_step_but_many_small_ones_add_up(seconds):
     kernel.run(600)
     kernel.step(seconds)
     assert kernel.step(seconds).because is Because.STEPPED
+
+
+def test_each_further_step_within_a_day_costs_twice_as_long():
+    kernel = Kernel()
+    kernel.run(600)
+    for settle_s in (SETTLE_S, 2 * SETTLE_S, 4 * SETTLE_S):
+        kernel.step(-199)
+        assert kernel.run(settle_s - 1).because is Because.STEPPED
+        assert kernel.run(2).state is TRUSTED
+    kernel.run(CALM_S)
+    kernel.step(199)
+    assert kernel.run(SETTLE_S + 1).state is TRUSTED
+
+
+def test_no_time_server_holds_the_time_still():
+    """Back by all that passed, whenever the clock is believed: of a day of that an hour at most is believed."""
+    kernel, believed_s = Kernel(), 0
+    for _ in range(86_400 // 60):
+        if kernel.run(60).state is TRUSTED:
+            believed_s += 60
+            kernel.step(-60)
+    assert believed_s <= 3600
 
 
 def test_two_clocks_that_were_read_far_apart_are_no_step():

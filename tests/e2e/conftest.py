@@ -115,7 +115,7 @@ def write_configuration(directory, port, tcp=None):
     secrets.chmod(0o600)
     meters = "".join(
         f'[[meter]]\nserial = "{s}"\nbus = "pole"\nmodel = "is15959-1ph"\naddress = {17 + n}\narea = "X"\n'
-        f'secrets = "{s}"\nsim = true\n' + (f'host = "127.0.0.1"\nport = {tcp[s]}\n' if tcp else "")
+        f'secrets = "{s}"\n' + (f'host = "127.0.0.1"\nport = {tcp[s]}\n' if tcp else "")
         for n, s in enumerate(SERIALS)
     )
     bus = WRAPPER if tcp else RS485.format(port=port)

@@ -25,7 +25,8 @@ def main() -> int:
     args = parser.parse_args()
     logging.disable(logging.CRITICAL)
     wanted = [int(word) for word in args.rows.split(",")]
-    print(f"seed {args.seed}, {args.share} share, commit {report.commit()}", flush=True)
+    of_commit = report.commit()
+    print(f"seed {args.seed}, {args.share} share, commit {of_commit}", flush=True)
     bad = 0
     for row in wanted:
         began = time.monotonic()
@@ -36,7 +37,8 @@ def main() -> int:
         bad += sum(not line.good for line in lines)
         if args.share == "full":
             command = f"python -m tests.faults --seed {args.seed} --rows {row}"
-            report.keep(row, lines, seed=args.seed, command=command, seconds=time.monotonic() - began)
+            seconds = time.monotonic() - began
+            report.keep(row, lines, seed=args.seed, command=command, of_commit=of_commit, seconds=seconds)
     return int(bad > 0)
 
 

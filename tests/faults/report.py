@@ -1,14 +1,20 @@
 """What a run found, row by row, printed and kept: `docs/RELIABILITY.md` is written by the run and by nobody else."""
 
+import fcntl
 import json
+import os
 import platform
 import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
 DOCUMENT = ROOT / "docs" / "RELIABILITY.md"
 FIGURES = ROOT / "docs" / "reliability.json"
+WRITTEN = ("docs/RELIABILITY.md", "docs/reliability.json", "docs/SAFETY.md", "docs/safety.json")
+"""By runs: that they are not yet committed says nothing about what was run."""
 
 HEAD = """# What was tried, and what was lost
 
@@ -52,11 +58,14 @@ class Line:
 
 
 def commit() -> str:
-    """Of the checkout, with a mark where it is not the commit's."""
-    done = subprocess.run(
-        ["git", "describe", "--always", "--dirty", "--exclude=*"], cwd=ROOT, capture_output=True, text=True, check=False
-    )
-    return done.stdout.strip() or "unknown"
+    """Of the checkout, with a mark where something other than what runs write is not the commit's."""
+    name = _git("rev-parse", "--short", "HEAD")
+    changed = _git("status", "--porcelain", "--untracked-files=no", "--", ".", *(f":!{path}" for path in WRITTEN))
+    return f"{name}-dirty" if name and changed else name or "unknown"
+
+
+def _git(*words: str) -> str:
+    return subprocess.run(["git", *words], cwd=ROOT, capture_output=True, text=True, check=False).stdout.strip()
 
 
 def machine() -> str:
@@ -65,15 +74,27 @@ def machine() -> str:
     return f"{platform.machine()}, {platform.system()} {kernel}, Python {platform.python_version()}"
 
 
-def keep(row: int, lines: list[Line], *, seed: int, command: str, seconds: float) -> None:
-    """Take the place of what was known of a row, in both files."""
-    known = json.loads(FIGURES.read_text()) if FIGURES.exists() else []
-    known = [each for each in known if each["row"] != row]
-    run = {"seed": seed, "command": command, "commit": commit(), "machine": machine(), "seconds": round(seconds)}
-    known += [asdict(line) | run for line in lines]
-    known.sort(key=lambda each: each["row"])
-    FIGURES.write_text(json.dumps(known, indent=1, ensure_ascii=False) + "\n")
-    DOCUMENT.write_text(document(known))
+def keep(row: int, lines: list[Line], *, seed: int, command: str, of_commit: str, seconds: float) -> None:
+    """Take the place of what was known of a row, in both files; runs of other rows may do so at the same time."""
+    run = {"seed": seed, "command": command, "commit": of_commit, "machine": machine(), "seconds": round(seconds)}
+    with _alone():
+        known = json.loads(FIGURES.read_text()) if FIGURES.exists() else []
+        known = [each for each in known if each["row"] != row]
+        known += [asdict(line) | run for line in lines]
+        known.sort(key=lambda each: each["row"])
+        FIGURES.write_text(json.dumps(known, indent=1, ensure_ascii=False) + "\n")
+        DOCUMENT.write_text(document(known))
+
+
+@contextmanager
+def _alone() -> Iterator[None]:
+    """Nobody else writes the two files meanwhile."""
+    folder = os.open(FIGURES.parent, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        fcntl.flock(folder, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(folder)
 
 
 def document(known: list[dict]) -> str:

@@ -55,7 +55,7 @@ class Box:
 
     def __init__(self, directory):
         self.path = directory / "dcu.db"
-        self.looks = []
+        self.looks, self.all_asked = [], False
         self.down = False
 
     def start(self, clock):
@@ -65,7 +65,7 @@ class Box:
         self._store, self.epoch = it.store, it.store.epoch
         kept = it.store.transact(lambda tx: tx.kept_time())
         clock.remember(kept)
-        self.keeping = ClockKeeping(clock, self, lambda: self.looks, kept, Stop(), lambda: None)
+        self.keeping = ClockKeeping(clock, self, lambda: self.looks, lambda: self.all_asked, kept, Stop(), lambda: None)
         self.keeping.turn()
         return self
 
@@ -162,6 +162,9 @@ def test_three_meters_speak_against_the_clock_and_two_do_not(box):
     box.looks = [shows(TRUE, 100.0)] * 2
     box.run(60)
     assert box.clock.state() is ClockState.TRUSTED
+    assert "being asked since the start" in box.keeping.report()["veto"]
+    box.all_asked = True
+    box.run(6)
     assert "no veto: 2 have" in box.keeping.report()["veto"]
     box.looks = [shows(TRUE, 100.0)] * 3
     box.run(60)
@@ -172,6 +175,21 @@ def test_three_meters_speak_against_the_clock_and_two_do_not(box):
     assert "meters' clocks" in report["cure"]
     box.run(2 * 86_400, every_s=900)  # nobody was asked since: they do not speak any more
     assert box.clock.state() is ClockState.TRUSTED
+
+
+def test_a_start_waits_for_the_meters_words(box):
+    box.start(SetClock())
+    assert not box.clock.meters_heard()
+    box.looks = [shows(TRUE, 100.0)] * 3
+    box.run(6, every_s=6)
+    assert box.clock.meters_heard() and box.keeping.report()["heard"]
+    box.looks = []
+    box.stop()
+    box.start(SetClock())
+    assert not box.clock.meters_heard(), "what a process before has heard counts for nothing"
+    box.all_asked = True
+    box.run(6, every_s=6)
+    assert box.clock.meters_heard(), "there is nobody else to be heard"
 
 
 def test_the_floor_is_on_disk_and_a_battery_that_dies_does_not_bring_1970_back(box):

@@ -11,6 +11,8 @@ import pytest
 from click.testing import CliRunner
 
 from dcu.cli import main
+from dcu.cli.direct import Wire, meter_of
+from dcu.meter import Mechanism, Purpose
 from dcu.sim import MeterConfig, MeterKeys, running_line
 
 KEYS = MeterKeys(guek=bytes(range(16)), gak=bytes(range(16, 32)), lls=b"reader-pass", hls=bytes(range(32, 48)))
@@ -63,7 +65,24 @@ def test_a_ciphered_meter_by_address_client_and_secrets(line, secrets):
 
 def test_the_utility_setting_client_proves_itself(line, secrets):
     direct = ["--port", line.port, "--baud", 115200, "--address", 17, "--client", 48, "--secrets", secrets]
-    assert answer("read", *direct, "--auth", "hls-secret", "relay")[0]["meaning"] == "connected"
+    assert answer("read", *direct, "relay")[0]["meaning"] == "connected"
+
+
+def test_the_public_client_needs_no_proof(line, secrets):
+    direct = ["--port", line.port, "--baud", 115200, "--address", 17, "--client", 16, "--secrets", secrets]
+    assert answer("read", *direct, "1:0.0.96.1.0/2")[0]["raw"] == SERIAL
+
+
+def test_secrets_without_a_password_prove_themselves_by_the_other(tmp_path):
+    path = tmp_path / "secrets.toml"
+    path.write_text("\n".join(text for text in SECRETS.splitlines() if not text.startswith("lls")))
+    path.chmod(0o600)
+    options = {"client": 100, "auth": None, "protection": None, "counter": None, "model": None, "models": None}
+    options |= {"secrets_file": path, "entry": None, "serial": "", "address": 17, "server_sap": None, "mode_e": False}
+    reader = meter_of(options, Wire(port="x")).model.associations[Purpose.READ]
+    assert (reader.client_sap, reader.mechanism) == (100, Mechanism.HLS_SECRET)
+    firmware = meter_of(options | {"client": 80}, Wire(port="x")).model.associations[Purpose.READ]
+    assert (firmware.mechanism, str(firmware.invocation_counter)) == (Mechanism.HLS_SECRET, "0.0.43.1.5.255")
 
 
 def test_a_meter_behind_the_wrapper(line, secrets):
@@ -76,7 +95,7 @@ def test_a_meter_behind_hdlc_over_tcp(line, secrets):
     direct = ["--tcp", f"127.0.0.1:{line.hdlc_tcp[SERIAL]}", "--hdlc", "--secrets", secrets]
     assert answer("read", *direct, "--address", 17, "--client", 32, "identity")[0]["raw"] == SERIAL
     assert len(answer("read", *direct, "--address", 17, "--client", 32, "load")) > 3
-    setting = ["--address", 17, "--client", 48, "--auth", "hls-secret"]
+    setting = ["--address", 17, "--client", 48]
     assert answer("read", *direct, *setting, "relay")[0]["meaning"] == "connected"
     nobody = dcu("read", *direct, "--address", 18, "--reply-s", 0.3, "clock")
     assert (nobody.exit_code, "no answer" in nobody.stderr) == (1, True), nobody.stderr

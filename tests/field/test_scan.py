@@ -131,6 +131,14 @@ def test_a_meter_behind_hdlc_over_tcp(line):
     assert (meter["host"], meter["port"], meter["address"]) == ("127.0.0.1", port, 17)
 
 
+def test_behind_tcp_hdlc_is_tried_where_nobody_speaks_the_wrapper(line):
+    port = line.hdlc_tcp["GXT1"]
+    answer = scan("--tcp", f"127.0.0.1:{port}", "--addresses", "16-18", "--answer-ms", 300)
+    [found] = answer["found"]
+    assert 'its bus is of kind "hdlc-tcp"' in answer["config"]
+    assert (found["serials"], found["address"], found["host"], found["port"]) == (["GXT1"], 17, "127.0.0.1", port)
+
+
 class Gateway:
     """Passes connections on to a meter's; ends one after so many octets of the meter, or where an address is called."""
 
@@ -257,6 +265,16 @@ def test_the_meter_behind_an_optical_head(tmp_path):
         direct = ["--port", optical.port, "--mode-e", "--client", 16, "--auth", "none"]
         result = dcu("read", *direct, "1:0.0.96.1.0/2", "--json")
         assert json.loads(result.stdout)[0]["raw"] == "OPT1", result.output
+
+
+def test_a_line_where_nobody_answers_is_tried_as_an_optical_head(monkeypatch):
+    monkeypatch.setattr("dcu.cli.scan.ADDRESSES", "0,16")
+    monkeypatch.setattr("dcu.cli.scan._USUAL", (4800,))
+    meter = MeterConfig("OPT1", 0, KEYS, address_octets=1, mode_e_baud=9600)
+    with running_line([meter], turnaround_ms=2.0) as optical:
+        [found] = scan("--port", optical.port, "--answer-ms", 200)["found"]
+        assert (found["serials"], found["mode_e"]) == (["OPT1"], True)
+        assert scan("--port", optical.port, "--answer-ms", 200, "--addresses", "0,16")["found"] == []
 
 
 # ---- what is pasted ----

@@ -56,6 +56,15 @@ def test_a_disconnect_from_its_signatures_to_what_the_meter_showed():
     assert told[5] == "The meter was read back: output disconnected, then output disconnected."
 
 
+def test_current_behind_a_relay_that_says_it_is_open_is_told():
+    look = ReadBack(OutputState.DISCONNECTED, said={"millivolts": 234_100, "milliamperes": 4_200})
+    reason = "current flows behind a relay that says it is open"
+    told = list(story([entry(4, State.IN_DOUBT, readback=[look] * 2, reason=reason)], CUT, people))
+    assert f"({reason})" in told[1]
+    seen = "milliamperes 4200, millivolts 234100, output disconnected"
+    assert told[2] == f"The meter was read back: {seen}, then {seen}."
+
+
 def test_a_refusal_says_what_it_means_and_where_to_look():
     refused = entry(4, State.REFUSED, code=Refusal.E_WINDOW, reason="nobody is disconnected now, sun 19:30")
     told = list(story([refused], b"", people))  # its payload is not kept
@@ -105,7 +114,8 @@ def test_a_receipt_is_told_with_code_reason_readbacks_and_policy(tmp_path):
         "connect GXT1: done; read back output connected; policy 7"
     )
     assert receipt("refused", code=Refusal.E_SEQ, reason="seq 1 is not above 4") == (
-        "connect GXT1: refused E_SEQ (its sequence number was used, or a later one was), seq 1 is not above 4"
+        "connect GXT1: refused E_SEQ (its sequence number was used, or a later one was, or it is far too high), "
+        "seq 1 is not above 4"
     )
 
 

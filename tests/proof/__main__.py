@@ -2,7 +2,8 @@
 
 python -m tests.proof [--share small|full] [--seed N] [part ..]
 
-The full share writes docs/SAFETY.md, part by part; the small one only prints. Exit code 1 when a claim does not hold.
+The full share writes docs/SAFETY.md, part by part, and prints the whole table in the end; the small one only says what
+it found. Two runs of different parts may go on at once. Exit code 1 when a claim does not hold.
 """
 
 import argparse
@@ -26,8 +27,9 @@ def main() -> int:
     if unknown := set(args.parts) - WHERE.keys():
         parser.error(f"no part {', '.join(sorted(unknown))}; there are {', '.join(WHERE)}")
     logging.disable(logging.CRITICAL)
-    print(f"seed {args.seed}, {args.share} share, commit {report.commit()}", flush=True)
-    bad = 0
+    at = report.commit()
+    print(f"seed {args.seed}, {args.share} share, commit {at}", flush=True)
+    bad, known = 0, []
     for name in args.parts:
         began = time.monotonic()
         with memory() as scratch:
@@ -37,7 +39,8 @@ def main() -> int:
             print(f"{report.shown(line)}\n        {name}, {seconds:.0f} s", flush=True)
         bad += sum(not line.good for line in lines)
         if args.share == "full":
-            report.keep(name, lines, order=list(WHERE), seed=args.seed, seconds=seconds)
+            known = report.keep(name, lines, order=list(WHERE), seed=args.seed, seconds=seconds, at=at)
+    print(report.table(known), flush=True)
     return int(bad > 0)
 
 

@@ -19,6 +19,7 @@ WHERE = {
     "legitimate-day": "day:legitimate",
     "latency": "latency:latency",
     "hostile-uplink": "hostile:hostile",
+    "mutation": "mutation:mutation",
 }
 
 

@@ -1,6 +1,10 @@
 """What a run found, claim by claim: `docs/SAFETY.md` is written by the run and by nobody else."""
 
+import fcntl
 import json
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 
@@ -8,7 +12,7 @@ from dcu.command import LIFE, OPEN, State
 from tests.faults.report import commit, machine
 from tests.proof.run import Line
 
-__all__ = ["commit", "keep", "shown"]
+__all__ = ["commit", "keep", "shown", "table"]
 
 ROOT = Path(__file__).parents[2]
 DOCUMENT = ROOT / "docs" / "SAFETY.md"
@@ -28,15 +32,31 @@ utility: the box is the last one who does.
 """
 
 
-def keep(part: str, lines: list[Line], *, order: list[str], seed: int, seconds: float) -> None:
-    """Take the place of what was known of a part, in both files."""
+def keep(part: str, lines: list[Line], *, order: list[str], seed: int, seconds: float, at: str) -> list[dict]:
+    """Take the place of what was known of a part, in both files; `at`: the commit. Returns all that is known then."""
+    with _alone():
+        return _keep(part, lines, order, seed, seconds, at)
+
+
+@contextmanager
+def _alone() -> Iterator[None]:
+    """Two runs at once take turns."""
+    descriptor = os.open(DOCUMENT.parent, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def _keep(part: str, lines: list[Line], order: list[str], seed: int, seconds: float, at: str) -> list[dict]:
     known = json.loads(FIGURES.read_text()) if FIGURES.exists() else []
     known = [each for each in known if each["part"] != part and each["part"] in order]
     run = {
         "part": part,
         "seed": seed,
         "command": f"python -m tests.proof --seed {seed} {part}",
-        "commit": commit(),
+        "commit": at,
         "machine": machine(),
         "seconds": round(seconds),
     }
@@ -44,6 +64,7 @@ def keep(part: str, lines: list[Line], *, order: list[str], seed: int, seconds: 
     known.sort(key=lambda each: order.index(each["part"]))
     FIGURES.write_text(json.dumps(known, indent=1, ensure_ascii=False) + "\n")
     DOCUMENT.write_text(document(known))
+    return known
 
 
 def document(known: list[dict]) -> str:
@@ -80,6 +101,15 @@ def life() -> list[str]:
 
 def _name(state: State) -> str:
     return state.value.replace("-", "_")
+
+
+def table(known: list[dict]) -> str:
+    """All that is known, a line each, for a terminal."""
+    words = [("yes" if each["good"] else "NO ", each["part"], each["claim"], each["result"]) for each in known]
+    width = max((len(part) for _, part, _, _ in words), default=0)
+    return "\n".join(
+        f"{holds} {part:{width}} {claim}\n{'':{width + 5}}{result}" for holds, part, claim, result in words
+    )
 
 
 def _row(words: list) -> str:

@@ -11,14 +11,16 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Any
+from zoneinfo import ZoneInfo
 
 from dcu.command import OPEN, RelaySequence
-from dcu.errors import LinkLost, MeterSilent
+from dcu.errors import AttributeDenied, LinkLost, MeterSilent
 from dcu.mailbox import Stop
-from dcu.meter import Meter, Purpose
-from dcu.reading import ClockState
+from dcu.meter import AttributeRef, Meter, Purpose
+from dcu.reading import ClockState, Data
 from dcu.record import Stream
 from dcu.relay import executor
+from dcu.relay.deeds.sense import SENSE
 from dcu.relay.desk import RelayDesk
 from dcu.relay.key_document import TrustStore
 from dcu.relay.letters import Put, Reply, Verdict
@@ -51,6 +53,9 @@ class HandClock:
 
     def floor(self) -> datetime:
         return datetime.fromtimestamp(self.floor_s, UTC)
+
+    def meters_heard(self) -> bool:
+        return True
 
     def monotonic_s(self) -> float:
         return self.true_s - self.started_s
@@ -194,6 +199,12 @@ class WallMeter:
         self.silent_for = 0  # associations that find nobody
         self.lost_answers = 0  # ACTIONs of which the answer is lost, and the association with it
 
+    def senses(self) -> dict[AttributeRef, Data]:
+        """Voltage and current with their scalers; every other meter has no such registers."""
+        if ord(self.serial[-1]) % 2:
+            return {}
+        return dict(zip(SENSE, (2301, [-1, 35], 4200 * self.connected, [-3, 33]), strict=True))
+
     def act(self, at_s: float, method: int) -> None:
         self.acts.append((at_s, method))
         self.connected = method == 2
@@ -214,8 +225,9 @@ class WallAssociation:
             executor.CONTROL_STATE: self._meter.control,
             executor.CONTROL_MODE: 4,
             executor.PAYMENT_MODE: 1,
+            **self._meter.senses(),
         }
-        return [told[ref] for ref in refs]
+        return [told.get(ref, AttributeDenied(str(ref))) for ref in refs]
 
     def act(self, method, data, warrant):
         warrant.spend(self.serial, method, data, self._box.clock.monotonic_s())
@@ -345,9 +357,11 @@ class StillBox:
             meters=self.meters,
             buses={"north": self.bus},
             signer=RECEIPTS,
+            zone=ZoneInfo("Asia/Kolkata"),
             stop=StillStop(),
             alarm=self.alarms.append,
             set_aside=self.aside.__contains__,
+            meters_heard=self.clock.meters_heard,
             beat=lambda: None,
             settle_s=0.0,
         )

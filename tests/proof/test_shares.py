@@ -1,5 +1,8 @@
 """A small share of `make proof`, and the safety page against the code's own table."""
 
+import json
+from concurrent.futures import ThreadPoolExecutor
+
 import pytest
 
 from dcu.command import LIFE, State
@@ -31,6 +34,23 @@ def test_a_page_says_what_does_not_hold():
     known = [{**vars_of(line), "part": "p", "seed": 1, "command": "c", "commit": "d", "machine": "m", "seconds": 2}]
     page = report.document(known)
     assert "| nobody is cut | 10 boxes | 1 / opened | **NO** | p |" in page and "- p: because" in page
+
+
+def test_two_runs_at_once_lose_nothing_of_each_other(tmp_path, monkeypatch):
+    monkeypatch.setattr(report, "DOCUMENT", tmp_path / "SAFETY.md")
+    monkeypatch.setattr(report, "FIGURES", tmp_path / "safety.json")
+    names = [f"p{n:02}" for n in range(40)]
+
+    def keep(name):
+        line = Line(f"claim of {name}", "1 box", "0 opened", good=True)
+        report.keep(name, [line], order=names, seed=1, seconds=1.0, at="c0ffee")
+
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(keep, names))
+    known = json.loads(report.FIGURES.read_text())
+    assert [each["part"] for each in known] == names and {each["commit"] for each in known} == {"c0ffee"}
+    assert all(f"claim of {name}" in report.table(known) for name in names)
+    assert all(f"| claim of {name} |" in report.DOCUMENT.read_text() for name in names)
 
 
 def vars_of(line):

@@ -6,7 +6,7 @@ import json
 from dcu.relay.canonical import canonical, from_base64url, to_base64url
 from dcu.relay.envelope import COMMAND, POLICY, RECEIPT, seal
 from dcu.relay.public_key import ORDER
-from tests.relay.world import APPROVE, REQUEST, STRANGER, World, known, trust
+from tests.relay.world import APPROVE, PERMITTER, POLICY_A, REQUEST, STRANGER, World, known, trust
 
 CLAIMS = World().start_claims("disconnect")
 GOOD = seal(CLAIMS, COMMAND, [REQUEST, APPROVE])
@@ -67,7 +67,11 @@ def _order(octets):
     return ORDER.to_bytes(32, "big") + octets[32:]
 
 
-_NESTED = '{"payload":' + "[" * 5 + "]" * 5 + ',"signatures":[]}'
+def _spelled(payload, signatures="[]"):
+    return f'{{"payload":{payload},"signatures":{signatures}}}'.encode()
+
+
+_DEEP = "[[[[]]]]"  # and one level more around it
 
 REFUSED = {
     # 2
@@ -87,7 +91,10 @@ REFUSED = {
     "Infinity": (b'{"payload":-Infinity,"signatures":[]}', "E_JSON"),
     "2^53 + 1": (b'{"payload":9007199254740993,"signatures":[]}', "E_JSON"),
     "a number of 5000 digits": (b'{"payload":' + b"9" * 5000 + b',"signatures":[]}', "E_JSON"),
-    "five levels": (_NESTED.encode(), "E_JSON"),
+    "five levels": (_spelled(_DEEP), "E_JSON"),
+    "five levels behind shallow ones": (_spelled("[[],[]]", _DEEP), "E_JSON"),
+    "five levels behind brackets in text": (_spelled('"]}]}"', _DEEP), "E_JSON"),
+    "five levels behind a quoted quote": (_spelled(r'"\""', _DEEP), "E_JSON"),
     "4000 levels": (b"[" * 4000 + b"]" * 4000, "E_JSON"),
     # 4
     "a space": (GOOD.replace(b",", b", ", 1), "E_CANON"),
@@ -105,8 +112,10 @@ REFUSED = {
     "flattened": (canonical({"payload": parts()["payload"], **APR}), "E_SHAPE"),
     "payload no text": (built(payload=7), "E_SHAPE"),
     "signatures no array": (built(signatures=APR), "E_SHAPE"),
+    "signatures a number": (built(signatures=7), "E_SHAPE"),
     "empty signatures": (built(signatures=[]), "E_SHAPE"),
     "five signatures": (signed_by(APR, REQ, REQ, REQ, REQ), "E_SHAPE"),
+    "brackets in text and no signature": (_spelled(r'"\"[[{{"'), "E_SHAPE"),
     "a signature that is text": (signed_by("x"), "E_SHAPE"),
     "an unprotected header": (signed_by({**APR, "header": {"kid": "apr-1"}}, REQ), "E_SHAPE"),
     "a signature without its header": (signed_by({"signature": APR["signature"]}, REQ), "E_SHAPE"),
@@ -169,6 +178,7 @@ REFUSED = {
 ACCEPTED = {
     "two signatures": GOOD,
     "one signature": seal(CLAIMS, COMMAND, [REQUEST]),
+    "four signatures": seal(CLAIMS, COMMAND, [REQUEST, APPROVE, POLICY_A, PERMITTER]),
     "a policy": World().policy(),
     "a payload of nothing": seal({}, COMMAND, [REQUEST]),
 }

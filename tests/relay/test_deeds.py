@@ -8,13 +8,15 @@ import pytest
 
 from dcu import obis
 from dcu.clock_set import CLOCK_TIME
-from dcu.command import Command, Event, Operation, OutputState
+from dcu.command import Command, ControlState, Event, Operation, OutputState
 from dcu.config.meter_models import shipped
 from dcu.errors import AttributeDenied
 from dcu.meter import AttributeRef
 from dcu.reading import date_time
-from dcu.relay.deeds import DEEDS, Scene, event_of, evidence_of, look_of, refs_before, steps_of
+from dcu.relay.deeds import DEEDS, Scene, Step, doubt_of, event_of, evidence_of, look_of, refs_before, steps_of
 from dcu.relay.deeds.limit import MONITORED, POWER_SCALER, THRESHOLD
+from dcu.relay.deeds.plain import DISPLAY
+from dcu.relay.deeds.sense import sensed
 from dcu.relay.deeds.shape import CONTROL_MODE, CONTROL_STATE, OUTPUT_STATE, PAYMENT_MODE
 from dcu.relay.receipts import ReadBack
 
@@ -129,7 +131,15 @@ def test_a_payment_is_held_when_every_register_says_so(changes, holds):
 
 
 @pytest.mark.parametrize(
-    ("ahead_s", "most_s", "there", "fit"), [(0, 60, True, True), (-59, 60, False, True), (61, 60, False, False)]
+    ("ahead_s", "most_s", "there", "fit"),
+    [
+        (0, 60, True, True),
+        (1, 60, True, True),
+        (-2, 60, False, True),
+        (-59, 60, False, True),
+        (60, 60, False, True),
+        (61, 60, False, False),
+    ],
 )
 def test_a_clock_is_moved_no_further_than_the_command_says(ahead_s, most_s, there, fit):
     command = order(Operation.CLOCK_SET, most_s=most_s)
@@ -147,3 +157,112 @@ def test_a_mode_is_written_in_its_type():
     assert steps_of(control, evidence, SCENE)[0].data == b"\x16\x00"
     assert look_of(control, RELAY, SCENE) == ReadBack(holds=False, said={"control_mode": 4})
     assert evidence.output is OutputState.CONNECTED and evidence.payment_mode == 1
+
+
+@pytest.mark.parametrize(
+    ("ahead_s", "look"),
+    [
+        (5, ReadBack(holds=True, said={"ahead_s": 5})),
+        (-6, ReadBack(holds=False, said={"ahead_s": -6})),
+        (None, ReadBack()),
+    ],
+)
+def test_a_clock_that_was_set_shows_the_boxs_time_but_for_the_way(ahead_s, look):
+    face = REFUSED if ahead_s is None else date_time(NOW + timedelta(seconds=ahead_s), IST)
+    assert look_of(order(Operation.CLOCK_SET, most_s=300), {CLOCK_TIME: face}, SCENE) == look
+
+
+@pytest.mark.parametrize("face", [REFUSED, None, 7, b"\xff" * 12, b"short"])
+def test_a_clock_that_cannot_be_read_is_left_alone(face):
+    evidence = evidence_of(order(Operation.CLOCK_SET, most_s=300), "M", {CLOCK_TIME: face}, SCENE)
+    assert evidence.unfit == "its clock cannot be read" and not evidence.there
+
+
+def test_a_clock_is_set_to_the_nearest_second():
+    scene = replace(SCENE, now=NOW + timedelta(milliseconds=500))
+    command = order(Operation.CLOCK_SET, most_s=300)
+    (step,) = steps_of(command, evidence_of(command, "M", {}, scene), scene)
+    assert step.data[7:10] == bytes([12, 30, 8])
+
+
+@pytest.mark.parametrize(
+    ("value", "shown"), [("Balance low", True), (b"Balance low", True), ("Balance", False), (REFUSED, None), (7, None)]
+)
+def test_a_message_is_shown_when_the_display_says_so(value, shown):
+    command = order(Operation.MESSAGE, text="Balance low")
+    (step,) = steps_of(command, evidence_of(command, "M", RELAY, SCENE), SCENE)
+    assert (step.target, step.data) == (DISPLAY, b"\x09\x0bBalance low")
+    assert look_of(command, {DISPLAY: value}, SCENE) == ReadBack(text=shown, holds=shown)
+
+
+def test_a_mode_that_cannot_be_read_back_and_one_of_payment():
+    payment = order(Operation.MODE, payment_mode=1)
+    assert look_of(payment, RELAY, SCENE) == ReadBack(holds=True, said={"payment_mode": 1})
+    assert look_of(payment, RELAY | {PAYMENT_MODE: REFUSED}, SCENE) == ReadBack()
+    assert steps_of(payment, evidence_of(payment, "M", RELAY, SCENE), SCENE) == (Step(PAYMENT_MODE, b"\x11\x01"),)
+
+
+def sense(volts=None, amperes=None):
+    values = {}
+    for name, found in (("1.0.12.7.0.255", volts), ("1.0.11.7.0.255", amperes)):
+        if found is not None:
+            raw, scaler = found
+            values |= {AttributeRef.of(f"3:{name}/2"): raw, AttributeRef.of(f"3:{name}/3"): scaler}
+    return values
+
+
+SENSED = [
+    (sense((2304, [-1, 35]), (12, [0, 33])), {"millivolts": 230_400, "milliamperes": 12_000}),
+    (sense((230, [0, 35]), (REFUSED, [0, 33])), {"millivolts": 230_000}),
+    (sense(None, (-5, [-2, 33])), {"milliamperes": -50}),
+    (sense(None, (5, [-4, 33])), {"milliamperes": 0}),
+    (sense(None, (1, [6, 33])), {"milliamperes": 10**9}),
+    (sense(None, (2, [6, 33])), {}),
+    (sense(None, (0, [9, 33])), {"milliamperes": 0}),
+    (sense(None, (0, [10, 33])), {}),
+    (sense(None, (True, [0, 33])), {}),
+    (sense(None, (5, REFUSED)), {}),
+    (sense(None, (5, ["0", 33])), {}),
+    (sense(None, (5, [0])), {}),
+    ({}, {}),
+]
+
+
+@pytest.mark.parametrize(("values", "said"), SENSED)
+def test_what_flows_is_told_in_thousandths(values, said):
+    assert sensed(values) == said
+    assert look_of(order(Operation.DISCONNECT), RELAY | values, SCENE).said == said
+
+
+OPEN, SHUT = (ReadBack(each) for each in (OutputState.DISCONNECTED, OutputState.CONNECTED))
+FLOWS = replace(OPEN, said={"milliamperes": -251})
+ARMED = replace(OPEN, control=ControlState.READY_FOR_RECONNECTION)
+ENDS = [
+    (Operation.DISCONNECT, [SHUT, OPEN], Event.READ_BACK_TARGET, False),
+    (Operation.DISCONNECT, [OPEN, SHUT], Event.READ_BACK_OTHER, False),
+    (Operation.DISCONNECT, [OPEN, ARMED], Event.READ_BACK_OTHER, False),
+    (Operation.DISCONNECT, [OPEN, FLOWS], Event.READ_BACK_NOTHING, True),
+    (Operation.DISCONNECT, [FLOWS, OPEN], Event.READ_BACK_TARGET, False),
+    (Operation.DISCONNECT, [OPEN, replace(OPEN, said={"milliamperes": 250})], Event.READ_BACK_TARGET, False),
+    (Operation.DISCONNECT, [OPEN, ReadBack()], Event.READ_BACK_NOTHING, False),
+    (Operation.DISCONNECT, [OPEN], Event.READ_BACK_NOTHING, False),
+    (Operation.DISCONNECT, [], Event.READ_BACK_NOTHING, False),
+    (Operation.CONNECT, [OPEN, SHUT], Event.READ_BACK_TARGET, False),
+    (Operation.CONNECT, [SHUT, OPEN], Event.READ_BACK_OTHER, False),
+    (Operation.CONNECT, [OPEN, ARMED], Event.READ_BACK_ARMED, False),
+    (Operation.CONNECT, [SHUT, replace(SHUT, said={"milliamperes": 5000})], Event.READ_BACK_TARGET, False),
+]
+
+
+@pytest.mark.parametrize(("op", "looks", "event", "doubted"), ENDS)
+def test_the_second_look_decides(op, looks, event, doubted):
+    assert event_of(order(op), looks) is event
+    assert (doubt_of(order(op), looks) != "") is doubted
+
+
+@pytest.mark.parametrize("value", [True, 2, "1", None, REFUSED])
+def test_a_state_that_is_none_is_not_known(value):
+    relay = {OUTPUT_STATE: value, CONTROL_STATE: 3 if value == 2 else value, CONTROL_MODE: value, PAYMENT_MODE: value}
+    evidence = evidence_of(order(Operation.CONNECT), "M", relay, SCENE)
+    assert evidence.output is (OutputState.CONNECTED if value is True else None)
+    assert (evidence.control, evidence.control_mode) == (None, 2 if value == 2 else None)

@@ -1,6 +1,7 @@
 """The trust core against named faults, foreign implementations, foreign vectors, and a great many mutants."""
 
 import ast
+import contextlib
 import hashlib
 import importlib
 import json
@@ -21,7 +22,8 @@ from dcu.relay import canonical as spelling
 from dcu.relay import envelope
 from dcu.relay.canonical import canonical, from_base64url, parse_canonical, to_base64url
 from dcu.relay.envelope import COMMAND, Unforeseen, add_signature, open_envelope, seal, unsigned
-from dcu.relay.public_key import ORDER, coordinate, public_key
+from dcu.relay.key import FileSigner
+from dcu.relay.public_key import ORDER, coordinate, public_key, thumbprint
 from tests.relay.envelopes import ACCEPTED, CLAIMS, GOOD, KEYS, REFUSED, TYPS, header
 from tests.relay.world import APPROVE, NOW, REQUEST, World, known, trust
 
@@ -60,8 +62,18 @@ def test_a_key_that_is_not_active(changes, now_s):
     assert code_of(GOOD, keys=trust(apr_1=changes).keys, now_s=now_s) == "E_KEY"
 
 
+def test_a_key_is_active_in_its_first_second_and_in_its_last():
+    assert code_of(GOOD, keys=trust(apr_1={"nbf": NOW, "exp": NOW + 1}).keys) == "accepted"
+
+
 def test_without_a_clock_the_dates_of_keys_are_left_to_the_check_table():
     assert code_of(GOOD, keys=trust(apr_1={"exp": NOW}).keys, now_s=None) == "accepted"
+
+
+def test_what_makes_the_verifier_stumble_is_refused():
+    with pytest.raises(Unforeseen, match="AttributeError") as refusal:
+        open_envelope(GOOD, KEYS | {"apr-1": None}, NOW, TYPS)
+    assert refusal.value.code is Refusal.E_SHAPE
 
 
 def test_what_the_payload_holds_is_judged_behind_the_signature():
@@ -81,6 +93,25 @@ def test_what_the_payload_holds_is_judged_behind_the_signature():
         with pytest.raises(CommandRefused) as refusal:
             _ = opened.claims
         assert refusal.value.code is Refusal.E_SCHEMA
+
+
+def of_size(octets, typ):
+    """A document of exactly so many octets, and the key that signed it: base64url skips one length in four."""
+    for name in ("r", "r2"):
+        signer = FileSigner(REQUEST._key, name)
+        empty = len(seal({"case": ""}, typ, [signer]))
+        for letters in range((octets - empty) * 3 // 4 - 2, (octets - empty) * 3 // 4 + 3):
+            made = seal({"case": "x" * letters}, typ, [signer])
+            if len(made) == octets:
+                return made, {name: known(signer, person="asha")}
+    raise AssertionError(octets)
+
+
+@pytest.mark.parametrize(("typ", "most"), [("dcu-cmd+jws", 8192), ("dcu-policy+jws", 65536)])
+def test_a_document_may_be_so_large_and_no_larger(typ, most):
+    for octets, code in ((most, "accepted"), (most + 1, "E_SIZE")):
+        made, keys = of_size(octets, typ)
+        assert code_of(made, keys=keys) == code
 
 
 # ---- each check made red by removing it -----------------------------------------------------------------------------
@@ -263,6 +294,30 @@ def _takes(key, octets, message):
     return True
 
 
+@pytest.mark.parametrize(
+    ("r", "s", "within"),
+    [
+        (1, 1, True),
+        (ORDER - 1, ORDER // 2, True),
+        (0, 1, False),
+        (1, 0, False),
+        (ORDER, 1, False),
+        (1, ORDER // 2 + 1, False),
+    ],
+)
+def test_numbers_of_a_signature_have_their_range_whatever_verifies_them(r, s, within):
+    class Credulous:
+        kid = "k"
+
+        @staticmethod
+        def verifies(signing_input, r, s):
+            return True
+
+    signature = envelope._Signature("", {}, r.to_bytes(32, "big") + s.to_bytes(32, "big"))
+    with contextlib.nullcontext() if within else pytest.raises(CommandRefused, match="range"):
+        envelope._check_signature(signature, Credulous, "")
+
+
 @foreign_vectors
 def test_wycheproof_jws():
     """Compact JWS vectors, each put into our envelope: typ is ours alone, so none may open, valid or not."""
@@ -383,6 +438,22 @@ def test_canonical_json_comes_back_and_has_one_spelling(value):
     assert canonical(dict(reversed(value.items()))) == octets
 
 
+@pytest.mark.parametrize(
+    "value", [1.5, 2**53 + 1, -(2**53) - 1, "\n", "ä", b"", {"ä": 1}, {"a": "ä"}, ["a", "ä"], [[1.5]]]
+)
+def test_what_has_no_canonical_spelling(value):
+    with pytest.raises(ValueError, match="integer|text|float|bytes"):
+        canonical(value)
+
+
+def test_the_largest_integers_and_the_deepest_document_come_back():
+    for octets in (b"[-9007199254740992,9007199254740992]", b"[[[[]]]]"):
+        assert canonical(parse_canonical(octets, Refusal.E_JSON, Refusal.E_CANON)) == octets
+    for octets in (b"[-9007199254740993]", b"[9007199254740993]", b"[[[[[]]]]]"):
+        with pytest.raises(CommandRefused, match="E_JSON"):
+            parse_canonical(octets, Refusal.E_JSON, Refusal.E_CANON)
+
+
 @given(st.binary(max_size=80))
 def test_base64url_comes_back(octets):
     assert from_base64url(to_base64url(octets)) == octets
@@ -415,6 +486,17 @@ def test_signatures_are_added_one_by_one_and_make_what_sealing_at_once_makes():
 def test_a_point_off_the_curve_is_no_key():
     with pytest.raises(ValueError, match="curve"):
         public_key("k", REQUEST.x, REQUEST.y ^ 1)
+
+
+def test_a_thumbprint_is_that_of_an_unrelated_implementation():
+    assert to_base64url(thumbprint(REQUEST.x, REQUEST.y)) == foreign_key(REQUEST).thumbprint()
+    assert coordinate(1) == "A" * 42 + "E" and len(coordinate(1 << 255)) == 43
+
+
+def test_a_key_of_which_nothing_is_said_may_do_nothing_and_has_no_end():
+    key = public_key("k", REQUEST.x, REQUEST.y)
+    assert (key.roles, key.person, key.admin, key.voices) == (frozenset(), "", "", frozenset())
+    assert (key.nbf, key.exp, key.revoked) == (0, 2**53, False)
 
 
 def test_thumbprints_do_not_care_for_names():

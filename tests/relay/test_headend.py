@@ -1,5 +1,6 @@
 """Receipts, the warrant, the gate, and the replies between threads."""
 
+import contextlib
 import json
 import threading
 
@@ -10,9 +11,10 @@ from dcu.errors import StoreBusy, WarrantRequired
 from dcu.headend.receipts import verify_receipt
 from dcu.headend.signing import command_claims
 from dcu.reading import ClockState
+from dcu.relay.canonical import to_base64url
 from dcu.relay.envelope import COMMAND, RECEIPT, payload_of, seal
 from dcu.relay.executor import REMOTE_DISCONNECT, REMOTE_RECONNECT
-from dcu.relay.gate import Gate, Sampler
+from dcu.relay.gate import Gate, Sampler, looks_like_connect
 from dcu.relay.letters import Reply
 from dcu.relay.public_key import public_key
 from dcu.relay.receipts import Account, ReadBack, seal_receipt
@@ -175,10 +177,46 @@ def test_the_bucket_empties_and_fills():
         gate.admit("t", 1, False, 50.0)  # a clock that went back fills nothing
 
 
+def test_a_flood_of_others_keeps_no_light_away():
+    gate = Gate("t")
+    for lane in (False, True):
+        for _ in range(120):
+            gate.admit("t", 1, False, 100.0, connect=lane)
+        for moment, code in ((100.0, True), (100.4, True), (100.5, False)):
+            with pytest.raises(CommandRefused, match="E_FLOOD") if code else contextlib.nullcontext():
+                gate.admit("t", 1, False, moment, connect=lane)
+
+
+def payload_of_text(text, more=b""):
+    return b'{"payload":"' + to_base64url(text).encode() + b'","signatures":[]}' + more
+
+
+@pytest.mark.parametrize(
+    ("octets", "light"),
+    [
+        (payload_of_text(b'{"op":"connect"}'), True),
+        (payload_of_text(b'{"op":"disconnect"}'), False),
+        (payload_of_text(b'{"op":"connect"}', b" " * 8192), False),
+        (payload_of_text(b'{"op":"connect"}').replace(b'"payload"', b'"Payload"'), False),
+        (b'{"payload":"A","signatures":[]}', False),
+        (b"", False),
+    ],
+)
+def test_what_says_that_it_gives_light_has_a_lane(octets, light):
+    assert looks_like_connect(octets) is light
+
+
+def test_the_largest_command_may_give_light():
+    octets = payload_of_text(b'{"op":"connect"}')
+    assert looks_like_connect(octets.ljust(8192)) and not looks_like_connect(octets.ljust(8193))
+
+
 def test_a_sampler_forgets_the_oldest():
     sampler = Sampler(60.0, capacity=2)
     assert [sampler.due(k, 0.0) for k in "aabc"] == [True, False, True, True]
     assert sampler.due("a", 1.0) and not sampler.due("c", 1.0) and sampler.due("c", 60.0)
+    usual = Sampler()
+    assert usual.due("a", 0.0) and not usual.due("a", 59.9) and usual.due("a", 60.0)
 
 
 def test_who_has_stopped_waiting_gets_no_answer():

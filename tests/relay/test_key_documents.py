@@ -9,7 +9,14 @@ from dcu.errors import OperatorFault
 from dcu.headend.keys import key_claims, revised, trust_entry
 from dcu.relay.envelope import KEYS, add_signature, seal
 from dcu.relay.key import FileSigner
-from dcu.relay.key_document import anchor_of, open_key_document, read_key_document, vet_key_document
+from dcu.relay.key_document import (
+    anchor_of,
+    open_key_document,
+    read_entry,
+    read_key_document,
+    read_threshold,
+    vet_key_document,
+)
 from dcu.relay.public_key import Role, public_key
 from tests.relay.world import (
     APPROVE,
@@ -178,6 +185,7 @@ def admits(**changes):
 REFUSED = {
     "another head-end": ({"iss": "hes.other"}, R.E_TARGET, "here hes.ranchi is obeyed"),
     "expired": ({"exp": NOW}, R.E_EXPIRED, "expired"),
+    "issued at no time": ({"iat": "now"}, R.E_SCHEMA, "iat"),
     "version 0": ({"version": 0}, R.E_SCHEMA, "version"),
     "version true": ({"version": True}, R.E_SCHEMA, "version"),
     "threshold of one": ({"threshold": 1}, R.E_SCHEMA, "threshold"),
@@ -204,6 +212,8 @@ REFUSED = {
     "revoked a number": (admits(revoked=0), R.E_SCHEMA, "revoked"),
     "no person": (admits(person=""), R.E_SCHEMA, "person"),
     "a system without admin": ({"keys": entries(bill_1={"admin": ""})}, R.E_SCHEMA, "who administers"),
+    "a planner without admin": ({"keys": entries(plan_1={"admin": ""})}, R.E_SCHEMA, "who administers"),
+    "a witness without admin": ({"keys": entries(wit_1={"admin": ""})}, R.E_SCHEMA, "who administers"),
     "one kid twice": (admits(kid="req-1"), R.E_SCHEMA, "one kid names two keys"),
     "one key under two kids": ({"keys": entries(POINT, POINT | {"kid": "o"})}, R.E_SCHEMA, "one key has two kids: o"),
     "one person in two spellings": (admits(person="Asha"), R.E_SCHEMA, "asha and Asha: one person or two"),
@@ -219,10 +229,22 @@ def test_a_key_document_that_is_refused(name):
     assert refusal.value.code is code and words in refusal.value.cause
 
 
+def test_no_more_roots_sign_than_an_envelope_has_room_for():
+    assert [read_threshold(number, ()) for number in (2, 3, 4)] == [2, 3, 4]
+    for number in (1, 5):
+        with pytest.raises(CommandRefused, match="threshold"):
+            read_threshold(number, ())
+
+
 @pytest.mark.parametrize("member", sorted(claims()))
 def test_a_key_document_has_every_member(member):
     short = {name: value for name, value in claims().items() if name != member}
     assert code_of(seal(short, KEYS, [ROOT_A, ROOT_B])) is R.E_SCHEMA
+
+
+def test_a_role_that_is_a_list():
+    with pytest.raises(CommandRefused, match="roles are of"):  # trust.json has not the depth of a document
+        read_entry(POINT | {"roles": [["root"]]}, "root")
 
 
 @pytest.mark.parametrize("member", sorted(POINT))

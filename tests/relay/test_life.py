@@ -118,7 +118,31 @@ def test_a_relay_that_says_it_is_open_while_current_flows_is_not_believed(world,
     assert last(world).state == state and world.wall[METER].acts == [1]
     if state == "in-doubt":
         assert last(world).claims["readback"][-1]["milliamperes"] == flows
+        assert last(world).claims["reason"] == "current flows behind a relay that says it is open"
         assert world.alarms[-1].kind is AlarmKind.COMMAND_IN_DOUBT
+
+
+def test_a_box_that_has_just_started_cuts_nobody_before_it_has_heard_the_meters_clocks(world):
+    world.end()
+    world.heard = False
+    world.start()
+    assert world.put(world.command()).status == "accepted"
+    assert world.put(world.command("connect", FAR_METER)).status == "accepted"
+    for _ in range(20):
+        world.clock.pass_s(60)
+        world.work()
+    assert world.wall[METER].acts == [] and last(world).op == "connect", "it waits, and nothing is said against it"
+    world.heard = True
+    world.clock.pass_s(1)
+    world.work()
+    assert world.wall[METER].acts == [1] and last(world).state == "done"
+
+
+def test_the_meters_that_have_not_been_heard_stop_a_disconnect_that_stands_before_its_meter(world):
+    """Whatever the timetable thought: the check is made where it counts."""
+    world.wall[METER].on_associate = lambda: setattr(world, "heard", False)
+    world.put(world.command())
+    assert world.wall[METER].acts == [] and (last(world).state, last(world).code) == ("refused", "E_CLOCK")
 
 
 def test_a_lost_answer_is_settled_by_reading_back_never_by_sending_again(world):

@@ -117,6 +117,7 @@ class Box(RuleBasedStateMachine):
         assert signed.process == self.process, "cut by a lease of another process"
         assert world.clock.mono_s - signed.since_s >= WAIT_S, "cut without waiting"
         assert world.wall[meter].connected
+        assert world.heard, "cut before the meters' clocks were heard"
 
     @invariant()
     def journal_agrees_with_the_relay(self):
@@ -248,12 +249,23 @@ class Box(RuleBasedStateMachine):
         if self.world.fallen is not None:
             self.restart()
 
+    @rule(heard=st.sampled_from([True, True, False]))
+    def begin_again(self, heard):
+        """A process begins; perhaps it has not compared its clock with its meters' yet."""
+        self.restart(heard=heard)
+
     @rule()
-    def restart(self):
+    def meters_are_heard(self):
+        """And have nothing against the box's clock."""
+        self.world.heard = True
+        self.bus_works()
+
+    def restart(self, *, heard=True):
         for wall in self.world.wall.values():
             wall.on_acted = lambda: None
         self.world.end()
         self.process += 1
+        self.world.heard = heard
         self.world.start(work=False)
         try:
             self.world.work()

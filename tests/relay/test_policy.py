@@ -1,5 +1,6 @@
 """Policies: what they may say, what a new one changes, when it acts; permits; the calendar."""
 
+import copy
 from dataclasses import replace
 from datetime import UTC, datetime
 
@@ -10,7 +11,8 @@ from dcu.reading import ClockState
 from dcu.relay.case import Moment
 from dcu.relay.envelope import PERMIT, POLICY, open_envelope
 from dcu.relay.permit import read_permit, vet_permit
-from dcu.relay.policy import compare, most_a_day, policy_in_force, read_policy, usual_caps, vet_policy
+from dcu.relay.policy import briefly, compare, most_a_day, policy_in_force, read_policy, usual_caps, vet_policy
+from dcu.relay.policy.comparison import Comparison
 from dcu.relay.policy.floor import SLOW_S
 from dcu.relay.standing import Seen
 from tests.relay.world import (
@@ -23,6 +25,7 @@ from tests.relay.world import (
     DHANBAD,
     FAR_METER,
     ISS,
+    JID,
     METER,
     NOW,
     PERMITTER,
@@ -56,6 +59,11 @@ def test_a_policy_says_where_prepaid_is_live_and_since_when():
     policy = vetted()
     assert policy.live(RANCHI, NOW) and not policy.live(RANCHI, NOW - DAY - 1)
     assert not policy.live(DHANBAD, NOW) and not policy.live("nowhere", NOW)
+
+
+def test_a_meter_that_is_not_in_it_stands_nowhere_whatever_areas_are_called():
+    policy = read_policy(claims(areas=claims()["areas"] | {"X": RANCHI_AREA}))
+    assert policy.area_of("GXT0") is None and policy.area_of(METER) == policy.areas[RANCHI]
 
 
 def caps(**changes):
@@ -111,9 +119,11 @@ REFUSED = {
     "hours as numbers": ({"hours": {"mon": 10}}, R.E_SCHEMA),
     "a closed day that is none": ({"closed": ["2026-02-30"]}, R.E_SCHEMA),
     "a closed time of no length": ({"closed": ["2026-11-24T10:00/2026-11-24T10:00"]}, R.E_SCHEMA),
+    "a closed day that is a number": ({"closed": [20261124]}, R.E_SCHEMA),
     "a closed moment": ({"closed": ["2026-11-24T10:00"]}, R.E_SCHEMA),
     "a closed time with a zone": ({"closed": ["2026-11-24T10:00+05:30/2026-11-25"]}, R.E_SCHEMA),
     "closed no list": ({"closed": "2026-11-24"}, R.E_SCHEMA),
+    "a timezone that is a number": ({"timezone": 5}, R.E_SCHEMA),
     "a timezone of nowhere": ({"timezone": "Asia/Ranchi"}, R.E_SCHEMA),
     "a timezone that is a path": ({"timezone": "../../etc/passwd"}, R.E_SCHEMA),
     "protected for no reason": ({"protected": {METER: "friend"}}, R.E_SCHEMA),
@@ -138,9 +148,62 @@ def test_a_policy_that_is_refused(name):
     assert refusal.value.code is code
 
 
+BOUNDS = {
+    "version": (1, 2**53),
+    **dict.fromkeys(("iat", "nbf", "exp", f"areas/{RANCHI}/since", f"grace/{METER}"), (0, 2**40)),
+    f"areas/{RANCHI}/grace_days": (0, 366),
+    "emergency_h": (0, 744),
+    "limit_floor_w": (0, 10**7),
+    **{f"caps/arrears/{window}": (0, 10_000) for window in ("hour", "day", "week")},
+    **{f"caps/prepaid/{pause}": (0, DAY) for pause in ("spacing_s", "wait_s")},
+}
+
+
+@pytest.mark.parametrize("place", BOUNDS)
+def test_each_number_of_a_policy_has_its_bounds(place):
+    *above, last = place.split("/")
+
+    def taken(number):
+        document = copy.deepcopy(claims(grace={METER: NOW}))
+        found = document
+        for step in above:
+            found = found[step]
+        found[last] = number
+        try:
+            read_policy(document)
+        except CommandRefused as refusal:
+            return refusal.code
+        return "taken"
+
+    least, most = BOUNDS[place]
+    assert [taken(n) for n in (least - 1, least, most, most + 1)] == [R.E_SCHEMA, "taken", "taken", R.E_SCHEMA]
+
+
+@pytest.mark.parametrize("changes", [{"nbf": NOW + 60}, {"iat": NOW + 60}, {"exp": NOW + 1}, {"version": 1000}])
+def test_a_policy_that_just_holds(changes):
+    assert vetted(**changes)
+
+
 def test_a_policy_whose_key_is_out_of_date_does_not_hold():
-    with pytest.raises(CommandRefused, match="E_KEY"):
-        vetted(keys=trust(pol_a={"exp": NOW}).keys)
+    assert vetted(keys=trust(pol_a={"nbf": NOW, "exp": NOW + 1}).keys)
+    for dates in ({"exp": NOW}, {"nbf": NOW + 1}):
+        with pytest.raises(CommandRefused, match="E_KEY"):
+            vetted(keys=trust(pol_a=dates).keys)
+
+
+def test_a_policy_that_nobody_signed_does_not_hold():
+    opened = open_envelope(WORLD.policy(), trust().keys, NOW, {POLICY})
+    with pytest.raises(CommandRefused, match="E_QUORUM"):
+        vet_policy(replace(opened, kids=()), trust().keys, ISS, DCU, NOW, above=0)
+
+
+def test_grace_ends_when_the_last_reason_for_it_does():
+    def grace(days=0, **until):
+        return read_policy(claims(areas=area(since=NOW, grace_days=days), **until)).grace_until_s(METER)
+
+    assert [grace(), grace(30), grace(grace={METER: NOW + 9})] == [0, NOW + 30 * DAY, NOW + 9]
+    assert grace(30, grace={METER: NOW + 40 * DAY}) == NOW + 40 * DAY
+    assert grace(30, grace={METER: NOW + 1}) == NOW + 30 * DAY
 
 
 def test_what_only_restricts_may_be_signed_by_one_and_without_knowing_the_time():
@@ -183,6 +246,10 @@ CALENDAR = [
     ("2026-11-23T05:30", "Asia/Kolkata", {"mon": "10:00-14:00"}, ["2026-11-23T10:30/2026-11-23T11:00"], True),
     ("2026-11-23T20:00", "Asia/Kolkata", {"tue": "00:00-24:00"}, [], False),  # 01:30 there: the compiled hours
     ("2026-11-23T14:00", "Asia/Kolkata", {"mon": "00:00-24:00"}, [], False),  # 19:30 there
+    ("2026-11-23T02:29", "Asia/Kolkata", {"mon": "00:00-24:00"}, [], False),  # a minute before the compiled hours
+    ("2026-11-23T02:30", "Asia/Kolkata", {"mon": "00:00-24:00"}, [], True),
+    ("2026-11-23T12:29", "Asia/Kolkata", {"mon": "00:00-24:00"}, [], True),
+    ("2026-11-23T12:30", "Asia/Kolkata", {"mon": "00:00-24:00"}, [], False),
     ("2026-03-29T06:30", "Europe/Berlin", {"sun": "08:00-18:00"}, [], True),  # summer time since this night
     ("2026-03-22T06:30", "Europe/Berlin", {"sun": "08:00-18:00"}, [], False),
     ("2028-02-29T05:00", "Asia/Kolkata", {"tue": "10:00-14:00"}, ["2028-02-29"], False),
@@ -205,6 +272,13 @@ def test_what_no_policy_can_lift():
     assert usual_caps(Profile.ARREARS, 4) == {"hour": 1, "day": 1, "week": 7, "spacing_s": 120, "wait_s": 900}
     assert usual_caps(Profile.ARREARS, 250)["day"] == 5
     assert usual_caps(Profile.PREPAID, 100) == {"hour": 2, "day": 5, "week": 10, "spacing_s": 60, "wait_s": 60}
+    windows = ("hour", "day", "week")
+    usual = {n: [[usual_caps(profile, n)[window] for window in windows] for profile in Profile] for n in (20, 60, 1000)}
+    assert usual == {
+        20: [[1, 1, 7], [2, 3, 3]],
+        60: [[2, 3, 21], [2, 3, 6]],
+        1000: [[2, 5, 35], [20, 50, 100]],
+    }
 
 
 # ---- what a new one changes -----------------------------------------------------------------------------------------
@@ -221,7 +295,9 @@ CHANGES = {
     "longer in force": {"exp": NOW + 31 * DAY},
     "earlier in force": {"nbf": NOW - 61},
     "a day opens": {"hours": claims()["hours"] | {"sun": "10:00-11:00"}},
-    "an hour more": {"hours": claims()["hours"] | {"mon": "08:00-18:01"}},
+    "a minute later": {"hours": claims()["hours"] | {"mon": "08:00-18:01"}},
+    "a minute earlier": {"hours": claims()["hours"] | {"mon": "07:59-18:00"}},
+    "another box": {"dcu": "JH-RNC-0043"},
     "a holiday less": {"closed": []},
     "a shorter holiday": {"closed": ["2026-11-24T00:00/2026-11-24T12:00"]},
     "nobody is protected": {"protected": {}},
@@ -241,8 +317,67 @@ def test_each_thing_that_permits_more_is_a_widening_and_its_reverse_is_none(name
     old, new = read_policy(claims(**BASE)), read_policy(claims(**BASE) | CHANGES[name])
     assert compare(old, new).widens, name
     back = compare(new, old)
-    if name not in {"another zone", "a meter in another area", "a shorter holiday", "earlier in force"}:
+    if name not in {"another zone", "another box", "a meter in another area", "a shorter holiday", "earlier in force"}:
         assert back.narrows and not back.widens, name
+
+
+def of_area(name, **changes):
+    areas = claims()["areas"]
+    return {"areas": areas | {name: areas[name] | changes}}
+
+
+def more_meters(*serials):
+    return {"meters": claims()["meters"] | dict.fromkeys(serials, RANCHI)}
+
+
+def on_monday(hours):
+    return {"hours": {"mon": hours} if hours else {}}
+
+
+IN_WORDS = [
+    # before, after, what after permits more in words, what before permits less
+    ({"iat": NOW, "nbf": NOW + 5}, {"iat": NOW, "nbf": NOW + 5}, [], []),
+    (of_area(DHANBAD, since=1), of_area(DHANBAD, since=2), [], []),
+    (
+        of_area(DHANBAD, since=1),
+        of_area(DHANBAD, since=2, prepaid_live=True),
+        ["prepaid becomes live in JH-DHN since 1970-01-01 00:00, without grace"],
+        ["prepaid is not live any more in JH-DHN"],
+    ),
+    (
+        of_area(RANCHI, grace_days=5),
+        of_area(RANCHI, grace_days=4),
+        ["4 days of grace in JH-RNC, not 5"],
+        ["5 days of grace in JH-RNC, not 4"],
+    ),
+    (
+        {"grace": {METER: 1}},
+        {},
+        [f"{METER}: no grace"],
+        [f"{METER} has grace until 1970-01-01 00:00, not 1970-01-01 00:00"],
+    ),
+    (
+        on_monday("08:05-17:45"),
+        on_monday("08:00-18:00"),
+        ["mon 08:00-18:00, not 08:05-17:45"],
+        ["mon 08:05-17:45, not 08:00-18:00"],
+    ),
+    (on_monday(""), on_monday("10:00-11:00"), ["mon 10:00-11:00, not closed"], ["mon closed, not 10:00-11:00"]),
+    ({}, more_meters("A", "B", "C"), ["A, B, C may be disconnected"], ["A, B, C not in it any more"]),
+    (
+        {},
+        more_meters("A", "B", "C", "D"),
+        ["4 meters (A, B, C, ..) may be disconnected"],
+        ["4 meters (A, B, C, ..) not in it any more"],
+    ),
+]
+
+
+@pytest.mark.parametrize(("before", "after", "widens", "narrows"), IN_WORDS)
+def test_what_a_change_permits_and_what_its_reverse_takes_back(before, after, widens, narrows):
+    old, new = read_policy(claims(**before)), read_policy(claims(**after))
+    assert compare(old, new) == Comparison(tuple(widens), ())
+    assert compare(new, old) == Comparison((), tuple(narrows))
 
 
 def test_a_later_beginning_narrows_only_where_it_is_still_to_come():
@@ -260,20 +395,30 @@ def test_a_pause_that_is_shortened_and_a_button_that_is_spared_are_widenings():
     )
     found = compare(read_policy(slow), read_policy(claims()))
     assert len(found.widens) == 3 and not found.narrows
-    assert not compare(read_policy(claims()), read_policy(slow)).widens
+    back = compare(read_policy(claims()), read_policy(slow))
+    assert back.widens == (f"in {RANCHI} a connect leaves it to the button",) and len(back.narrows) == 2
 
 
 def test_what_is_the_same_changes_nothing_and_the_first_permits_all_that_it_says():
     policy = read_policy(claims())
     same = replace(policy, version=2, iat=NOW)
-    assert compare(policy, same) == compare(policy, policy) and not compare(policy, same).widens
+    assert compare(policy, same) == compare(policy, policy) == Comparison((), ())
     assert compare(None, policy).widens == ("it is the first policy: 2 meters, prepaid live in JH-RNC",)
 
 
 def test_changes_are_told_in_words():
     found = compare(read_policy(claims(**BASE)), read_policy(claims(**BASE) | {"areas": area(), "emergency_h": 80}))
-    assert "prepaid becomes live in JH-DHN" in found.widens
+    assert "prepaid becomes live in JH-DHN since 2026-11-22 07:10, without grace" in found.widens
     assert found.narrows == ("80 h of emergency credit, not 72",)
+
+
+def test_what_does_not_fit_is_counted():
+    clauses = ("prepaid becomes live", "an hour more", "a day more")
+    assert briefly(clauses, 200) == "prepaid becomes live; an hour more; a day more"
+    assert briefly(clauses, 46) == "prepaid becomes live; an hour more; a day more"
+    assert briefly(clauses, 45) == "prepaid becomes live; and 2 more"
+    assert briefly(clauses, 20) == "and 3 more" and briefly(clauses, 9) == "3 changes"
+    assert briefly((), 9) == ""
 
 
 # ---- which holds ----------------------------------------------------------------------------------------------------
@@ -350,6 +495,7 @@ def permit_claims(**changes):
         "id": "P-1",
         "iss": ISS,
         "dcu": DCU,
+        "jid": JID,
         "date": DATE,
         "profile": "arrears",
         "max_n": 5,
@@ -357,7 +503,7 @@ def permit_claims(**changes):
     return {name: value for name, value in (members | changes).items() if value is not ...}
 
 
-CITY = {"dcu": ..., "profile": ..., "max_n": ..., "total": 6000}
+CITY = {"dcu": ..., "jid": ..., "profile": ..., "max_n": ..., "total": 6000}
 PERMITS_REFUSED = {
     "another day": {"date": "2026-13-01"},
     "a day spelled otherwise": {"date": "20261123"},
@@ -392,14 +538,14 @@ def test_permits_and_who_signs_them():
         for other in (PERMITTER, PLANNER, BILLING, REQUEST, POLICY_A):
             opened = open_envelope(WORLD.permit(signer=other, **changes), trust().keys, NOW, {PERMIT})
             if other is signer:
-                assert vet_permit(opened, trust().keys, ISS, DCU)
+                assert vet_permit(opened, trust().keys, ISS, DCU, JID)
             else:
                 with pytest.raises(CommandRefused, match="E_QUORUM"):
-                    vet_permit(opened, trust().keys, ISS, DCU)
+                    vet_permit(opened, trust().keys, ISS, DCU, JID)
     for elsewhere in ({"dcu": "JH-RNC-0043"}, {"iss": "hes.other"}):
         opened = open_envelope(WORLD.permit(**elsewhere), trust().keys, NOW, {PERMIT})
         with pytest.raises(CommandRefused, match="E_TARGET"):
-            vet_permit(opened, trust().keys, ISS, DCU)
+            vet_permit(opened, trust().keys, ISS, DCU, JID)
 
 
 # ---- in the box -----------------------------------------------------------------------------------------------------

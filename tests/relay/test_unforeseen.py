@@ -6,15 +6,19 @@ from hypothesis import strategies as st
 
 from dcu.command import CommandRefused, Refusal, State
 from dcu.relay import dispatch, intake
+from dcu.relay.canonical import canonical
+from dcu.relay.case import Evidence
 from dcu.relay.envelope import claims_of, payload_of
 from dcu.relay.key_document import read_key_document
+from dcu.relay.letters import Brought
 from dcu.relay.permit import read_permit
 from dcu.relay.policy import compare, read_policy
-from dcu.relay.schema import OPERATIONS, READERS, read_command
+from dcu.relay.receipts import ReadBack
+from dcu.relay.schema import OPERATIONS, READERS, hints, read_command
 from tests.relay.test_authority import key_document
 from tests.relay.test_policy import claims as policy_claims
 from tests.relay.test_policy import permit_claims
-from tests.relay.world import METER, World, commissioned
+from tests.relay.world import ISS, METER, World, commissioned
 
 WORLD = World()
 SCALARS = st.one_of(
@@ -133,6 +137,39 @@ def test_a_bug_in_the_second_judging_ends_the_command_not_the_box(world, monkeyp
     assert world.put(world.command("connect")).status == "accepted" and world.wall[METER].connected
 
 
+def test_a_bug_behind_the_dispatch_ends_the_command_in_doubt_not_the_box(world, monkeypatch):
+    settle = dispatch.Life.settle
+
+    def stumbles(life, key, event, reason="", readback=()):
+        if readback:
+            raise ZeroDivisionError("our bug")
+        return settle(life, key, event, reason)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(dispatch.Life, "settle", stumbles)
+        assert world.put(world.command()).status == "accepted"
+        assert world.states() == {"c-1": State.IN_DOUBT}
+    assert world.receipts()[-1].claims["reason"] == "unforeseen ZeroDivisionError"
+    assert world.put(world.command("connect")).status == "accepted" and world.wall[METER].connected
+
+
+def test_a_bug_where_a_read_is_told_ends_the_read_not_the_box(world, monkeypatch):
+    monkeypatch.setattr(dispatch.Life, "bring", stumble)
+    world.put(world.command("read", attribute="1:0.0.96.1.0.255/2"), work=False)
+    world.desk._letters.post(Brought((ISS, "c-1"), Evidence(METER)), urgent=True)
+    world.settle()
+    assert world.states() == {"c-1": State.REFUSED}
+    world.bus.queue.clear()
+    assert world.put(world.command()).status == "accepted" and world.wall[METER].acts == [1]
+
+
+@pytest.mark.parametrize("number", [1 << 53, (1 << 53) + 1, -(1 << 63), (1 << 64) - 1, 10**400])
+def test_a_number_that_no_receipt_can_carry_is_told_by_its_digits(number):
+    told = ReadBack(said={"watts": number}).claims["watts"]
+    assert told == number if abs(number) <= 1 << 53 else told == str(number)[:200]
+    canonical({"watts": told})
+
+
 SCHEMA_FAULTS = {
     "no op": {"op": ...},
     "unknown op": {"op": "format"},
@@ -172,6 +209,8 @@ def test_a_payload_that_has_not_the_schema(changes):
     assert refusal.value.code is Refusal.E_SCHEMA
 
 
+PROFILE, ATTRIBUTE = "1.0.99.1.0.255", "3:1.0.12.7.0.255/1"
+PLACE = {"bus": "n", "address": 1, "model": "m", "area": "a", "secrets": "s"}
 OTHERS = [
     ("connect", {"nbf": 1}),
     ("connect", {"pol": 1}),
@@ -180,9 +219,14 @@ OTHERS = [
     ("message", {"text": "x" * 65, "why": "request"}),
     ("message", {"text": "", "why": "request"}),
     ("message", {"text": "x", "why": "request", "expect": "connected"}),
+    ("message", {"text": "hello", "why": "credit"}),
     ("cancel", {}),
     ("freeze", {"meter": "*"}),
     ("freeze", {"seq": 1}),
+    ("read", {}),
+    ("read", {"profile": PROFILE, "attribute": ATTRIBUTE}),
+    ("read", {"attribute": ATTRIBUTE, "since": 1}),
+    ("read", {"attribute": ATTRIBUTE, "until": 1}),
     ("read", {"profile": "1.0.99.1.0"}),
     ("read", {"profile": "1.0.99.1.0.256"}),
     ("read", {"profile": "1.0.99.1.0.255", "since": 2, "until": 1}),
@@ -195,6 +239,10 @@ OTHERS = [
     ("limit", {"watts": -1}),
     ("meter", {"change": "add"}),
     ("meter", {"change": "retire", "bus": "north"}),
+    ("meter", {"change": "retire", "old": "x"}),
+    ("meter", {"change": "retire", "host": "h"}),
+    ("meter", {"change": "retire", "port": 1}),
+    *(("meter", {"change": "add"} | {name: each for name, each in PLACE.items() if name != gone}) for gone in PLACE),
     ("meter", {"change": "replace", "bus": "n", "address": 1, "model": "m", "area": "a", "secrets": "s"}),
     ("meter", {"change": "add", "old": "x", "bus": "n", "address": 1, "model": "m", "area": "a", "secrets": "s"}),
     ("mode", {}),
@@ -204,8 +252,44 @@ OTHERS = [
 ]
 
 
+def read_other(op, changes):
+    claims = WORLD.claims(op) | ({"text": ..., "area": ...} if op == "message" else {}) | changes
+    return read_command({name: value for name, value in claims.items() if value is not ...})
+
+
 @pytest.mark.parametrize(("op", "changes"), OTHERS)
 def test_members_of_other_operations(op, changes):
-    claims = WORLD.claims(op) | ({"text": ..., "area": ...} if op == "message" else {}) | changes
     with pytest.raises(CommandRefused, match="E_SCHEMA"):
-        read_command({name: value for name, value in claims.items() if value is not ...})
+        read_other(op, changes)
+
+
+TAKEN = [
+    ("connect", {"why": "credit"}),
+    ("message", {"text": "hello", "why": "credit", "area": "A"}),
+    ("message", {"text": "hello", "why": "request"}),
+    ("freeze", {"meter": ...}),
+    ("read", {"profile": PROFILE, "since": 1, "until": 1}),
+    ("read", {"profile": PROFILE, "since": 2}),
+    ("read", {"profile": PROFILE, "until": 1}),
+    ("read", {"attribute": ATTRIBUTE}),
+    ("resend", {"meter": ..., "stream": "receipt", "first": 1, "last": 10_000}),
+    ("resend", {"meter": ..., "stream": "receipt", "first": 5, "last": 5}),
+    ("meter", {"change": "retire"}),
+    ("meter", {"change": "add"} | PLACE),
+    ("meter", {"change": "add", "host": "h", "port": 1} | PLACE),
+    ("meter", {"change": "replace", "old": "x"} | PLACE),
+    ("mode", {"payment_mode": 1}),
+    ("mode", {"control_mode": 6}),
+]
+
+
+@pytest.mark.parametrize(("op", "changes"), TAKEN)
+def test_members_that_other_operations_have(op, changes):
+    command = read_other(op, changes)
+    for member, value in changes.items():
+        assert value is ... or getattr(getattr(command, member), "value", getattr(command, member)) == value
+
+
+def test_what_is_legible_of_a_command_that_has_not_the_schema():
+    assert hints({"iss": "hes", "cmd_id": "c-1", "op": "format", "meter": "M"}) == ("hes", "c-1", "format", "M")
+    assert hints({"iss": 1, "cmd_id": "a b", "op": ["x"]}) == ("", "", "", "")

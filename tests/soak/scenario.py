@@ -4,6 +4,8 @@ from dataclasses import dataclass, field
 
 from tests.soak.faults import DAY_S, Fault, draw
 
+DRIFT_PPM = 40.0
+
 
 @dataclass(frozen=True, slots=True)
 class Scenario:
@@ -19,6 +21,7 @@ class Scenario:
         ring_days: of the meters' block load rings; IS 15959 asks for 35.
         quiet_s: before the end nothing goes wrong any more, so that what can be read is read.
         faults: that come; None: those of the seed.
+        drift_ppm: of the meters' clocks, at most, either way.
     """
 
     seed: int
@@ -30,6 +33,7 @@ class Scenario:
     ring_days: int = 35
     quiet_s: float = 2 * DAY_S
     faults: tuple[Fault, ...] | None = None
+    drift_ppm: float = DRIFT_PPM
 
     def drawn(self) -> list[Fault]:
         """By their beginning."""

@@ -60,7 +60,7 @@ def life(directory, trouble):
     line, clock = Log(time, virtual), JudgedClock(time)
     trouble(time, clock)
     model = shipped()["is15959-1ph"]
-    meters = [Meter(c.serial, "north", model, c.address, "JH-RNC", SECRETS, sim=True) for c in configs]
+    meters = [Meter(c.serial, "north", model, c.address, "JH-RNC", SECRETS) for c in configs]
     poll = PollConfig(snapshot_s=900, balance_s=900, health_s=300, history_days=1)
     box = Box(directory, meters, line, clock, poll)
     try:

@@ -81,7 +81,7 @@ class World:
             max_info=rng.choice((128, 128, 512, 1024, 2030)),
             window=rng.choice((1, 1, 3, 7)),
             turnaround_ms=rng.uniform(10, 120),
-            clock_drift_ppm=rng.uniform(-40, 40),
+            clock_drift_ppm=rng.uniform(-self.scenario.drift_ppm, self.scenario.drift_ppm),
             repeats=rng.random() < 0.3,
             newest_first=rng.random() < 0.2,
             **{rng.choice(("null_compressed", "compact", "weekday", "clock_tag25")): True},
@@ -98,7 +98,7 @@ class World:
 
     def _known(self, config: MeterConfig) -> Meter:
         model = shipped()["is15959-1ph"]
-        return Meter(config.serial, "north", model, config.address, "JH-RNC", SECRETS, sim=True)
+        return Meter(config.serial, "north", model, config.address, "JH-RNC", SECRETS)
 
     # ---- the run ----
 

@@ -1,5 +1,6 @@
 """Each way in which TLS fails is told in words that say what to do, and dates are judged by the best known time."""
 
+import socket
 import ssl
 import warnings
 from datetime import timedelta
@@ -42,11 +43,13 @@ class World:
             context.verify_flags |= ssl.VerifyFlags.VERIFY_CRL_CHECK_LEAF
         return context
 
-    def open(self, now=lambda: NOW):
+    def open(self, now=lambda: NOW, look=lambda _session: None):
         with ScriptedBroker(None, tls=self.context()) as broker:
             try:
                 place = Endpoint(self.host, broker.port, self.trusted, self.own.certificate, self.own.key)
-                Session.open(place, Terms(DCU), lambda _: None, now).close()
+                session = Session.open(place, Terms(DCU), lambda _: None, now)
+                look(session)
+                session.close()
             finally:
                 self.spoken = broker.connects
 
@@ -157,6 +160,20 @@ def test_all_is_well(tmp_path):
     world = World(tmp_path)
     world.open()
     assert world.spoken == 1
+
+
+def test_the_socket_delays_nothing_and_does_not_wait_for_ever(tmp_path):
+    """With Nagle a batch above 16 KB waits for a delayed ACK; without an end a vanished broker is waited for."""
+    told = []
+
+    def look(session):
+        told.extend(
+            session._socket.getsockopt(socket.IPPROTO_TCP, option)
+            for option in (socket.TCP_NODELAY, socket.TCP_USER_TIMEOUT)
+        )
+
+    World(tmp_path).open(look=look)
+    assert told == [1, 60_000]
 
 
 def test_dates_are_judged_by_the_best_known_time_and_not_by_the_kernels(tmp_path):

@@ -28,7 +28,18 @@ from dcu.relay.deeds.shape import (
 )
 from dcu.relay.receipts import ReadBack
 
-__all__ = ["DEEDS", "Scene", "Step", "event_of", "evidence_of", "look_of", "refs_after", "refs_before", "steps_of"]
+__all__ = [
+    "DEEDS",
+    "Scene",
+    "Step",
+    "doubt_of",
+    "event_of",
+    "evidence_of",
+    "look_of",
+    "refs_after",
+    "refs_before",
+    "steps_of",
+]
 
 DEEDS: Final[Mapping[Operation, Deed]] = {
     Operation.CONNECT: plain.CONNECT,
@@ -77,6 +88,12 @@ def steps_of(command: Command, evidence: Evidence, scene: Scene) -> tuple[Step, 
 def look_of(command: Command, values: Values, scene: Scene) -> ReadBack:
     """One look at the meter; what was refused is None."""
     return DEEDS[command.op].look(command, values, scene)
+
+
+def doubt_of(command: Command, readback: Sequence[ReadBack]) -> str:
+    """Why the relay's own word is not believed, in words; empty: it is."""
+    doubted = any(contradicted(command.op, look) for look in readback[1:])
+    return "current flows behind a relay that says it is open" if doubted else ""
 
 
 def event_of(command: Command, readback: Sequence[ReadBack]) -> Event:
