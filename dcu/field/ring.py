@@ -7,7 +7,6 @@ period, before anything is called absent.
 """
 
 from collections.abc import Sequence
-from datetime import timedelta
 from typing import Final
 
 from dcu import backfill, gaps
@@ -16,7 +15,7 @@ from dcu.field.book import MeterBook
 from dcu.field.explaining import Explaining
 from dcu.field.oldest import Oldest
 from dcu.field.parts import Answer, Ask, Place, ProfilePart, Writing
-from dcu.field.ring_range import below, ceil, newest_of, window, with_neighbours
+from dcu.field.ring_range import begins, below, newest_of, window, with_neighbours
 from dcu.field.statics import check_ring, note_described
 from dcu.gaps import Absence, Span, Unsettled
 from dcu.meter import AttributeRef, ByRange, ClassId, ProfileSpec
@@ -173,23 +172,11 @@ class RingPart(ProfilePart):
             self._ask_oldest(described)
         if self._oldest is None or not self._oldest.over:
             return
-        since_s = self._since(described, self._oldest.found, now)
+        since_s = begins(described.period_s, self._oldest.found, now, self._place.poll.history_days)
         self._oldest = None
         del self._book.described[self._name]
 
         self._write(writing, lambda tx: note_described(tx, self._book.serial, self._name, described, since_s))
-
-    def _since(self, described: Described, oldest: Row | None, now: MeterTime) -> int:
-        """The oldest interval that is expected: what the ring still holds, within the history that is wanted."""
-        period_s = described.period_s
-        horizon_s = int((now.at - timedelta(days=self._place.poll.history_days)).timestamp())
-        if oldest is None:
-            midnight = now.at.replace(hour=0, minute=0, second=0, microsecond=0)
-            phase = gaps.phase_of([], period_s, int(midnight.timestamp()))
-            return ceil(now.epoch_s + 1, phase, period_s)
-        oldest_s = oldest.captured_at.epoch_s
-        within_s = ceil(horizon_s, oldest_s, period_s)
-        return within_s if oldest_s > now.epoch_s else max(oldest_s, within_s)  # a clock that was ahead says nothing
 
     def _take_rows(self, came: list[Row], now: MeterTime, writing: Writing) -> None:
         """Store what was asked for and came; what lies between rows and did not come was not captured."""
@@ -203,8 +190,7 @@ class RingPart(ProfilePart):
         times = [row.captured_at.epoch_s for row in rows if row.captured_at.epoch_s <= now.epoch_s + 1]
         if rows:
             self._stride = 1
-            reading = self._reading(state.layout, rows)
-            self._write(writing, lambda tx: tx.admit(reading), rows)
+            self._admit(state.layout, rows, writing)
             slots = (gaps.slot(at, state.since_s, state.period_s) for at in times)
             writing.settles(self._name, gaps.spans((at for at in slots if at is not None), state.period_s))
         proves = bool(times) and state.is_shown
@@ -212,6 +198,10 @@ class RingPart(ProfilePart):
         self._holes = tuple(gaps.opened((first, last), times, (first, last)) for first, last, _ in found)
         if not self._settled:
             self._look_further(state, asked, times, now, writing)
+
+    def _admit(self, layout: Layout, rows: list[Row], writing: Writing) -> None:
+        reading = self._reading(layout, rows)
+        self._write(writing, lambda tx: tx.admit(reading), rows)
 
     def _within(self, came: list[Row]) -> list[Row]:
         """Of the rows that came, those that were asked for."""
@@ -223,8 +213,8 @@ class RingPart(ProfilePart):
         if state is None or state.layout is None or unsettled is None:
             return
         if rows:
-            reading = self._reading(state.layout, rows)
-            self._write(writing, lambda tx: tx.admit(reading))
+            self._admit(state.layout, rows, writing)
+        self._book.unproven[self._name, unsettled.first_s] = self._place.clock.monotonic_s() + LOOK_AT_LEAST_EVERY_S
         holes = earlier.proven(unsettled, [row.captured_at.epoch_s for row in rows])
         if holes is not None:
             grid, self._unsettled = unsettled.grid, None
@@ -238,7 +228,6 @@ class RingPart(ProfilePart):
     def _lose_earlier(self, unsettled: Unsettled, floor: int | None, now: MeterTime, writing: Writing) -> None:
         """What lies below the oldest row of the ring is gone; of the rest nothing is known."""
         self._unsettled = None
-        self._book.unproven[self._name, unsettled.first_s] = self._place.clock.monotonic_s() + LOOK_AT_LEAST_EVERY_S
         if floor is not None and unsettled.first_s < floor <= now.epoch_s:
             grid, last = unsettled.grid, min(unsettled.last_s, floor - 1)
             self._explaining.lost([(unsettled.first_s, last)], grid.from_s, grid.period_s, writing)

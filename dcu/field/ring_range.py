@@ -1,10 +1,29 @@
 """Ranges of a ring: what is asked for an interval, and what lies where on its grid. Pure."""
 
 from collections.abc import Sequence
+from datetime import timedelta
 
 from dcu import gaps
 from dcu.gaps import Span
 from dcu.ports import ProfileState
+from dcu.reading import MeterTime, Row
+
+
+def begins(period_s: int, oldest: Row | None, now: MeterTime, history_days: int) -> int:
+    """The oldest interval that is expected of a ring: what it still holds, within the history that is wanted.
+
+    Args:
+        period_s: capture period.
+        oldest: row that it holds; None where it holds none.
+        now: by the meter's clock.
+        history_days: how far back.
+    """
+    if oldest is None:
+        midnight = now.at.replace(hour=0, minute=0, second=0, microsecond=0)
+        return ceil(now.epoch_s + 1, gaps.phase_of([], period_s, int(midnight.timestamp())), period_s)
+    oldest_s = oldest.captured_at.epoch_s
+    within_s = ceil(int((now.at - timedelta(days=history_days)).timestamp()), oldest_s, period_s)
+    return within_s if oldest_s > now.epoch_s else max(oldest_s, within_s)  # a clock that was ahead says nothing
 
 
 def with_neighbours(held: Sequence[Span], asked: Span, period_s: int) -> Span:

@@ -5,10 +5,14 @@ period was then. So they outlive every change of it.
 """
 
 from collections.abc import Sequence
+from typing import Final
 
 from dcu import gaps
 from dcu.gaps import Absence, Absent, Span
 from dcu.store.database import Database
+
+OTHER: Final = Absence.OTHER_PERIOD.value
+"""Between rows of an earlier capture period: such a span may lie over rows that are held."""
 
 
 class Absences:
@@ -76,6 +80,3 @@ def on_grid(absent: Sequence[Absent], held: Sequence[Span], phase: int, period: 
     snapped = [(gaps.snap((first, last), phase, period), reason) for first, last, reason in absent]
     found = [(*span, reason) for span, reason in snapped if span is not None]
     return gaps.joined(gaps.outside(found, held, period), period)
-
-
-OTHER = Absence.OTHER_PERIOD.value

@@ -6,6 +6,7 @@ no instant of the grid that is in force.
 
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import Final
 
 from dcu import gaps
 from dcu.gaps import EarlierGrid, Span, Unsettled
@@ -13,8 +14,10 @@ from dcu.store.absences import Absences
 from dcu.store.database import Database
 from dcu.store.instants import Instants
 
-AT_MOST = 8
+AT_MOST: Final = 8
 """So many are kept of a profile, the newest."""
+
+_NEVER: Final = 1 << 62
 
 
 class EarlierGrids:
@@ -104,6 +107,3 @@ def _inside(times: Sequence[int], spans: Sequence[Span]) -> set[int]:
         if turn < len(spans) and spans[turn][0] <= at:
             found.add(at)
     return found
-
-
-_NEVER = 1 << 62
