@@ -6,7 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from dcu.command import LIFE, State
-from tests.proof import report, vectors
+from tests.proof import city, report, vectors
 from tests.proof.parts import WHERE, part
 from tests.proof.run import Line, Run
 
@@ -19,6 +19,13 @@ def test_a_share_of(name, tmp_path):
     lines = part(name)(Run(7, full=False, scratch=tmp_path))
     assert lines
     assert [line for line in lines if not line.good] == []
+
+
+def test_all_cores_find_what_one_finds(tmp_path):
+    alone, together = (Run(7, full, tmp_path) for full in (False, True))
+    for n in (0, 1, 5):
+        found = list(together.over(city.thief, n))
+        assert found == list(alone.over(city.thief, n)) and len(found) == n
 
 
 def test_the_life_is_drawn_from_the_table():
