@@ -10,7 +10,7 @@ import math
 import threading
 from collections.abc import Callable, Hashable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from typing import Final, Protocol
 
@@ -53,6 +53,7 @@ class Parked:
         limit_s: the meter ends it after so long without an exchange; infinity: never.
         heard_s: when the last exchange ended, monotonic.
         beats: RRs since the last visit.
+        lead_s: how long after an exchange something is to be done for it.
     """
 
     meter: Meter
@@ -61,11 +62,15 @@ class Parked:
     limit_s: float
     heard_s: float
     beats: int = 0
+    lead_s: float = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.lead_s = self.limit_s - margin_s(self.limit_s)
 
     @property
     def tend_s(self) -> float:
         """When something is to be done for it."""
-        return self.heard_s + self.limit_s - margin_s(self.limit_s)
+        return self.heard_s + self.lead_s
 
     def is_gone(self, now_s: float) -> bool:
         """Whether the meter has ended it by now."""

@@ -35,10 +35,10 @@ def window(unsettled: Unsettled) -> Span:
     return before, unsettled.last_s if unsettled.behind_s is None else unsettled.behind_s
 
 
-def proven(unsettled: Unsettled, times: Sequence[int]) -> list[Span]:
-    """Seconds between rows of one answer that hold unsettled instants; none where the row before it did not come."""
-    if unsettled.before_s not in times:
-        return []
+def proven(unsettled: Unsettled, times: Sequence[int]) -> list[Span] | None:
+    """Seconds between rows of one answer that hold instants of the grid; None where not both rows around them came."""
+    if not {unsettled.before_s, unsettled.behind_s}.issubset(times):
+        return None
     between = ((first + 1, last - 1) for first, last in pairwise(sorted(set(times))))
     grid = unsettled.grid
     return [span for span in between if gaps.snap(span, grid.from_s, grid.period_s) is not None]

@@ -226,7 +226,7 @@ class RingPart(ProfilePart):
             reading = self._reading(state.layout, rows)
             self._write(writing, lambda tx: tx.admit(reading))
         holes = earlier.proven(unsettled, [row.captured_at.epoch_s for row in rows])
-        if holes:
+        if holes is not None:
             grid, self._unsettled = unsettled.grid, None
             self._explaining.holes(holes, grid.from_s, grid.period_s, state, writing)
         elif self._floor_s is None:

@@ -23,6 +23,7 @@ from dcu.store.instants import Instants, each_of
 from dcu.store.marks import UNKNOWN, Let, Marks, digest, event_digest
 
 _NEVER = 1 << 62
+_GONE = Absence.OVERWRITTEN.value
 _CAUSES = frozenset({Absence.METER_OFF.value, Absence.CLOCK_SET.value})
 
 
@@ -254,23 +255,30 @@ class Ledger:
         for name in self.profiles(serial):
             line = self._known(serial, name)
             margin = line.period_s + BOOT_S
-            near = self._absences.near(line.number, first_s - margin, last_s + margin)
-            never = gaps.merge(((first, last) for first, last, reason in near if reason == OTHER), 1)
-            holes = [(first, last) for first, last, reason in near if reason in _CAUSES]
-            lost = [(first, last) for first, last, reason in near if reason == Absence.OVERWRITTEN.value]
-            if not (holes or lost or never):
-                continue
-            rest = [each for each in near if each[2] not in {*_CAUSES, OTHER, Absence.OVERWRITTEN.value}]
-            phase = line.since_s if line.phase_s is None else line.phase_s
-            jumped = [(first, last) for first, last, reason in near if reason == Absence.CLOCK_SET.value]
-            fresh = explained([*holes, *never], happenings, phase or 0, line.period_s, never, jumped)
-            held = self._instants.held(line.number)
-            fresh = tuple(
-                (*part, reason)
-                for first, last, reason in (*fresh, *gone(lost, happenings))
-                for part in ([(first, last)] if reason == OTHER else self._free(line, held, (first, last)))
-            )
-            self._absences.replace(line.number, near, [*rest, *fresh])
+            self._weigh(line, first_s - margin, last_s + margin, happenings)
+
+    def weigh(self, serial: str, profile: LogicalName, span: Span, happenings: Sequence[Happening]) -> None:
+        """Absences of that time get their reasons together with those beside them: a hole may be found in parts."""
+        self._weigh(self._known(serial, profile), *span, happenings)
+
+    def _weigh(self, line: _Line, first_s: int, last_s: int, happenings: Sequence[Happening]) -> None:
+        near = self._absences.near(line.number, first_s, last_s)
+        found = {why: [(first, last) for first, last, reason in near if reason == why] for _, _, why in near}
+        holes = [span for why in _CAUSES for span in found.pop(why, [])]
+        lost, never = found.pop(_GONE, []), gaps.merge(found.pop(OTHER, []), 1)
+        if not (holes or lost or never):
+            return
+        rest = [(*span, why) for why, spans in found.items() for span in spans]
+        phase = (line.since_s or 0) if line.phase_s is None else line.phase_s
+        jumped = [(first, last) for first, last, reason in near if reason == Absence.CLOCK_SET.value]
+        fresh = explained([*holes, *never], happenings, phase, line.period_s, never, jumped)
+        held = self._instants.held(line.number)
+        weighed = [
+            (*part, reason)
+            for first, last, reason in (*fresh, *gone(lost, happenings))
+            for part in ([(first, last)] if reason == OTHER else self._free(line, held, (first, last)))
+        ]
+        self._absences.replace(line.number, near, [*rest, *weighed])
 
     def forget_reason(self, serial: str, reason: str) -> None:
         """Nothing of a meter is absent for that reason any more."""

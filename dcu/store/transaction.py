@@ -134,6 +134,8 @@ class SqliteTransaction:
     ) -> None:
         """See `ports.Transaction`."""
         self._ledger.note_absent(serial, profile, first_s, last_s, reason, fill=fill)
+        if not fill:
+            self._ledger.weigh(serial, profile, (first_s, last_s), self._meters.happenings(serial))
 
     def forget_absent(self, serial: str, profile: LogicalName, after_s: int) -> None:
         """See `ports.Transaction`."""

@@ -190,3 +190,36 @@ def test_snap_keeps_exactly_the_instants_on_the_grid(a, b, phase):
     span = (min(a, b), max(a, b))
     inside = [at for at in range(span[0], span[1] + 1) if gaps.on_grid(at, phase, PERIOD)]
     assert gaps.snap(span, phase, PERIOD) == ((inside[0], inside[-1]) if inside else None)
+
+
+second_spans = st.lists(st.tuples(st.integers(0, 300), st.integers(0, 20)), max_size=8).map(
+    lambda parts: gaps.merge([(first, first + length) for first, length in parts], 1)
+)
+
+
+@given(second_spans, second_spans)
+def test_common_seconds_are_those_of_both(parts, others):
+    def seconds(spans):
+        return {at for first, last in spans for at in range(first, last + 1)}
+
+    found = gaps.common(parts, others)
+    assert seconds(found) == seconds(parts) & seconds(others)
+    assert sum(last - first + 1 for first, last in found) == len(seconds(found)), "each once"
+
+
+@pytest.mark.parametrize(
+    ("times", "bounds", "whole"),
+    [
+        ([0, 3600], (900, 2700), (1, 3599)),
+        ([3600, 17, 0, 5400], (900, 2700), (18, 3599)),
+        ([0], (900, 2700), (1, 2700)),
+        ([], (500, 4000), (500, 4000)),
+        ([], (1000, 2000), (900, 2700)),
+    ],
+)
+def test_a_hole_is_open_up_to_the_rows_beside_it(times, bounds, whole):
+    assert gaps.opened((900, 2700), times, bounds) == whole
+
+
+def test_what_is_missing_reaches_to_the_instants_beside_it():
+    assert gaps.margins([(900, 1800), (4500, 4500)], PERIOD) == [(1, 2699), (3601, 5399)]

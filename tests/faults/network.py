@@ -21,6 +21,8 @@ from tests.uplink.scripted import PUBACK
 from tests.uplink.world import DCU, MOST_CONNECTS_AN_HOUR, Field, HeadEnd, Uplink, connects_of_two, until
 
 HOUR_D = 1 / 24
+CHECK_EACH = 20
+"""Messages of a backlog; to hold all of them against the contract takes longer than to deliver them."""
 
 
 def outages(run: Run) -> list[Line]:
@@ -43,7 +45,7 @@ def _outage(run: Run, days: float, meters: int) -> Line:
         for mistake in RingJudge(truth, known.of(truth.serial, truth.profile), until_s).judge().mistakes
     ]
     with running_broker(directory) as broker, Field(directory) as box:
-        with HeadEnd(endpoint(broker, broker.authority.client("hes"))) as head_end:
+        with HeadEnd(endpoint(broker, broker.authority.client("hes")), check_each=CHECK_EACH) as head_end:
             cursors = box.store.transact(lambda tx: tx.cursors())
             backlog = sum(last - delivered for delivered, last in cursors.values())
             began, waits = time.monotonic(), []

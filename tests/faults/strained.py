@@ -26,20 +26,23 @@ WATCHDOG_S = 60.0
 def unplugged(run: Run) -> Line:
     """The adapter is pulled and plugged in as another tty, whose by-path link is the same."""
     times, back, names, descriptors = run.of(2, 30), [], set(), []
-    with whole_box(run.scratch) as box:
+    directory = run.scratch / "adapter"
+    directory.mkdir()
+    with whole_box(directory) as box:
         box.start()
         box.until_held(1)
         for _ in range(times):
-            names.add(os.path.realpath(box.line.port))
+            name = os.path.realpath(box.line.port)
+            names.add(name)
             box.line.unplug()
             box.until(lambda: _bus(box) not in {"ok", None}, "the bus is down")
-            spare = os.openpty()  # takes the name that has become free
+            spares = _until_taken(name)
             box.line.replug()
             began = time.monotonic()
             box.until(lambda: _bus(box) == "ok", "the bus is open again")
             back.append(time.monotonic() - began)
             descriptors.append(len(list(Path(f"/proc/{box.process.pid}/fd").iterdir())))
-            for fd in spare:
+            for fd in spares:
                 os.close(fd)
         box.until_held(2)
         box.stop()
@@ -54,6 +57,16 @@ def unplugged(run: Run) -> Line:
     return line_of(17, fault, injection, f"{times} times", proof, recovery, good=good)
 
 
+def _until_taken(name: str, most: int = 64) -> list[int]:
+    """Open ptys until one has that name: the line is to come back under another."""
+    opened: list[int] = []
+    for _ in range(most):
+        opened += os.openpty()
+        if os.ttyname(opened[-1]) == name:
+            break
+    return opened
+
+
 def _bus(box: WholeBox) -> str | None:
     """What the box says of its line; None where it does not answer."""
     answer = box.ask("status")
@@ -63,9 +76,11 @@ def _bus(box: WholeBox) -> str | None:
 def little_cpu(run: Run) -> Line:
     """A quarter of a processor: the process is stopped for 75 ms of each 100."""
     seconds = run.of(10, 120)
-    with whole_box(run.scratch) as box:
-        watchdog = Watchdog(run.scratch / "notify")
-        box.environment = {"NOTIFY_SOCKET": str(run.scratch / "notify")}
+    directory = run.scratch / "cpu"
+    directory.mkdir()
+    with whole_box(directory) as box:
+        watchdog = Watchdog(directory / "notify")
+        box.environment = {"NOTIFY_SOCKET": str(directory / "notify")}
         box.start()
         box.until_held(1)
         with _throttled(box, 0.025, 0.1):

@@ -13,6 +13,7 @@ import json
 import math
 import os
 import pickle
+import select
 import shutil
 import signal
 import sys
@@ -261,7 +262,8 @@ def forked(works: Iterable[Callable[[], tuple[int, bytes]]]) -> Iterator[tuple[i
         for n, work in enumerate(works):
             place = scratch / str(n)
             place.mkdir()
-            running[_fork(work, place)] = _Running(n, place)
+            pid = _fork(work, place)
+            running[pid] = _Running(n, place, os.pidfd_open(pid))
             while len(running) == WORKERS:
                 yield _ended(running)
         while running:
@@ -276,6 +278,7 @@ def forked(works: Iterable[Callable[[], tuple[int, bytes]]]) -> Iterator[tuple[i
 class _Running:
     number: int
     place: Path
+    end: int  # a descriptor that can be read when the process has ended
     awake_s: float = field(default_factory=time.monotonic)
 
     def sleeps_for_ever(self, pid: int) -> bool:
@@ -309,18 +312,19 @@ def _fork(work: Callable[[], tuple[int, bytes]], place: Path) -> int:
 
 def _ended(running: dict[int, _Running]) -> tuple[int, tuple[int, bytes]]:
     """Wait for one that ends; kill what sleeps for ever."""
-    while True:
+    ends = {each.end: pid for pid, each in running.items()}
+    while not (ready := select.select(list(ends), [], [], 1.0)[0]):
         for pid, each in running.items():
-            done, status = os.waitpid(pid, os.WNOHANG)
-            if done:
-                del running[pid]
-                said = each.place / "said"
-                told = said.read_bytes() if said.exists() else b""
-                _swept(pid, each.place)
-                return each.number, (os.waitstatus_to_exitcode(status), told)
             if each.sleeps_for_ever(pid):
                 os.killpg(pid, signal.SIGKILL)
-        time.sleep(0.02)
+    pid = ends[ready[0]]
+    ended = running.pop(pid)
+    os.close(ended.end)
+    _, status = os.waitpid(pid, 0)
+    said = ended.place / "said"
+    told = said.read_bytes() if said.exists() else b""
+    _swept(pid, ended.place)
+    return ended.number, (os.waitstatus_to_exitcode(status), told)
 
 
 def _swept(pid: int, place: Path) -> None:

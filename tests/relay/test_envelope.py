@@ -23,7 +23,7 @@ from dcu.relay import envelope
 from dcu.relay.canonical import canonical, from_base64url, parse_canonical, to_base64url
 from dcu.relay.envelope import COMMAND, Unforeseen, add_signature, open_envelope, seal, unsigned
 from dcu.relay.key import FileSigner
-from dcu.relay.public_key import ORDER, coordinate, public_key
+from dcu.relay.public_key import ORDER, coordinate, public_key, thumbprint
 from tests.relay.envelopes import ACCEPTED, CLAIMS, GOOD, KEYS, REFUSED, TYPS, header
 from tests.relay.world import APPROVE, NOW, REQUEST, World, known, trust
 
@@ -446,6 +446,14 @@ def test_what_has_no_canonical_spelling(value):
         canonical(value)
 
 
+def test_the_largest_integers_and_the_deepest_document_come_back():
+    for octets in (b"[-9007199254740992,9007199254740992]", b"[[[[]]]]"):
+        assert canonical(parse_canonical(octets, Refusal.E_JSON, Refusal.E_CANON)) == octets
+    for octets in (b"[-9007199254740993]", b"[9007199254740993]", b"[[[[[]]]]]"):
+        with pytest.raises(CommandRefused, match="E_JSON"):
+            parse_canonical(octets, Refusal.E_JSON, Refusal.E_CANON)
+
+
 @given(st.binary(max_size=80))
 def test_base64url_comes_back(octets):
     assert from_base64url(to_base64url(octets)) == octets
@@ -478,6 +486,17 @@ def test_signatures_are_added_one_by_one_and_make_what_sealing_at_once_makes():
 def test_a_point_off_the_curve_is_no_key():
     with pytest.raises(ValueError, match="curve"):
         public_key("k", REQUEST.x, REQUEST.y ^ 1)
+
+
+def test_a_thumbprint_is_that_of_an_unrelated_implementation():
+    assert to_base64url(thumbprint(REQUEST.x, REQUEST.y)) == foreign_key(REQUEST).thumbprint()
+    assert coordinate(1) == "A" * 42 + "E" and len(coordinate(1 << 255)) == 43
+
+
+def test_a_key_of_which_nothing_is_said_may_do_nothing_and_has_no_end():
+    key = public_key("k", REQUEST.x, REQUEST.y)
+    assert (key.roles, key.person, key.admin, key.voices) == (frozenset(), "", "", frozenset())
+    assert (key.nbf, key.exp, key.revoked) == (0, 2**53, False)
 
 
 def test_thumbprints_do_not_care_for_names():

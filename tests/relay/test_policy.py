@@ -61,6 +61,11 @@ def test_a_policy_says_where_prepaid_is_live_and_since_when():
     assert not policy.live(DHANBAD, NOW) and not policy.live("nowhere", NOW)
 
 
+def test_a_meter_that_is_not_in_it_stands_nowhere_whatever_areas_are_called():
+    policy = read_policy(claims(areas=claims()["areas"] | {"X": RANCHI_AREA}))
+    assert policy.area_of("GXT0") is None and policy.area_of(METER) == policy.areas[RANCHI]
+
+
 def caps(**changes):
     return {"arrears": CAPS | changes, "prepaid": CAPS}
 

@@ -131,6 +131,18 @@ def test_what_happened_explains_absences_anew(ring):
     assert ring.transact(lambda tx: tx.meter(SERIAL)).happenings[0] == jump
 
 
+def test_a_hole_that_is_found_in_parts_gets_one_reason(ring):
+    """The log tells when the clock was set, and the hole ends there; how long it is shows part by part."""
+    ring.transact(lambda tx: tx.admit(rows_of(*((at, 1) for at in slots(0, 9)))))
+    at_s = slots(8)[0] + 300
+    ring.transact(lambda tx: tx.note_happening(SERIAL, Happening(Absence.CLOCK_SET, at_s, at_s)))
+    for span, reason in ((slots(1, 3), "meter off"), (slots(4, 8), "clock set")):
+        ring.transact(
+            lambda tx, span=span, reason=reason: tx.note_absent(SERIAL, LOAD, span[0] - 899, span[1] + 899, reason)
+        )
+    assert state(ring).absent == ((*slots(1, 8), "clock set"),)
+
+
 def test_another_firmware_makes_all_that_is_cached_stale(ring):
     def firmware(version):
         ring.transact(lambda tx: tx.note_firmware(SERIAL, version, 7))
