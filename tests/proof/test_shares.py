@@ -40,6 +40,8 @@ def test_a_page_says_what_does_not_hold():
     line = Line("nobody is cut", "10 boxes", "1 | opened", good=False, notes=("because",))
     known = [{**vars_of(line), "part": "p", "seed": 1, "command": "c", "commit": "d", "machine": "m", "seconds": 2}]
     page = report.document(known)
+    assert "\n\nNot yet tried in full: mutants, flips," in page
+    assert "Not yet tried" not in report.document([known[0] | {"part": name} for name in WHERE])
     assert "| nobody is cut | 10 boxes | 1 / opened | **NO** | p |" in page and "- p: because" in page
 
 
