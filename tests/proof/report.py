@@ -10,6 +10,7 @@ from pathlib import Path
 
 from dcu.command import LIFE, OPEN, State
 from tests.faults.report import commit, machine
+from tests.proof.parts import WHERE
 from tests.proof.run import Line
 
 __all__ = ["commit", "keep", "shown", "table"]
@@ -80,6 +81,9 @@ def document(known: list[dict]) -> str:
             seen.add(each["part"])
             command = f"`{each['command']}`"
             runs.append(_row([each["part"], command, each["seed"], each["commit"], each["seconds"], each["machine"]]))
+    left = [part for part in WHERE if part not in seen]
+    if left:
+        rows += ["", f"Not yet tried in full: {', '.join(left)}."]
     text = [HEAD, *rows, "", "## What has to be explained", "", *notes, "", "## The life of a command", "", *life()]
     return "\n".join([*text, "", "## The runs", "", *runs]) + "\n"
 

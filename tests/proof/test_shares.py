@@ -6,7 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from dcu.command import LIFE, State
-from tests.proof import report, vectors
+from tests.proof import city, report, vectors
 from tests.proof.parts import WHERE, part
 from tests.proof.run import Line, Run
 
@@ -21,6 +21,13 @@ def test_a_share_of(name, tmp_path):
     assert [line for line in lines if not line.good] == []
 
 
+def test_all_cores_find_what_one_finds(tmp_path):
+    alone, together = (Run(7, full, tmp_path) for full in (False, True))
+    for n in (0, 1, 5):
+        found = list(together.over(city.thief, n))
+        assert found == list(alone.over(city.thief, n)) and len(found) == n
+
+
 def test_the_life_is_drawn_from_the_table():
     drawn = report.life()
     for (before, event), after in LIFE.items():
@@ -33,6 +40,8 @@ def test_a_page_says_what_does_not_hold():
     line = Line("nobody is cut", "10 boxes", "1 | opened", good=False, notes=("because",))
     known = [{**vars_of(line), "part": "p", "seed": 1, "command": "c", "commit": "d", "machine": "m", "seconds": 2}]
     page = report.document(known)
+    assert "\n\nNot yet tried in full: mutants, flips," in page
+    assert "Not yet tried" not in report.document([known[0] | {"part": name} for name in WHERE])
     assert "| nobody is cut | 10 boxes | 1 / opened | **NO** | p |" in page and "- p: because" in page
 
 
