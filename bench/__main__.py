@@ -38,31 +38,42 @@ def main(names: list[str]) -> int:
     if unknown := set(names) - BENCHES.keys():
         print(f"no bench {', '.join(sorted(unknown))}; there are {', '.join(BENCHES)}", file=sys.stderr)
         return 2
-    path = HERE / "results.json"
-    kept: list[dict[str, object]] = json.loads(path.read_text()) if path.exists() else []
     missed = 0
     for name in BENCHES:
         if names and name not in names:
             continue
+        made = _made()
         figures: list[Figure] = importlib.import_module(f"bench.{BENCHES[name]}").figures()
         for figure in figures:
             print(f"{'ok  ' if figure.ok else 'MISS'} {figure.name}: {figure.value} {figure.unit} ({figure.target})")
         missed += sum(not figure.ok for figure in figures)
-        command = f'make bench BENCH="{name}"'
-        kept = [one for one in kept if one["command"] != command]
-        kept += [asdict(figure) | {"command": command, "made": _made()} for figure in figures]
-        kept.sort(key=lambda one: [f'make bench BENCH="{n}"' for n in BENCHES].index(str(one["command"])))
-        path.write_text(json.dumps(kept, indent=1) + "\n")
-        (HERE / "RESULTS.md").write_text(_table(kept))
+        _keep(name, [asdict(figure) | {"command": _command(name), "made": made} for figure in figures])
     return int(missed > 0)
 
 
+def _keep(name: str, figures: list[dict[str, object]]) -> None:
+    """Put them into both files in place of those that this part made before."""
+    path = HERE / "results.json"
+    kept: list[dict[str, object]] = json.loads(path.read_text()) if path.exists() else []
+    kept = [one for one in kept if one["command"] != _command(name)] + figures
+    kept.sort(key=lambda one: [_command(each) for each in BENCHES].index(str(one["command"])))
+    path.write_text(json.dumps(kept, indent=1) + "\n")
+    (HERE / "RESULTS.md").write_text(_table(kept))
+
+
+def _command(name: str) -> str:
+    return f'make bench BENCH="{name}"'
+
+
 def _made() -> str:
-    """Which program made a figure: its commit."""
-    told = subprocess.run(
-        ["git", "describe", "--always"], capture_output=True, text=True, check=False, cwd=HERE
-    ).stdout.strip()
-    return told or "unknown"
+    """Which program is about to make a figure: its commit, and whether it was changed since."""
+    told = _git("describe", "--always")
+    changed = _git("status", "--porcelain", "--", ":/", f":!{HERE}/RESULTS.md", f":!{HERE}/results.json")
+    return f"{told}, changed" if changed else told or "unknown"
+
+
+def _git(*words: str) -> str:
+    return subprocess.run(["git", *words], capture_output=True, text=True, check=False, cwd=HERE).stdout.strip()
 
 
 def _table(figures: list[dict[str, object]]) -> str:

@@ -17,8 +17,8 @@ from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
 
-from bench.drain import Sink
 from bench.figure import Figure, at_most, stated
+from bench.sink import Sink
 from dcu import obis
 from dcu.config import PollConfig
 from dcu.field.visit import MeterVisit, VisitScene

@@ -111,18 +111,15 @@ def ours(scratch: Path) -> tuple[int, int, float, float]:
     """The same of our store, a hundred messages to a commit, as a poll cycle has them."""
     directory = scratch / "ours-killed"
     directory.mkdir()
+    rated = scratch / "ours-rated"
+    rated.mkdir()
     said = _killed([sys.executable, "-m", "bench.peers", "kill", str(directory)])
     with closing(sqlite3.connect(directory / "dcu.db")) as raw:
         (held,) = raw.execute("SELECT count(*) FROM record_profile").fetchone()
-    with running(scratch / "ours.db") as it:
-        began = time.perf_counter()
-        _put(it.store, COUNT)
-        put_s, began, got = time.perf_counter() - began, time.perf_counter(), 0
-        while batch := it.store.transact(lambda tx: tx.next_batch({}, 200 * 1024)):
-            got = batch.first + len(batch.bodies) - 1
-            it.store.transact(lambda tx, last=got: tx.deliver(Stream.PROFILE, last))
-        get_s = time.perf_counter() - began
-    return said["accepted"], said["accepted"] - held, COUNT / put_s, got / get_s
+    command = [sys.executable, "-m", "bench.peers", "rate", str(rated)]
+    done = subprocess.run(command, check=True, stdout=subprocess.PIPE, timeout=600)
+    told = json.loads(done.stdout)
+    return said["accepted"], said["accepted"] - held, COUNT / told["put_s"], told["got"] / told["get_s"]
 
 
 def _put(store, count: int) -> None:
@@ -139,8 +136,20 @@ def live(directory: Path) -> None:
         time.sleep(60)
 
 
+def rate(directory: Path) -> None:
+    """Accept, hand out and let the cursor pass; say how long each took."""
+    with running(directory / "dcu.db") as it:
+        began = time.perf_counter()
+        _put(it.store, COUNT)
+        put_s, began, got = time.perf_counter() - began, time.perf_counter(), 0
+        while batch := it.store.transact(lambda tx: tx.next_batch({}, 200 * 1024)):
+            got = batch.first + len(batch.bodies) - 1
+            it.store.transact(lambda tx, last=got: tx.deliver(Stream.PROFILE, last))
+        print(json.dumps({"put_s": put_s, "get_s": time.perf_counter() - began, "got": got}), flush=True)
+
+
 def figures() -> list[Figure]:
-    """Both, one behind the other, three times: the median of the ratios."""
+    """Both, one behind the other and turn about, three times: the median of the ratios."""
     found = []
     with tempfile.TemporaryDirectory(prefix="dcu-peers-") as name:
         scratch = Path(name)
@@ -151,7 +160,9 @@ def figures() -> list[Figure]:
         for number in range(PAIRS):
             directory = scratch / str(number)
             directory.mkdir()
-            found.append((ours(directory), peer(python, directory)))
+            steps = [lambda d=directory: ours(d), lambda d=directory: peer(python, d)]
+            taken = [step() for step in (steps if number % 2 else steps[::-1])]
+            found.append(taken if number % 2 else taken[::-1])
     accepted, lost = (sum(pair[0][n] for pair in found) for n in (0, 1))
     their_accepted, their_lost = (sum(pair[1][n] for pair in found) for n in (0, 1))
     put, get = (median(pair[0][n] / pair[1][n] for pair in found) for n in (2, 3))
@@ -161,8 +172,10 @@ def figures() -> list[Figure]:
         stated(f"the same, of {their_accepted}: {PACKAGE}", their_lost, f"messages, {share:.0f} %", 0),
         stated(f"durable put, {BATCH} to a commit and synced, over {PACKAGE} without sync", put, "ours/its"),
         stated("durable put: ours", median(pair[0][2] for pair in found), "messages/s", 0),
+        stated(f"put until committed: {PACKAGE}", median(pair[1][2] for pair in found), "messages/s", 0),
         at_least(f"get and acknowledge durably, over {PACKAGE}", get, 1, "ours/its"),
         stated("get and acknowledge: ours", median(pair[0][3] for pair in found), "messages/s", 0),
+        stated(f"get and acknowledge: {PACKAGE}", median(pair[1][3] for pair in found), "messages/s", 0),
     ]
 
 
@@ -170,5 +183,8 @@ if __name__ == "__main__":
     if sys.argv[1:2] == ["kill"]:
         live(Path(sys.argv[2]))
         os._exit(0)
-    for figure in figures():
-        print(figure)
+    if sys.argv[1:2] == ["rate"]:
+        rate(Path(sys.argv[2]))
+    else:
+        for figure in figures():
+            print(figure)

@@ -16,7 +16,7 @@ class Fate(Enum):
     GIVE_WAY = "give way, then again"  # a relay errand waits; the poll is taken up after it
     RETRY_LATER = "back off this meter"  # the bus goes on with the others
     PAUSE_METER = "pause this meter"  # repeating would lock a client or hide an attack; alarmed
-    DROP_OBJECT = "drop this object"  # not asked again until the next configuration
+    DROP_OBJECT = "drop this object"  # alarmed; asked again each day, at a start, and under other firmware
     SET_ASIDE = "set aside"  # nothing of it is stored as good; alarmed
     REOPEN_BUS = "reopen the bus"
     RECONNECT = "reconnect"
@@ -146,7 +146,7 @@ class CounterExhausted(DcuError):
 
 
 class AttributeDenied(DcuError):
-    """The meter answered and refused the attribute. The object is not asked again until the next configuration."""
+    """The meter answered and refused the attribute. The object is alarmed, and asked again each day."""
 
     fate = Fate.DROP_OBJECT
 

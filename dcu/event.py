@@ -20,6 +20,8 @@ class AlarmKind(Enum):
     METER_PAUSED = "meter-paused"  # association refused or a reply forged
     METER_REPLACED = "meter-replaced"  # another serial than before at its place on the line
     METER_CLOCK = "meter-clock"  # the meter's clock was set, or is further from the box's than it may be
+    PROFILE_REFUSED = "profile-refused"  # the meter gives no rows of it; it is asked again each day
+    PROFILE_RETURNED = "profile-returned"  # it gives them again
     METER_CHANGED = "meter-changed"  # another capture period, other capture objects, other firmware
     ROWS_LOST = "rows-lost"  # a ring overwrote rows before they were read
     COUNTER_LOW = "counter-low"  # invocation counters run out: the keys must be changed before

@@ -29,10 +29,48 @@ class Absence(Enum):
 
     METER_OFF = "meter off"
     OVERWRITTEN = "overwritten"  # gone from the meter's ring before it was asked
-    REFUSED = "refused"
+    REFUSED = "refused"  # overwritten while the meter refused its profile
     OTHER_PERIOD = "other period"  # captured at another period at that time: this instant never was one
     CLOCK_SET = "clock set"  # the meter's clock was set forward over it
     METER_REPLACED = "meter replaced"  # another meter stands in its place, and took over before this was read
+
+
+@dataclass(frozen=True, slots=True)
+class EarlierGrid:
+    """The grid of a ring before its capture period was found changed.
+
+    Attributes:
+        period_s: capture period that was in force.
+        from_s: the first instant that is not settled, on that grid; beyond `until_s` where all are.
+        until_s: when the change was found, by the meter's clock.
+        sure_s: its newest row that the grid after it does not have: the change came later. 0: no such row is held.
+    """
+
+    period_s: int
+    from_s: int
+    until_s: int
+    sure_s: int = 0
+
+    def has(self, at: int) -> bool:
+        """Whether it has that instant."""
+        return on_grid(at, self.from_s, self.period_s)
+
+
+@dataclass(frozen=True, slots=True)
+class Unsettled:
+    """Instants of an earlier grid of which nothing is known, and the held rows around them.
+
+    Attributes:
+        grid: whose.
+        first_s, last_s: between which instants; those in between that are held or absent are meant by nobody.
+        before_s, behind_s: the nearest rows that are held; None where there is none.
+    """
+
+    grid: EarlierGrid
+    first_s: int
+    last_s: int
+    before_s: int | None
+    behind_s: int | None
 
 
 class Known(Protocol):
@@ -191,6 +229,11 @@ def missing(known: Known, until: int) -> tuple[Span, ...]:
     return without([whole], settled, known.period_s)
 
 
+def margins(missing_: Sequence[Span], period: int) -> list[Span]:
+    """What is missing, to the second: from behind the instant before each span up to before the one behind it."""
+    return [(first - period + 1, last + period - 1) for first, last in missing_]
+
+
 def next_range(gaps: Sequence[Span], period: int, at_most: int, *, newest_first: bool = False) -> Span | None:
     """What to ask next: at most `at_most` intervals from one end of the oldest or newest gap; None without gaps."""
     if not gaps or at_most <= 0:
@@ -202,7 +245,7 @@ def next_range(gaps: Sequence[Span], period: int, at_most: int, *, newest_first:
 
 def absences(
     asked: Span,
-    returned: Collection[int] | None,
+    returned: Collection[int],
     *,
     phase: int,
     period: int,
@@ -217,7 +260,7 @@ def absences(
 
     Args:
         asked: the range that was asked; its ends need not be on the grid.
-        returned: times of the rows that came, or None when the meter refused the range.
+        returned: times of the rows that came.
         phase: of the grid.
         period: of the grid.
         oldest: time of the oldest row in the meter's ring, where known.
@@ -226,8 +269,6 @@ def absences(
     whole = snap(asked, phase, period) if period > 0 else None
     if whole is None:
         return ()
-    if returned is None:
-        return ((*whole, Absence.REFUSED.value),)
     floor = oldest if oldest is not None else min(returned, default=None)
     ceiling = max([*returned, *([] if newest is None else [newest])], default=None)
     gone = _below(whole, oldest, phase, period)
@@ -260,12 +301,32 @@ def joined(absent: Sequence[Absent], period: int) -> tuple[Absent, ...]:
     return tuple(whole)
 
 
-def around(span: Span, inner: Span | None) -> tuple[Span, ...]:
-    """What of a span lies before and behind a part of it, to the second; all of it where there is no such part."""
-    if inner is None:
-        return (span,)
-    ends = ((span[0], inner[0] - 1), (inner[1] + 1, span[1]))
-    return tuple((first, last) for first, last in ends if first <= last)
+def common(parts: Sequence[Span], others: Sequence[Span]) -> tuple[Span, ...]:
+    """Seconds that are in both; both ascending and disjoint."""
+    found: list[Span] = []
+    turn = 0
+    for first, last in parts:
+        while turn < len(others) and others[turn][1] < first:
+            turn += 1
+        look = turn
+        while look < len(others) and others[look][0] <= last:
+            found.append((max(first, others[look][0]), min(last, others[look][1])))
+            look += 1
+    return tuple(found)
+
+
+def opened(hole: Span, times: Iterable[int], bounds: Span) -> Span:
+    """A hole of a grid to the second: from behind the row before it up to before the row behind it.
+
+    Args:
+        hole: first and last instant.
+        times: of the rows that came.
+        bounds: to use where none came before it, or behind it.
+    """
+    rows = sorted(times)
+    first = max((at + 1 for at in rows if at < hole[0]), default=bounds[0])
+    last = min((at - 1 for at in rows if at > hole[1]), default=bounds[1])
+    return min(first, hole[0]), max(last, hole[1])
 
 
 def _below(whole: Span, bound: int | None, phase: int, period: int) -> Span | None:

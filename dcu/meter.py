@@ -194,7 +194,7 @@ class MeterModel:
         associations: one per purpose.
         profiles: what is read on schedule.
         balance: payment and balance registers, read on schedule into the `credit` stream; empty where there are none.
-        states: relay, limiter, metering and payment mode: read on demand.
+        states: relay, limiter, metering and payment mode, read and stored with the balance.
         title: one line for people.
         max_info_bytes: HDLC information field proposed in SNRM, at most; the line's speed may allow less.
         window: HDLC window proposed in SNRM, at most.
@@ -225,6 +225,11 @@ class MeterModel:
     event_codes: Mapping[int, str] = field(default_factory=dict)
     amount: Amount = Amount.PAISE
     quirks: frozenset[Quirk] = frozenset()
+
+    @property
+    def balance_and_states(self) -> tuple[AttributeRef, ...]:
+        """What a `credit` record carries, each once: the payment mode is of both."""
+        return tuple(dict.fromkeys((*self.balance, *self.states)))
 
 
 @dataclass(frozen=True, slots=True)

@@ -66,7 +66,7 @@ class TaskKind(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Task:
-    """One recurring piece of work at one meter; `profile` is None for the balance."""
+    """One recurring piece of work at one meter; `profile` is None for the balance and the states."""
 
     serial: str
     kind: TaskKind
@@ -267,13 +267,6 @@ class Schedule:
             book.backlog.pop(task, None)
             if not book.backlog:
                 self._spare.pop(task.serial, None)
-
-    def drop(self, task: Task) -> None:
-        """The meter refuses this object: not asked again until the next start."""
-        self.backlog(task, remains=False)
-        book = self._book_of(task.serial)
-        book.due.pop(task, None)
-        self._file(book)
 
     def answered(self, serial: str) -> bool:
         """A visit went through to its end; True when the ones before it had failed."""

@@ -75,7 +75,7 @@ class Supervisor:
         units: the loops.
         stop: ends all but the last.
         last_stop: ends those that end last.
-        tick: called every half second in the main thread.
+        tick: called every half second in the main thread; it feeds the watchdog, so that this must not wait for long.
     """
 
     units: Sequence[Unit]
@@ -96,7 +96,7 @@ class Supervisor:
         notify("READY=1")
         stuck = ""
         while not self.stop.wait(TURN_S) and not self._told:
-            self.tick()
+            self._tick()
             late = [u.name for u in self.units if u.pulse.late_s() > 0]
             if not late:
                 notify("WATCHDOG=1")
@@ -110,6 +110,15 @@ class Supervisor:
         self.last_stop.set()
         self._join([threads[u.name] for u in self.units if u.ends_last])
         return 1 if self._fallen else 0
+
+    def _tick(self) -> None:
+        """What falls in the main thread ends the process as a loop that falls does: in order."""
+        try:
+            self.tick()
+        except Exception:
+            log.exception("main fell; the process ends and is started again")
+            self._fallen.append("main")
+            self.stop.set()
 
     def _live(self, unit: Unit) -> None:
         try:

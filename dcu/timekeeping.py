@@ -29,6 +29,10 @@ STEP_S: Final = 2.0
 SETTLE_S: Final = 60.0
 """A clock that was believed and then stepped is not believed for so long."""
 
+CALM_S: Final = 86_400.0
+"""Each further step within such a time doubles that, up to as much: who steps a clock back again and again would
+otherwise hold the box's time still, and with it every hour and every end that it is asked about."""
+
 STEADY_S: Final = 3600.0
 """Trusted without a pause and without a step for so long, and in agreement with the meters: then the floor goes up."""
 
@@ -142,6 +146,8 @@ class Timekeeper:
         self._trusted_s: float | None = None  # boot_s when it was last TRUSTED
         self._steady_since_s: float | None = None
         self._settled_s = -math.inf
+        self._settle_s = 0.0  # how long the last step of a believed clock cost, and
+        self._stepped_s = -math.inf  # boot_s of it
         self._state = ClockState.UNTRUSTED
         self._steps = 0
         self._step_s = 0.0
@@ -216,7 +222,9 @@ class Timekeeper:
         self._steps += 1
         self._trusted_s = self._steady_since_s = None
         if self._state.known:
-            self._settled_s = seen.boot_s + SETTLE_S
+            calm = seen.boot_s - self._stepped_s > CALM_S
+            self._settle_s = SETTLE_S if calm else min(2 * self._settle_s, CALM_S)
+            self._settled_s, self._stepped_s = seen.boot_s + self._settle_s, seen.boot_s
 
     def _because(self, seen: Sighting, held_s: float, ahead_s: float) -> Because:
         speaks = (

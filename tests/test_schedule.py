@@ -121,16 +121,6 @@ def test_a_paused_meter_waits_long():
     assert schedule.visit(1800) is not None
 
 
-def test_a_dropped_object_is_not_asked_again():
-    schedule = Schedule([ring("A"), ring("A", DAILY_LOAD)], now_s=0)
-    schedule.backlog(ring("A"), remains=True)
-    schedule.drop(ring("A", DAILY_LOAD))
-    assert schedule.visit(0).tasks == (ring("A"),)
-    schedule.drop(ring("A"))
-    assert schedule.visit(10**6) is None
-    assert schedule.idle_s(0, at_most_s=7) == 7
-
-
 def test_first_visits_are_spread():
     schedule = Schedule([ring("A"), ring("B"), ring("C"), ring("D")], now_s=100, spread_s=8)
     first = {}

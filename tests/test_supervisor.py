@@ -51,7 +51,11 @@ PROGRAM = textwrap.dedent(
         Unit("good", good, pulses["good"]),
         Unit("other", other, pulses["other"]),
     ]
-    code = Supervisor(units, stop, last, clock).run()
+    def tick():
+        if sys.argv[1] == "stumbles":
+            raise RuntimeError("fell in the main thread")
+
+    code = Supervisor(units, stop, last, clock, tick).run()
     print(order[-1:], flush=True)
     sys.exit(code)
     """
@@ -90,6 +94,15 @@ def test_a_loop_that_ends_ends_the_process(how, systemd):
     assert child.returncode == 1
     assert out.strip() == b"['store']", "the store still ends in order"
     assert (b"fell" in err) == (how == "falls")
+
+
+def test_what_is_done_in_the_main_thread_ends_the_process_in_order_too(systemd):
+    child = start("stumbles", systemd)
+    out, err = child.communicate(timeout=20)
+    assert child.returncode == 1
+    assert out.strip() == b"['store']" and b"fell in the main thread" in err
+    said = [systemd.recv(64) for _ in range(2)]
+    assert said[0] == b"READY=1" and said[-1] in {b"WATCHDOG=1", b"STOPPING=1"}
 
 
 def test_a_loop_without_progress_stops_the_watchdogs_food(systemd):

@@ -8,13 +8,14 @@ from typing import Any, Final
 import click
 
 from dcu.cli.answers import as_json as json_option
-from dcu.cli.headend_files import PATH, Kit, Moment, decorated, out_option, put_draft
+from dcu.cli.headend_files import PATH, Kit, Moment, decorated, known_box, out_option, put_draft
 from dcu.command import Change, Operation, OutputState, Why
 from dcu.errors import OperatorFault
-from dcu.headend.heads import Heads
+from dcu.headend.heads import BEHIND
+from dcu.headend.lint import lint_command
 from dcu.headend.signing import command_claims
 from dcu.relay.policy.floor import LONGEST_LIFE_S
-from dcu.relay.schema import OPERATIONS
+from dcu.relay.schema import OPERATIONS, read_command
 
 SAYS: Final[Mapping[Operation, str]] = {
     Operation.CONNECT: "Give light. One signature, any hour; two after a disconnect for safety.",
@@ -149,20 +150,19 @@ def _make(
 ) -> None:
     now_s = int(time.time())
     required, optional = OPERATIONS[op]
-    known = Heads.load(state).boxes.get(dcu) if state is not None else None
-    if state is not None and known is None:
-        raise OperatorFault(
-            f"nothing is known of {dcu}", place=str(state), cure="verify one of its leases with --state"
-        )
+    known = known_box(state, dcu) if state is not None else None
     if known is not None:
         jid = jid or known.jid
         cuts = "pol" in required or members.get("seq") is not None  # whatever names a lease is judged as a disconnect
+        if cuts and op is not Operation.CONNECT and known.behind:
+            raise OperatorFault(known.behind, place=dcu, cure=BEHIND)
         told = {"lease": known.lease or None, "pol": known.pol} if cuts else {}
         members |= {name: told[name] for name in told if name in required | optional and members.get(name) is None}
     if not jid:
         raise click.UsageError("give --jid, or --state")
     claims = command_claims(op=op, dcu=dcu, jid=jid, meter=meter, iat=now_s, exp=now_s + 60 * minutes, **members)
-    put_draft(claims, out, as_json=as_json)
+    faults = lint_command(read_command(claims))
+    put_draft(claims, out, as_json=as_json, more={"the box will refuse it": faults} if faults else None)
 
 
 command = Kit("command", help="Make an unsigned command.")

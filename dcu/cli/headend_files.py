@@ -9,6 +9,7 @@ import click
 
 from dcu.cli.answers import answering, say
 from dcu.errors import OperatorFault
+from dcu.headend.heads import Heads, Known
 from dcu.headend.receipts import digest_of
 from dcu.headend.signing import draft
 from dcu.headend.telling import told
@@ -66,6 +67,16 @@ def write_file(path: Path, octets: bytes) -> None:
 def answer(facts: Mapping[str, Any], words: str, *, as_json: bool) -> None:
     """Say it: to a person in words, to a program as facts."""
     say(dict(facts), as_json=as_json, text=lambda _: words)
+
+
+def known_box(state: Path, dcu: str) -> Known:
+    """What the file of `dcu headend verify --state` knows of a box. Raises OperatorFault: nothing; ConfigFault."""
+    known = Heads.load(state).boxes.get(dcu)
+    if known is None:
+        raise OperatorFault(
+            f"nothing is known of {dcu}", place=str(state), cure="verify one of its leases with --state"
+        )
+    return known
 
 
 def put_draft(claims: Mapping[str, Any], out: Path, *, as_json: bool, more: Mapping[str, Any] | None = None) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 import click
 
 from dcu.cli.answers import as_json
-from dcu.cli.headend_files import PATH, answer, out_option, put_draft, read_file, write_file
+from dcu.cli.headend_files import PATH, answer, known_box, out_option, put_draft, read_file, write_file
 from dcu.command import CommandRefused, Profile, Refusal
 from dcu.errors import OperatorFault
 from dcu.headend.lint import Finding, lint
@@ -95,20 +95,28 @@ def policy_template(areas: Sequence[str], meters: Sequence[str], out: Path, as_j
 @click.option("--iss", required=True, help="Name of the head-end.")
 @click.option("--date", required=True, help="Calendar day of the policy's timezone, as 2026-11-23.")
 @click.option("--dcu", default="", help="Box that it is for; without it: for the whole city.")
+@click.option("--jid", help="Its journal: the epoch in its state message and batches; --state knows it.")
+@click.option("--state", type=PATH, help="File of `dcu headend verify --state`: the box's journal.")
 @click.option("--profile", type=click.Choice([p.value for p in Profile]), help="Of authority; with --dcu.")
 @click.option("--max", "max_n", required=True, type=click.IntRange(0), help="Disconnects on that day.")
 @click.option("--of", default="", help="Id of the city's permit that it is a share of; profile prepaid.")
 @out_option
 @as_json
-def permit(profile: str | None, out: Path, as_json: bool, **given: Any) -> None:
+def permit(
+    dcu: str, jid: str | None, state: Path | None, profile: str | None, out: Path, as_json: bool, **given: Any
+) -> None:
     """Make an unsigned permit: how many may be disconnected on one day.
 
     Signed by the role permit; a box's share of the city's total (profile prepaid) by the role planner.
     """
     kind = Profile(profile) if profile else None
-    if (kind is None) != (not given["dcu"]):
+    if (kind is None) != (not dcu):
         raise click.UsageError("--dcu and --profile go together; a permit for the whole city has neither")
-    put_draft(permit_claims(profile=kind, **given), out, as_json=as_json)
+    if state is not None and dcu:
+        jid = jid or known_box(state, dcu).jid
+    if bool(dcu) != bool(jid):
+        raise click.UsageError("give --jid, or --state, with --dcu; a permit for the whole city is of no journal")
+    put_draft(permit_claims(profile=kind, dcu=dcu, jid=jid or "", **given), out, as_json=as_json)
 
 
 def _claims(source: Path) -> dict[str, Any]:

@@ -12,7 +12,7 @@ from dcu.cli.headend_files import PATH, answer, read_file, write_file
 from dcu.errors import OperatorFault
 from dcu.headend import keys as keyring
 from dcu.headend.external import ExternalSigner, Gets
-from dcu.headend.heads import Forked, Heads
+from dcu.headend.heads import BEHIND, Forked, Heads
 from dcu.headend.receipts import Receipt, digest_of, verify_receipt
 from dcu.headend.records import entries_of
 from dcu.headend.signing import TYPS, sign, signing_input
@@ -138,6 +138,12 @@ def _note(receipt: Receipt, state: Path, *, new_journal: bool) -> None:
     except Forked as fault:
         give_up(fault, EXIT_REFUSED)
     heads.save(state)
+    known = heads.boxes[receipt.dcu]
+    if receipt.kind == "lease" and known.behind:
+        give_up(
+            OperatorFault(f"nothing is signed for this lease yet: {known.behind}", place=receipt.dcu, cure=BEHIND),
+            EXIT_REFUSED,
+        )
 
 
 def _verify_document(octets: bytes, trust: Path, *, as_json: bool) -> None:

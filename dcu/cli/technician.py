@@ -87,11 +87,15 @@ def status(config_file: Path, *, as_json: bool) -> None:
 
 @click.command()
 @config_option
+@click.argument("meter", required=False)
 @as_json
 @answering
-def meters(config_file: Path, *, as_json: bool) -> None:
-    """The meters, and for each profile what the gap ledger holds and misses."""
-    answer = ask_pages(config_file, {"ask": "meters"})
+def meters(config_file: Path, meter: str | None, *, as_json: bool) -> None:
+    """The meters, and for each profile what is held, what is missing, and what never comes and why.
+
+    With METER, a serial, of that one alone, and with each span of time that is not held.
+    """
+    answer = ask_pages(config_file, {"ask": "meters"} | ({"meter": meter} if meter else {}))
     say(answer, as_json=as_json, text=lambda a: "\n".join(_meter_lines(m) for m in a))
 
 
@@ -141,8 +145,17 @@ def _certificate(link: dict[str, Any]) -> str:
 
 def _meter_lines(meter: dict[str, Any]) -> str:
     lines = [f"{meter['serial']}  bus {meter['bus']}  address {meter['address']}  area {meter['area']}"]
-    lines += [
-        f"  {p['profile']:<18} every {p['period_s']} s: {p['held']} held, {p['absent']} absent, up to {p['until']}"
-        for p in meter["profiles"]
-    ]
+    for profile in meter["profiles"]:
+        lines.append(f"  {profile['profile']:<18} {_held(profile)}")
+        lines += [f"    {first} to {last}: {why}" for first, last, why in profile.get("not_held", ())]
     return "\n".join(lines)
+
+
+def _held(profile: dict[str, Any]) -> str:
+    until = profile["until"] or "nothing yet"
+    if not profile["period_s"]:
+        return f"no intervals; newest row: {until}"
+    absent = ", ".join(f"{n} {reason}" for reason, n in sorted(profile["absent"].items()))
+    never = f"{sum(profile['absent'].values())} absent{f' ({absent})' if absent else ''}"
+    every = f"every {profile['period_s']} s"
+    return f"{every}: {profile['held']} held, {profile['missing']} missing, {never}; newest: {until}"

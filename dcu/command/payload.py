@@ -140,6 +140,7 @@ class Debit:
         at_s: UTC seconds by the box's clock.
         boot, boot_s: boot of the box, and seconds since that.
         sent_at_s, sent_boot_s: the same when it was dispatched, in the same boot; None before.
+        total: the city's permit that `permit` is a share of; empty: of none.
     """
 
     iss: str
@@ -151,6 +152,7 @@ class Debit:
     boot_s: int
     sent_at_s: int | None = None
     sent_boot_s: int | None = None
+    total: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,6 +165,7 @@ class Restraint:
         who, why: in words, for people.
         seconds: how long it lasts.
         until_s: UTC seconds; None: its time begins to count when the box knows what time it is.
+        boot, boot_s: its time has been counted since that second of that boot of the box; an empty boot: by no uptime.
     """
 
     kind: str
@@ -171,3 +174,5 @@ class Restraint:
     why: str
     seconds: int
     until_s: int | None
+    boot: str = ""
+    boot_s: int = 0

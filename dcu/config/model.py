@@ -30,7 +30,7 @@ class DcuConfig:
         id: its name, as in its certificate and in every signed document.
         state_dir: holds dcu.db.
         run_dir: holds the two Unix sockets.
-        timezone: of the meters' clocks and of what is shown.
+        timezone: of the meters' clocks and of what is shown; nobody is disconnected at night by it.
         secrets: file of the meters' keys.
         models: directory of the box's own models.
         clock_assumed: the kernel's clock is taken for right though nothing disciplines it: for a bench.

@@ -1,7 +1,7 @@
 """The papers of the story: whose keys there are, what the policy says, permits, and the evidence that a cut names.
 
-The policy's timezone is one in which it is noon while the story is told: nobody is disconnected at night, by a rule
-that no policy can lift.
+Policy, box and meters stand in a timezone in which it is noon while the story is told: nobody is disconnected at night,
+by a rule that no policy can lift.
 """
 
 import time
@@ -45,6 +45,9 @@ class Papers:
         dcu: the box.
         meters: area by serial.
         live: areas in which prepaid is live.
+
+    Attributes:
+        zone: in which it is noon; `utc_offset_min` its local time minus UTC.
     """
 
     def __init__(self, directory: Path, issuer: str, dcu: str, meters: Mapping[str, str], live: frozenset[str]) -> None:
@@ -56,7 +59,7 @@ class Papers:
         keys = directory / "keys"
         keys.mkdir()
         self.signers: dict[str, FileSigner] = {kid: make_key(keys / f"{kid}.pem", kid) for kid in PEOPLE}
-        self._zone, self._date = _noon(self._now_s)
+        self.zone, self.utc_offset_min, self._date = _noon(self._now_s)
         self.policy = self._policy()
 
     def write(self, path: Path) -> None:
@@ -69,13 +72,22 @@ class Papers:
         path.write_bytes(commissioning(self._issuer, 2, roots, [keys, self.policy]))
         path.chmod(0o600)
 
-    def permits(self) -> list[bytes]:
-        """One for arrears, the city's total, and the box's share of that."""
+    def permits(self, jid: str) -> list[bytes]:
+        """One for arrears, the city's total, and the box's share of that; for that journal of the box."""
         iss, date, dcu, most = self._issuer, self._date, self._dcu, most_a_day(len(self._meters))
-        arrears = permit_claims(permit_id="P-arrears", iss=iss, date=date, max_n=most, dcu=dcu, profile=Profile.ARREARS)
+        arrears = permit_claims(
+            permit_id="P-arrears", iss=iss, date=date, max_n=most, dcu=dcu, jid=jid, profile=Profile.ARREARS
+        )
         city = permit_claims(permit_id="T-city", iss=iss, date=date, max_n=6000)
         share = permit_claims(
-            permit_id="P-prepaid", iss=iss, date=date, max_n=most, dcu=dcu, profile=Profile.PREPAID, of="T-city"
+            permit_id="P-prepaid",
+            iss=iss,
+            date=date,
+            max_n=most,
+            dcu=dcu,
+            jid=jid,
+            profile=Profile.PREPAID,
+            of="T-city",
         )
         return [
             self.signed(arrears, "gita-permit"),
@@ -111,7 +123,7 @@ class Papers:
         areas = {
             area: {
                 "prepaid_live": area in self._live,
-                "since": self._now_s - _DAY_S if area in self._live else 0,
+                "since": self._now_s - 5 * _DAY_S if area in self._live else 0,
                 "profile": "prepaid" if area in self._live else "arrears",
                 "reconnect": "close",
                 "grace_days": 0,
@@ -126,7 +138,7 @@ class Papers:
             iat=self._now_s,
             nbf=self._now_s,
             exp=self._now_s + _DAY_S,
-            timezone=self._zone,
+            timezone=self.zone,
             areas=areas,
             meters=self._meters,
             hours=dict.fromkeys(("mon", "tue", "wed", "thu", "fri", "sat", "sun"), "08:00-18:00"),
@@ -135,9 +147,9 @@ class Papers:
         return self.signed(claims, "chitra-policy", "devi-policy")
 
 
-def _noon(now_s: int) -> tuple[str, str]:
-    """A timezone in which it is about noon, and the date there; POSIX counts hours west of Greenwich."""
+def _noon(now_s: int) -> tuple[str, int, str]:
+    """A timezone in which it is about noon, its minutes from UTC, the date; POSIX counts hours west of Greenwich."""
     utc = datetime.fromtimestamp(now_s, UTC)
     west = utc.hour - 12
     local = utc - timedelta(hours=west)
-    return f"Etc/GMT{west:+}" if west else "Etc/GMT", local.date().isoformat()
+    return f"Etc/GMT{west:+}" if west else "Etc/GMT", -60 * west, local.date().isoformat()

@@ -180,6 +180,7 @@ class Stage:
             tables.append(
                 f'[[meter]]\nserial = "{meter.serial}"\naddress = {meter.address}\nseed = {n + 1}\n'
                 f"capture_period_s = {CAPTURE_PERIOD_S}\npayment_mode = {meter.payment_mode}\n"
+                f"utc_offset_min = {self.papers.utc_offset_min}\n"
                 f'balance_paise = {meter.balance_paise}\nmechanism = "secret"\n'
             )
         (self.directory / "secrets.toml").write_text("\n".join(entries))
@@ -197,7 +198,7 @@ version = 1
 id = "{DCU}"
 state_dir = "state"
 run_dir = "run"
-timezone = "Asia/Kolkata"
+timezone = "{self.papers.zone}"
 clock = "assumed"
 secrets = "secrets.toml"
 

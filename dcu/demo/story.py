@@ -74,7 +74,7 @@ class Story:
             held=receipt.state == State.ACCEPTED.value,
         )
         self._wait("a lease", self.head_end.lease, 60)
-        for permit in self.stage.papers.permits():
+        for permit in self.stage.papers.permits(self.jid):
             self.head_end.send(DCU, permit)
             receipt = self.head_end.receipt(permit, 60, end=False)
             self.screen.did(f"permit {receipt.cmd_id}: {receipt.state}", held=receipt.state == State.ACCEPTED.value)

@@ -13,13 +13,13 @@ from typing import Final
 
 from dcu.drivers.counters import CounterBook, CounterLow
 from dcu.drivers.data_link import LineTiming
-from dcu.drivers.dispatch import is_spare
+from dcu.drivers.dispatch import is_probe, is_spare
 from dcu.drivers.lending import Framing, LentLine, LinkFactory
 from dcu.drivers.parked import Parked, Parking
 from dcu.errors import BusFault, DcuError, Fate, OperatorFault, Preempted, VisitTooLong
 from dcu.mailbox import Mailbox, Stop
 from dcu.meter import Meter, Purpose
-from dcu.ports import Association, ByteLink, Clock, CounterVault, Errand, Line, Plan, VisitErrand
+from dcu.ports import Association, ByteLink, Clock, CounterVault, Errand, Line, Plan
 
 __all__ = ["BusWorker", "Framing", "KeepAlive", "Letter", "LinkFactory"]
 
@@ -232,7 +232,7 @@ class BusWorker:
         """One errand; whatever it raises becomes its own failure, and a fault of the bus closes the bus."""
         self._running, self._running_urgent = errand, urgent
         self._began_s = self._clock.monotonic_s()
-        if isinstance(errand, VisitErrand) and errand.probe:
+        if is_probe(errand):
             self._lent.probed.add(errand.meter.serial)
         try:
             errand.run(self)

@@ -10,7 +10,7 @@ import math
 import threading
 from collections.abc import Callable, Hashable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from typing import Final, Protocol
 
@@ -53,6 +53,7 @@ class Parked:
         limit_s: the meter ends it after so long without an exchange; infinity: never.
         heard_s: when the last exchange ended, monotonic.
         beats: RRs since the last visit.
+        lead_s: how long after an exchange something is to be done for it.
     """
 
     meter: Meter
@@ -61,11 +62,15 @@ class Parked:
     limit_s: float
     heard_s: float
     beats: int = 0
+    lead_s: float = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.lead_s = self.limit_s - margin_s(self.limit_s)
 
     @property
     def tend_s(self) -> float:
         """When something is to be done for it."""
-        return self.heard_s + self.limit_s - margin_s(self.limit_s)
+        return self.heard_s + self.lead_s
 
     def is_gone(self, now_s: float) -> bool:
         """Whether the meter has ended it by now."""
@@ -107,6 +112,7 @@ class Parking:
         self._at_most = at_most
         self._lock = threading.Lock()
         self._parked: dict[Hashable, Parked] = {}
+        self._due_s: float | None = None  # when the first of them needs something; None: not known
         self._own_limits: dict[str, float] = {}  # the meter's own word, read once
         self._left_s: dict[str, float] = {}
         self._gaps_s: dict[str, float] = {}  # between the last two visits
@@ -153,6 +159,7 @@ class Parking:
         """The parked one, if it is of this meter and purpose and should still be open; whatever else is ended."""
         with self._lock:
             parked = self._parked.pop(self._place(meter), None)
+            self._due_s = None
         now_s = self._monotonic()
         if purpose is Purpose.READ and meter.serial in self._left_s:
             self._gaps_s[meter.serial] = now_s - self._left_s[meter.serial]
@@ -182,6 +189,7 @@ class Parking:
                 place = self._place(meter)
                 if place in self._parked or len(self._parked) < self._at_most:
                     self._parked[place] = Parked(meter, purpose, lent, limit_s, lent.heard_s)
+                    self._due_s = None
                     return
         lent.session.end(None)
 
@@ -212,17 +220,28 @@ class Parking:
     def idle_s(self, now_s: float) -> float:
         """Seconds until one of them needs something; infinity when none does."""
         with self._lock:
-            return max(0.0, min((parked.tend_s for parked in self._parked.values()), default=math.inf) - now_s)
+            return max(0.0, self._first_due_s() - now_s)
 
     def needy(self, now_s: float, busy: Callable[[Meter], bool] = lambda _meter: False) -> Parked | None:
         """The one that needs something most, taken out: for `tend`."""
         with self._lock:
+            if self._first_due_s() > now_s:
+                return None
             due = [
                 (parked.tend_s, place)
                 for place, parked in self._parked.items()
                 if parked.tend_s <= now_s and not busy(parked.meter)
             ]
-            return self._parked.pop(min(due, key=lambda item: item[0])[1]) if due else None
+            if not due:
+                return None
+            self._due_s = None
+            return self._parked.pop(min(due, key=lambda item: item[0])[1])
+
+    def _first_due_s(self) -> float:
+        """Asked at each turn of the bus: worked out only when another set is parked."""
+        if self._due_s is None:
+            self._due_s = min((parked.tend_s for parked in self._parked.values()), default=math.inf)
+        return self._due_s
 
     def tend(self, parked: Parked) -> None:
         """Keep it open by RR and park it again; end it where it was in vain too often, or the meter has ended it.
@@ -245,11 +264,13 @@ class Parking:
     def _park_again(self, parked: Parked) -> None:
         with self._lock:
             self._parked[self._place(parked.meter)] = parked
+            self._due_s = None
 
     def forget(self) -> None:
         """The line is gone, and with it all of them."""
         with self._lock:
             self._parked.clear()
+            self._due_s = None
 
     def end(self, give_way: Callable[[], None] = lambda: None) -> None:
         """End all of them, briefly: the process ends. Who is not told in time ends the link by its own time-out.
@@ -264,5 +285,6 @@ class Parking:
                 if not self._parked:
                     return
                 _, parked = self._parked.popitem()
+                self._due_s = None
             parked.lent.session.end(LinkLost("all are ended", place=parked.meter.serial))
         self.forget()

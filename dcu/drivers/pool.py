@@ -14,12 +14,12 @@ from typing import Final
 from dcu.drivers.bus import KeepAlive, longest_visit_s, too_long
 from dcu.drivers.counters import CounterBook, CounterLow
 from dcu.drivers.data_link import LineTiming
-from dcu.drivers.dispatch import Dispatch, Job
+from dcu.drivers.dispatch import Dispatch, Job, is_probe
 from dcu.drivers.lending import Framing, LentLine, LinkFactory
 from dcu.errors import DcuError, Fate, OperatorFault, Preempted
 from dcu.mailbox import Stop
 from dcu.meter import Meter, Purpose
-from dcu.ports import Association, Clock, CounterVault, Errand, Plan, VisitErrand
+from dcu.ports import Association, Clock, CounterVault, Errand, Plan
 
 log = logging.getLogger(__name__)
 
@@ -171,7 +171,7 @@ class TcpPool:
         errand, gave_way = job.errand, False
         job.began_s = self._clock.monotonic_s()
         self._jobs[threading.get_ident()] = (job, beat)
-        if isinstance(errand, VisitErrand) and errand.probe:
+        if is_probe(errand):
             self._lent.probed.add(errand.meter.serial)
         try:
             errand.run(self)

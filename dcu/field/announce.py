@@ -1,20 +1,25 @@
 """Alarms and health: what the box says of itself, stored as records and logged once."""
 
 import logging
+from typing import Final
 
 from dcu.clock import alarm_now, uptime
-from dcu.errors import DcuError, StoreDown
+from dcu.errors import DcuError, StoreBusy, StoreDown
 from dcu.event import Alarm, AlarmKind, Fact, Health
 from dcu.ports import Clock, Store
 from dcu.record import Stream, encode_alarm, encode_health
 
 log = logging.getLogger(__name__)
 
+HEALTH_WAIT_S: Final = 2.0
+"""The main thread makes health records, and feeds the watchdog: it waits for no disk."""
+
 
 class Announcer:
     """Stores alarms and health records. An alarm that cannot be stored is still logged, and blocks nobody.
 
-    While the store is down they wait in its memory.
+    While the store is down they wait in its memory; so does an alarm for which it had no time, told twice rather than
+    never.
     """
 
     def __init__(self, store: Store, clock: Clock) -> None:
@@ -31,8 +36,8 @@ class Announcer:
         body = encode_alarm(alarm)
         try:
             self._store.transact(lambda tx: tx.append(Stream.ALARM, body))
-        except StoreDown:
-            self._store.keep(lambda tx: tx.append(Stream.ALARM, body))
+        except (StoreDown, StoreBusy):
+            self._store.keep(lambda tx: tx.append(Stream.ALARM, body), len(body))
         except DcuError as fault:
             log.warning("that alarm could not be stored: %s", fault)
 
@@ -41,8 +46,8 @@ class Announcer:
         state = self._clock.state()
         body = encode_health(Health(self._clock.now(), state, facts, uptime(self._clock, state)))
         try:
-            self._store.transact(lambda tx: tx.append(Stream.HEALTH, body))
+            self._store.transact(lambda tx: tx.append(Stream.HEALTH, body), wait_s=HEALTH_WAIT_S)
         except StoreDown:
-            self._store.keep(lambda tx: tx.append(Stream.HEALTH, body))
+            self._store.keep(lambda tx: tx.append(Stream.HEALTH, body), len(body))
         except DcuError as fault:
             log.warning("a health record could not be stored: %s", fault)

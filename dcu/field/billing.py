@@ -1,7 +1,8 @@
 """Billing: each closed bill once, the newest first; the row of the running period is none.
 
 No column says which row is the running period. It is always the newest one of the buffer, and it changes: the newest
-row counts as closed when it was found the same, to the last value, after a while in which it would have changed.
+row counts as closed when it was found the same, to the last value, after a while in which it would have changed. A
+clock that is set back over the end of a month closes two bills of one date: both are kept.
 """
 
 from collections.abc import Sequence
@@ -29,7 +30,7 @@ class BillingPart(LogPart):
     peeked = 2
 
     def held(self, rows: Sequence[Row]) -> Sequence[bool]:
-        """As `LogPart`: a bill is its date. The newest row may be the running period and says nothing."""
+        """As `LogPart`: a bill is its date and values. The newest row may be the running period and says nothing."""
         layout = self._layout
         closed = rows[: len(rows) - (len(self._rows) == len(rows))]
         if layout is None or not closed:
@@ -45,8 +46,8 @@ class BillingPart(LogPart):
         newest = self._rows[-1]
         closed = list(new) if self._is_closed(newest) else [row for row in new if row is not newest]
         if closed:
-            reading = self._reading(layout, closed[::-1])
-            self._write(writing, lambda tx: tx.admit_bills(reading))
+            reading, is_newest = self._reading(layout, closed[::-1]), closed[-1] is newest
+            self._write(writing, lambda tx: tx.admit_bills(reading, newest=is_newest), closed)
 
     def _is_closed(self, newest: Row) -> bool:
         """Whether the newest row is no running period: its date has passed, and it stays as it is."""

@@ -27,9 +27,10 @@ def looked(book: MeterBook, look: Look, clock: Clock, limit_s: int, writing: Wri
     if moved_s and before is not None:
         _tell_set(book, before, look, moved_s, writing)
     if moved_s < 0 and before is not None:
-        after_s = _passed_again_from(before, look, -moved_s)
+        after_s = _passed_again_from(book, before, look, -moved_s)
+        book.read.clear()  # its log tells the same, and no more
     book.look = look
-    _reopen(book, after_s, writing)
+    reopen(book, after_s, writing)
     if trusted(clock):
         _note_ahead(book, look, clock, limit_s, moved_s, writing)
     else:
@@ -55,19 +56,28 @@ def _last_seen_s(book: MeterBook, before: Look, look: Look) -> int:
     """A face that the clock had before it was set: of the last look, or where that is a memory, of the newest row."""
     if not before.slack_s:
         return before.face_s
+    return max((last for last in _newest_rows(book) if last <= look.face_s), default=before.face_s)
+
+
+def _newest_rows(book: MeterBook) -> list[int]:
+    """Times at which runs of held rows end, of all rings."""
     rings = [state for spec in book.rings if (state := book.states.get(spec.logical_name)) is not None]
-    seen = [last for state in rings for _, last in state.held if last <= look.face_s]
-    return max(seen, default=before.face_s)
+    return [last for state in rings for _, last in state.held]
 
 
-def _passed_again_from(before: Look, look: Look, back_s: int) -> int:
-    """The earliest face that the clock can have been set back to: since then it has run up to where it is."""
-    elapsed_s = back_s if before.slack_s else look.high_s - before.low_s
-    return look.face_s - int(min(elapsed_s, LONGEST_S)) - 1
+def _passed_again_from(book: MeterBook, before: Look, look: Look, back_s: int) -> int:
+    """The earliest face that the clock can have been set back to: since then it has run up to where it is.
+
+    Where the last look is a memory, nobody knows how long ago that was: the clock had shown the newest row by then.
+    """
+    if before.slack_s:
+        seen_s = min(max(_newest_rows(book), default=look.face_s), look.face_s)
+        return max(seen_s - back_s, look.face_s - LONGEST_S) - 1
+    return look.face_s - int(min(look.high_s - before.low_s, LONGEST_S)) - 1
 
 
-def _reopen(book: MeterBook, face_s: int, writing: Writing) -> None:
-    """What is held or absent of a time that the clock has not reached is asked again when it is there."""
+def reopen(book: MeterBook, face_s: int, writing: Writing) -> None:
+    """What is held or absent later than `face_s` is asked again when the clock is there: it passes it once more."""
     for spec in book.rings:
         state = book.states.get(spec.logical_name)
         if state is not None and _ends_after(state, face_s):

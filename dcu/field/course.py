@@ -5,21 +5,31 @@ import weakref
 from collections.abc import Callable, Sequence
 from typing import Final
 
-from dcu.errors import AttributeDenied, CaptureMismatch, DcuError, Fate, MeterBusy, ReplyMalformed, StoreDown
+from dcu.errors import (
+    AttributeDenied,
+    CaptureMismatch,
+    DcuError,
+    Fate,
+    MeterBusy,
+    ReplyMalformed,
+    StoreBusy,
+    StoreFull,
+)
 from dcu.field.billing import BillingPart
 from dcu.field.book import MeterBook
 from dcu.field.clock_news import looked
 from dcu.field.clock_watch import Look
+from dcu.field.committing import commit
 from dcu.field.events import EventsPart
 from dcu.field.parts import Answer, Ask, Part, Writing, answers
 from dcu.field.places import note_place
 from dcu.field.present import BalancePart, NameplatePart, SnapshotPart
 from dcu.field.ring import RingPart
 from dcu.field.scene import VisitReport, VisitScene
-from dcu.field.statics import DESCRIBED_EVERY_S, FIRMWARE, adopt, note_firmware, statics_due
+from dcu.field.statics import FIRMWARE, adopt, note_all_described, note_firmware, statics_due
 from dcu.meter import AttributeRef, ClassId, Meter, ProfileSpec
 from dcu.obis import CLOCK
-from dcu.ports import Association, Polled, RowsWanted, Transaction
+from dcu.ports import Association, Polled, RowsWanted
 from dcu.reading import Data, MeterTime, meter_time
 from dcu.schedule import Task, TaskKind
 
@@ -47,10 +57,6 @@ _KINDS: Final[dict[TaskKind, Callable[[Task, ProfileSpec, MeterBook, VisitScene]
     TaskKind.EVENTS: EventsPart,
     TaskKind.BILLING: BillingPart,
 }
-
-
-class _Remembered(Exception):
-    """What came of the poll waits in memory until the store is open again."""
 
 
 class Course:
@@ -93,16 +99,10 @@ class Course:
         Raises:
             DcuError: the visit cannot go on, or the meter is busy for everything.
         """
-        self._book.load(self._scene.store, self._scene.clock)
         self._parts = [self._part(task) for task in self._left]
         wanted = len(self._parts)
-        try:
-            while asking := self._step():
-                self._poll(asking[0])
-        except _Remembered:
-            for part in list(self._parts):
-                self._done(part)
-            return
+        while asking := self._step():
+            self._poll(asking[0])
         if wanted and len(self._busy) == wanted:
             raise self._busy[-1]  # it answers, and gives nothing: no visit
         if not self._spare and wanted:
@@ -122,12 +122,23 @@ class Course:
         """What the next poll asks, in a tuple, perhaps of nothing but the meter's clock; None at the end."""
         if self._headed:
             self._describe()
-        asking = [(part, ask) for part in self._parts if (ask := part.ask(self._face_s())) is not None]
-        if not self._headed:
-            return ([] if self._apart else asking,)
-        for part in set(self._parts) - {part for part, _ in asking}:
-            self._done(part)
-        return (asking[:1] if self._apart else asking,) if asking else None
+        elif self._apart:
+            return ([],)
+        asking: list[tuple[Part, Ask]] = []
+        for part in list(self._parts):
+            ask = None if self._is_enough else part.ask(self._face_s())
+            if ask is not None:
+                asking.append((part, ask))
+                if self._apart:
+                    break
+            elif self._headed:
+                self._done(part)
+        return (asking,) if asking or not self._headed else None
+
+    @property
+    def _is_enough(self) -> bool:
+        """Of a backlog, while what was brought of it waits to be stored: the rest stays in the meter."""
+        return self._spare and not self._book.loaded
 
     def _face_s(self) -> int | None:
         return self._book.face_s(self._scene.clock.monotonic_s())
@@ -191,6 +202,8 @@ class Course:
             return True
         other = note_firmware(values[FIRMWARE], book, clock, writing)
         book.association = weakref.ref(self._association)
+        if other:
+            self._report.changed(self._meter)
         if other or book.kept is None:
             writing.add(book.reload)
         return not other
@@ -232,36 +245,26 @@ class Course:
         return written
 
     def _commit(self, head: Writing, written: Sequence[tuple[Part, Writing]]) -> None:
-        """All in one transaction; by parts where one of them says more than a record can carry."""
+        """What came of a poll. A part whose record would be too large costs itself only."""
         works = [head, *(writing for _, writing in written)]
-        if not any(works):
-            return
-
-        def commit(tx: Transaction) -> None:
-            for each in works:
-                each.run(tx)
-
-        try:
-            self._scene.store.transact(commit)
-        except StoreDown as fault:
-            # It waits in memory. What the ledger does not know it would ask for again at once: so the visit ends here,
-            # and the next one comes at its time.
-            self._scene.store.keep(commit)
-            raise _Remembered from fault
-        except ReplyMalformed:
-            self._scene.store.transact(head.run)
-            for part, writing in written:
-                try:
-                    self._scene.store.transact(writing.run)
-                except ReplyMalformed as fault:
-                    self._fail(part, fault)
+        wrong, *faults = commit(works, self._book, self._scene.store)
+        if wrong is not None:
+            raise wrong
+        for (part, _), fault in zip(written, faults, strict=True):
+            if fault is not None:
+                self._fail(part, fault)
         for alarm in (alarm for each in works for alarm in each.alarms):
             log.warning("%s %s: %s", alarm.kind.value, alarm.meter, alarm.text)
 
     # ---- what a profile is ----
 
     def _describe(self) -> None:
-        """Ask the meter what profiles are that nobody knows yet, and begin those rings that it has described."""
+        """Ask the meter what profiles are that nobody knows yet, and begin those rings that it has described.
+
+        Not while the store is down: what is kept in its memory is not known here, and would be asked again and again.
+        """
+        if not self._book.loaded:
+            return
         specs = [spec for spec in self._specs() if self._book.needs_describing(spec)]
         if specs:
             self._adopt(specs)
@@ -295,17 +298,12 @@ class Course:
         """Once a day, after all else: is the meter still what it was?"""
         book, clock, serial = self._book, self._scene.clock, self._meter.serial
         known = [spec for spec in self._meter.model.profiles if book.states.get(spec.logical_name) is not None]
-        if book.kept is None or not known or not statics_due(book, book.kept, clock):
+        if not book.loaded or book.kept is None or not known or not statics_due(book, book.kept, clock):
             return
         self._adopt(known)
-        at_s = int(clock.now().timestamp())
-
-        def note(tx: Transaction) -> None:
-            tx.note_described(serial, at_s)
-            book.kept = tx.meter(serial)
-
-        self._scene.store.transact(note)
-        book.statics_due_s = clock.monotonic_s() + DESCRIBED_EVERY_S
+        writing = Writing(serial, clock)
+        note_all_described(book, clock, writing)
+        self._commit(writing, ())
 
     # ---- ends ----
 
@@ -313,7 +311,7 @@ class Course:
         """Nothing is left to ask of it."""
         self._drop(part)
         if part.remains is not None:
-            self._report.backlog(part.task, remains=part.remains)
+            self._report.backlog(part.task, remains=part.remains and self._book.loaded)
         if self._spare:
             return
         if part.again_s is not None:
@@ -322,15 +320,20 @@ class Course:
             self._report.done(part.task, part.next_s())
 
     def _fail(self, part: Part, fault: DcuError) -> None:
-        """It failed by itself. Raises `fault` when it is about more than this part."""
+        """It failed by itself, or the store could not tell it what is held. Raises `fault` when it is about more."""
         now_s = self._scene.clock.monotonic_s()
         if isinstance(fault, AttributeDenied):
             self._drop(part)
+            self._book.note_refused(part.task.profile, self._face_s())
             self._report.denied(part.task, fault)
         elif isinstance(fault, MeterBusy):
             self._drop(part)
             self._busy.append(fault)
             self._report.put_off(part.task, now_s + BUSY_AGAIN_S)
+        elif isinstance(fault, StoreFull | StoreBusy):
+            self._drop(part)
+            self._book.forget()
+            self._report.put_off(part.task, now_s + ASK_AGAIN_S)
         elif isinstance(fault, ReplyMalformed | CaptureMismatch):
             self._drop(part)
             if part.task.profile is not None:

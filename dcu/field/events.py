@@ -5,6 +5,7 @@ from typing import Final
 
 from dcu.causes import Happening
 from dcu.event import AlarmKind
+from dcu.field.clock_news import reopen
 from dcu.field.log_rows import LogPart
 from dcu.field.parts import Writing
 from dcu.gaps import Absence
@@ -42,16 +43,28 @@ class EventsPart(LogPart):
     def finish(self, new: Sequence[Row], writing: Writing) -> None:
         """As `LogPart`."""
         layout, state = self._layout, self._book.states.get(self._name)
+        was_read = self._name in self._book.read
+        self._book.read.add(self._name)
         if self._rows:
-            newest = self._rows[-1]
-            self._book.newest[self._name] = (newest.captured_at.epoch_s, newest.values)
+            self._know_newest(self._rows[-1], writing)
         if layout is None or state is None or not new:
             return
         if not self._reached and state.held:
             self._tell_lost(layout, new, writing)
         reading = self._reading(layout, new)
-        self._write(writing, lambda tx: tx.admit_events(reading))
+        self._write(writing, lambda tx: tx.admit_events(reading), new)
         self._note_happenings(layout, new, writing)
+        if was_read:
+            self._reopen(layout, new, writing)
+
+    def _know_newest(self, newest: Row, writing: Writing) -> None:
+        """It is held: once it is stored, and not before."""
+        known = newest.captured_at.epoch_s, newest.values
+
+        def know() -> None:
+            self._book.newest[self._name] = known
+
+        writing.then(know)
 
     def _tell_lost(self, layout: Layout, new: Sequence[Row], writing: Writing) -> None:
         """The log went round since it was last read: how many rows are lost is known only where they are numbered."""
@@ -78,6 +91,20 @@ class EventsPart(LogPart):
             self._book.reload(tx)
 
         writing.add(note)
+
+    def _reopen(self, layout: Layout, new: Sequence[Row], writing: Writing) -> None:
+        """A clock that was set back and right again between two looks: only the log tells.
+
+        What it may have captured twice is asked again, of each setting that no look at the clock has shown.
+        """
+        jumps = [each for each in self._happenings() if each.skipped_s > 0]
+        settings = (at_s for at_s, code in _codes(layout, new) if code == CLOCK_SET)
+        unseen = [at_s for at_s in settings if not any(each.first_s < at_s <= each.last_s for each in jumps)]
+        if unseen:
+            reopen(self._book, min(unseen) - 1, writing)
+
+    def _happenings(self) -> Sequence[Happening]:
+        return self._book.kept.happenings if self._book.kept else ()
 
     def next_s(self) -> float:
         """As `Part`."""

@@ -1,18 +1,21 @@
-"""`field.sock`: the running field process, lent to the technician's CLI. Reads only; the file's mode says who may ask.
+"""`field.sock`: the running field process, lent to the technician's CLI. The file's mode says who may ask.
+
+Uplink's user is in the box's group and is barred by name: whoever takes over uplink must not lift a technician's lock.
 
 A request is `{"ask": NAME, ...}`, an answer `{"answer": ...}` or `{"refused": {place, cause, cure}}`.
 """
 
 import logging
+import socket
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 from dcu.errors import DcuError, OperatorFault, SocketFault
 from dcu.mailbox import Stop
-from dcu.wire import Wire, listen
+from dcu.wire import Wire, listen, peer_uid
 
 log = logging.getLogger(__name__)
 
@@ -31,9 +34,19 @@ class FieldSocket:
         asks: what can be asked, by name; each is given the request and returns plain data.
         stop: ends the loop.
         beat: called at every turn.
+        barred: users whose processes are turned away.
     """
 
-    def __init__(self, path: Path, asks: Mapping[str, Ask], stop: Stop, beat: Callable[[], None]) -> None:
+    def __init__(
+        self,
+        path: Path,
+        asks: Mapping[str, Ask],
+        stop: Stop,
+        beat: Callable[[], None],
+        barred: Collection[int] = (),
+    ) -> None:
+        self._barred = frozenset(barred)
+        self._turned_away = 0
         self._listener = listen(path)
         self._path = path
         self._asks = asks
@@ -49,12 +62,27 @@ class FieldSocket:
                 self._beat()
                 with suppress(TimeoutError):
                     connection, _ = self._listener.accept()
+                    if self._is_barred(connection):
+                        connection.close()
+                        continue
                     if not self._free.acquire(blocking=False):
                         connection.close()  # four technicians at one pole: the fifth asks again
                         continue
                     wire = Wire(connection)
                     threading.Thread(target=self._serve, args=(wire,), name="cli-connection", daemon=True).start()
         self._path.unlink(missing_ok=True)
+
+    def _is_barred(self, connection: socket.socket) -> bool:
+        try:
+            uid = peer_uid(connection)
+        except SocketFault:
+            return True
+        if uid not in self._barred:
+            return False
+        self._turned_away += 1
+        if self._turned_away.bit_count() == 1:  # 1, 2, 4, 8..: a flood is not a log storm
+            log.warning("%s: user %d may not ask here (%d turned away so far)", self._path, uid, self._turned_away)
+        return True
 
     def _serve(self, wire: Wire) -> None:
         try:

@@ -32,6 +32,9 @@ BURST: Final = 5
 EVERY_S: Final = 86_400.0
 """Uplink is not trusted: whatever ends it makes up, no more is announced than this."""
 
+STORE_WAIT_S: Final = 5.0
+"""The main thread looks too, and feeds the watchdog: what the store has no time for is done at the next look."""
+
 _DAY_S: Final = 86_400
 _KIND: Final = AlarmKind.CERTIFICATE_EXPIRES
 
@@ -107,7 +110,7 @@ class LinkWatch:
     def _is_announced(self, until_s: int, step: int) -> bool:
         if self._announced is None or self._announced[0] != until_s:
             try:
-                earlier = self._store.transact(lambda tx: _steps_announced(tx, until_s))
+                earlier = self._store.transact(lambda tx: _steps_announced(tx, until_s), wait_s=STORE_WAIT_S)
             except DcuError:
                 return True  # it cannot be announced either: at the next look
             self._announced = (until_s, min(earlier, default=STEPS_DAYS[0] + 1))
@@ -122,7 +125,7 @@ class LinkWatch:
         )
         alarm = alarm_now(self._clock, _KIND, text, facts={"until": until_s, "days": step})
         try:
-            self._store.transact(lambda tx: tx.append(Stream.ALARM, encode_alarm(alarm)))
+            self._store.transact(lambda tx: tx.append(Stream.ALARM, encode_alarm(alarm)), wait_s=STORE_WAIT_S)
         except DcuError as fault:
             log.warning("%s (not stored: %s)", text, fault)
             return

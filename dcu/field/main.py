@@ -16,7 +16,7 @@ from dcu.field.buses import BusBuilder
 from dcu.field.clock_keeping import ClockKeeping
 from dcu.field.field_socket import FieldSocket
 from dcu.field.quarantine import Quarantine
-from dcu.field.roster import Roster
+from dcu.field.roster import Roster, telling
 from dcu.field.status import Status
 from dcu.field.throttle import Throttle
 from dcu.field.uplink_socket import UplinkSocket
@@ -28,7 +28,10 @@ from dcu.relay.trust import Commissioning
 from dcu.store import Counters, SqliteStore
 from dcu.supervisor import Pulse, Supervisor, Unit
 
-STORE_PULSE_S = 30.0
+STORE_PULSE_S = 300.0
+"""A card or a disk may take minutes to answer with an error, since the kernel asks it again and again. To end the
+process would mend nothing and lose what waits in memory; meanwhile all who ask are told (`dcu/store/pace.py`)."""
+
 PULSE_S = 60.0
 
 
@@ -100,7 +103,8 @@ def build(config: Config, clock: SystemClock) -> Box:
     )
     locks = LockAsks(desk, lambda: desk.meters)
     asks = {**status.asks(), **keeping.asks(), **locks.asks()}
-    field_socket = FieldSocket(config.dcu.run_dir / "field.sock", asks, stop, pulse("cli").beat)
+    barred = uplink_uids() - {os.getuid(), 0}  # one user on a bench: nothing to tell them apart by
+    field_socket = FieldSocket(config.dcu.run_dir / "field.sock", asks, stop, pulse("cli").beat, barred)
     units += [
         Unit("clock", keeping.run, pulse("clock")),
         Unit("relay", desk.run, pulse("relay")),
@@ -121,7 +125,7 @@ def _desk(
 ) -> RelayDesk:
     """All relay authority, over the meters that are here. Raises ConfigFault: trust or receipt key cannot be read."""
     root, signer = Commissioning.load(config.trust.keys), FileSigner.load(config.trust.signing_key)
-    roster = Roster(config, lambda serial, text: announcer.alarm(AlarmKind.METER_SET_ASIDE, text, meter=serial))
+    roster = Roster(config, telling(announcer))
     roster.hear(status.note_change)
     return RelayDesk(
         dcu=config.dcu.id,

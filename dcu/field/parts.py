@@ -3,17 +3,19 @@
 All parts of a visit ask in one poll, and what came of it is committed in one transaction.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import tzinfo
-from typing import Protocol
+from typing import Final, Protocol
 
 from dcu.clock import alarm_now, uptime
 from dcu.config import PollConfig
 from dcu.errors import ReplyMalformed
 from dcu.event import Alarm, AlarmKind, Fact
 from dcu.field.book import MeterBook
+from dcu.gaps import Span
 from dcu.meter import AttributeRef, ProfileSpec
+from dcu.obis import LogicalName
 from dcu.ports import Clock, Polled, RowsWanted, Store, Transaction
 from dcu.reading import (
     Data,
@@ -86,29 +88,64 @@ class Place(Protocol):
         ...
 
 
+ROW_BYTES: Final = 300
+VALUE_BYTES: Final = 40
+"""What a row and each value of it take up in memory, about."""
+
+
+def memory_bytes(rows: Sequence[Row]) -> int:
+    """What rows take up while they wait to be stored, about."""
+    texts = sum(len(value) for row in rows for value in row.values if isinstance(value, bytes | str))
+    return sum(ROW_BYTES + VALUE_BYTES * len(row.values) for row in rows) + texts
+
+
 class Writing:
-    """What is to be committed of one poll: works in their order, and the alarms among them."""
+    """What is to be committed of one poll: works in their order, and the alarms among them.
+
+    Attributes:
+        alarms: that are among the works.
+        octets: that the works hold in memory, about.
+        settled: spans of rings that are held, or known to be absent, once the works are done.
+    """
 
     def __init__(self, serial: str, clock: Clock) -> None:
         self._serial = serial
         self._clock = clock
         self._works: list[Callable[[Transaction], object]] = []
+        self._afterwards: list[Callable[[], None]] = []
         self.alarms: list[Alarm] = []
+        self.octets = 0
+        self.settled: dict[LogicalName, list[Span]] = {}
 
-    def add(self, work: Callable[[Transaction], object]) -> None:
-        """One more."""
+    def add(self, work: Callable[[Transaction], object], octets: int = 0) -> None:
+        """One more, and what it holds in memory, about."""
         self._works.append(work)
+        self.octets += octets
+
+    def settles(self, ring: LogicalName, spans: Iterable[Span]) -> None:
+        """Of these nothing is missing any more once the works are done."""
+        self.settled.setdefault(ring, []).extend(spans)
+
+    def then(self, work: Callable[[], None]) -> None:
+        """Do it when the works are committed, and never where they fail."""
+        self._afterwards.append(work)
 
     def alarm(self, kind: AlarmKind, text: str, **facts: Fact) -> None:
         """Announce something together with what it came of: it is told exactly as often as that is stored."""
         alarm = alarm_now(self._clock, kind, text, self._serial, facts)
+        body = encode_alarm(alarm)
         self.alarms.append(alarm)
-        self._works.append(lambda tx: tx.append(Stream.ALARM, encode_alarm(alarm)))
+        self.add(lambda tx: tx.append(Stream.ALARM, body), len(body))
 
     def run(self, tx: Transaction) -> None:
         """All of it."""
         for work in self._works:
             work(tx)
+
+    def committed(self) -> None:
+        """All of it is on the disk."""
+        for work in self._afterwards:
+            work()
 
     def __bool__(self) -> bool:
         return bool(self._works)
@@ -168,14 +205,20 @@ class ProfilePart:
         since = uptime(clock, state)
         return ProfileReading(self._book.serial, name, layout, tuple(rows), clock.now(), state, uptime=since)
 
-    def _write(self, writing: Writing, work: Callable[[Transaction], object]) -> None:
-        """Do it in the poll's transaction, and know afterwards what the store has of the profile then."""
+    def _write(self, writing: Writing, work: Callable[[Transaction], object], rows: Sequence[Row] = ()) -> None:
+        """Do it in the poll's transaction, and know afterwards what the store has of the profile then.
+
+        Args:
+            writing: of the poll.
+            work: what is done.
+            rows: that it holds.
+        """
 
         def both(tx: Transaction) -> None:
             work(tx)
             self._book.reload_profile(tx, self._name)
 
-        writing.add(both)
+        writing.add(both, memory_bytes(rows))
 
     def next_s(self) -> float:
         """As `Part`."""

@@ -23,14 +23,17 @@ def note_place(book: MeterBook, clock: Clock, writing: Writing) -> None:
 
     def settle(tx: Transaction) -> None:
         before = tx.settle(place, meter.serial, _now_s(book, clock))
-        book.settled = True
         if before is not None:
             text = f"it stands at {place} in the place of {before}"
             facts = {"place": place, "was": before, "now": meter.serial}
             alarm = alarm_now(clock, AlarmKind.METER_REPLACED, text, meter.serial, facts)
             tx.append(Stream.ALARM, encode_alarm(alarm))
 
+    def settled() -> None:
+        book.settled = True
+
     writing.add(settle)
+    writing.then(settled)
 
 
 def _now_s(book: MeterBook, clock: Clock) -> int:

@@ -11,9 +11,11 @@ from dcu.event import AlarmKind
 from dcu.field.announce import Announcer
 from dcu.field.clock_watch import Look
 from dcu.field.places import place_of
+from dcu.field.refusals import Refusals, again_s
 from dcu.field.visit import MeterVisit, VisitScene
 from dcu.meter import Meter
-from dcu.ports import Clock, Store
+from dcu.obis import LogicalName
+from dcu.ports import Clock, ProfileState, Store
 from dcu.schedule import Schedule, Task, TaskKind, nobody
 
 log = logging.getLogger(__name__)
@@ -23,10 +25,10 @@ FIRST_SPREAD_S_PER_METER = 0.2
 NOT_ASKED = "not read yet"
 """Condition of a meter that was not asked since the process began."""
 
-REFUSED_AGAIN_S = 900.0
-"""When an object is asked again that the meter could not give, for a reason that may pass."""
-
 Busy = Callable[[Meter], bool]
+
+_Told = tuple[AlarmKind, bool]
+"""A trouble that was alarmed, and whether as a forged reply."""
 
 
 class BusPlan:
@@ -55,8 +57,9 @@ class BusPlan:
         self._scene = VisitScene(store, clock, zone, poll, octets_per_s)
         self.condition: dict[str, str] = dict.fromkeys(self._meters, NOT_ASKED)
         self.set_aside: set[str] = set()
-        self._alarmed: set[str] = set()
+        self._alarmed: dict[str, set[_Told]] = {}
         self._unusable: dict[Task, str] = {}
+        self._refusals = Refusals()
 
     def due(self, monotonic_s: float, busy: Busy | None = None) -> MeterVisit | None:
         """The next visit (`ports.Plan`)."""
@@ -97,7 +100,8 @@ class BusPlan:
             self._scene.books.pop(serial, None)
             self.condition.pop(serial, None)
             self.set_aside.discard(serial)
-            self._alarmed.discard(serial)
+            self._alarmed.pop(serial, None)
+            self._refusals.forget(serial)
 
     def looks(self) -> list[Look]:
         """The last look at each meter's clock, of the meters that were asked; a memory out of the store is none."""
@@ -108,6 +112,16 @@ class BusPlan:
         """Whether each meter was asked since the process began, whatever came of it."""
         with self._lock:
             return NOT_ASKED not in self.condition.values()
+
+    def face_s(self, serial: str) -> int | None:
+        """What a meter's clock should show now, by the last look; None where that is not known."""
+        book = self._scene.books.get(serial)
+        return None if book is None else book.face_s(self._clock.monotonic_s())
+
+    def states(self, serial: str) -> dict[LogicalName, ProfileState | None]:
+        """What the store has of a meter's profiles, as its visits know it; nothing before its first one."""
+        book = self._scene.books.get(serial)
+        return {} if book is None else dict(book.states)
 
     def ahead_s(self, serial: str) -> int | None:
         """A meter's clock minus the box's, by the last look; None where that is not known."""
@@ -124,18 +138,33 @@ class BusPlan:
         """The visit went through to its end."""
         with self._lock:
             self._schedule.answered(meter.serial)
-            returned = meter.serial in self._alarmed
-            self._alarmed.discard(meter.serial)
+            returned = self._alarmed.pop(meter.serial, None)
             if meter.serial in self._meters:
-                self.condition[meter.serial] = "ok"
+                self.condition[meter.serial] = self._well_but(meter)
         if returned:
             self._announcer.alarm(AlarmKind.METER_RETURNED, "answers again", meter=meter.serial)
+
+    def _well_but(self, meter: Meter) -> str:
+        """The condition of a meter that answers: what it refuses all the same."""
+        refused = [f"refuses {_named(meter, task)}: {cause}" for task, cause in self._refusals.of(meter.serial).items()]
+        return "; ".join(refused) or "ok"
+
+    def changed(self, meter: Meter) -> None:
+        """Its firmware is another: what it refused is asked again."""
+        with self._lock:
+            for task in self._refusals.of(meter.serial):
+                self._schedule.put_off(task, self._clock.monotonic_s())
 
     def done(self, task: Task, next_s: float) -> None:
         """A task succeeded."""
         with self._lock:
             self._unusable.pop(task, None)
             self._schedule.done(task, next_s, self._clock.monotonic_s())
+            given = self._refusals.given(task)
+            meter = self._meters.get(task.serial)
+        if given and meter is not None:
+            profile, text = str(task.profile or ""), f"the meter gives {_named(meter, task)} again"
+            self._announcer.alarm(AlarmKind.PROFILE_RETURNED, text, meter=task.serial, profile=profile)
 
     def put_off(self, task: Task, next_s: float) -> None:
         """A task did not succeed this time: what else is due at that meter goes before it."""
@@ -148,27 +177,36 @@ class BusPlan:
             self._schedule.backlog(task, remains=remains)
 
     def denied(self, task: Task, fault: AttributeDenied) -> None:
-        """The meter refuses the object of a task: it is not asked again, or only later where the reason may pass."""
-        what = task.profile or task.kind.value
+        """The meter refuses the object of a task: alarmed where that lasts, and asked again."""
         with self._lock:
-            if fault.fate is Fate.DROP_OBJECT:
-                self._schedule.drop(task)
-                log.warning("%s: %s is not asked again: %s", task.serial, what, fault)
-            else:
-                self._schedule.put_off(task, self._clock.monotonic_s() + REFUSED_AGAIN_S)
-                log.warning("%s: %s is asked again later: %s", task.serial, what, fault)
+            meter, now_s = self._meters.get(task.serial), self._clock.monotonic_s()
+            if meter is None:
+                return  # it was retired meanwhile
+            self._schedule.put_off(task, now_s + again_s(fault))
+            self._schedule.backlog(task, remains=False)
+            tell = self._refusals.note(task, fault, now_s)
+        name = _named(meter, task)
+        log.warning("%s: %s is asked again in %d s: %s", task.serial, name, again_s(fault), fault)
+        if tell:
+            text = f"the meter refuses {name}: {fault}; it is asked again each day; profiles.{name} = false ends that"
+            profile = str(task.profile or "")
+            self._announcer.alarm(AlarmKind.PROFILE_REFUSED, text, meter=task.serial, profile=profile)
 
     def malformed(self, task: Task, fault: DcuError, next_s: float) -> None:
         """An answer that cannot be stored as good: alarmed when it is new, and asked again at its next time."""
         with self._lock:
             self._schedule.put_off(task, next_s)
+            self._schedule.backlog(task, remains=False)
             known, self._unusable[task] = self._unusable.get(task), type(fault).__name__
         if known != type(fault).__name__:
             profile = str(task.profile or "")
             self._announcer.alarm(AlarmKind.METER_SET_ASIDE, str(fault), meter=task.serial, profile=profile)
 
     def failed(self, meter: Meter, fault: Exception) -> None:
-        """The visit ended badly: the meter is held by the fate of the error."""
+        """The visit ended badly: the meter is held by the fate of the error.
+
+        Each kind of trouble is alarmed once until the meter is well: that it is silent hides no forged reply.
+        """
         fate = fault.fate if isinstance(fault, DcuError) else Fate.PAUSE_METER
         if fate is Fate.REOPEN_BUS:
             return  # the bus's own trouble: no meter is to blame
@@ -177,18 +215,21 @@ class BusPlan:
                 return  # it was retired meanwhile
             self._schedule.failed(meter.serial, fate, self._clock.monotonic_s())
             self.condition[meter.serial] = str(fault)
-            known = meter.serial in self._alarmed
-            if isinstance(fault, WrongMeter):
-                known = meter.serial in self.set_aside  # that it was silent before says nothing of who is there now
-                self.set_aside.add(meter.serial)
-            if isinstance(fault, StoreFault) or known:
+            if isinstance(fault, StoreFault):
                 return  # the store's own trouble: the meter waits, and is not to blame
-            self._alarmed.add(meter.serial)
+            told, trouble = self._alarmed.setdefault(meter.serial, set()), _trouble(fault, fate)
+            known = trouble in told
+            told.add(trouble)
+            if isinstance(fault, WrongMeter):
+                known = meter.serial in self.set_aside  # once the right one has answered, it is told again
+                self.set_aside.add(meter.serial)
+        if known:
+            return
         if isinstance(fault, WrongMeter):
             self._tell_another(meter, fault)
-            return
-        kind = AlarmKind.ADDRESS_CLASH if isinstance(fault, AddressClash) else _kind(fate)
-        self._announcer.alarm(kind, str(fault), meter=meter.serial, forged=isinstance(fault, ReplyForged))
+        else:
+            kind, forged = trouble
+            self._announcer.alarm(kind, str(fault), meter=meter.serial, forged=forged)
 
     def _tell_another(self, meter: Meter, fault: WrongMeter) -> None:
         """Another serial answers: in the place of a meter that was read there, or where it was never found."""
@@ -198,15 +239,25 @@ class BusPlan:
         self._announcer.alarm(kind, str(fault), meter=meter.serial, **facts)
 
 
-def _kind(fate: Fate) -> AlarmKind:
-    if fate is Fate.SET_ASIDE:
-        return AlarmKind.METER_SET_ASIDE
-    return AlarmKind.METER_PAUSED if fate is Fate.PAUSE_METER else AlarmKind.METER_SILENT
+def _named(meter: Meter, task: Task) -> str:
+    """The task's profile as the meter's model names it."""
+    names = (spec.name for spec in meter.model.profiles if spec.logical_name == task.profile)
+    return next(names, task.kind.value)
+
+
+def _trouble(fault: Exception, fate: Fate) -> _Told:
+    if isinstance(fault, AddressClash):
+        kind = AlarmKind.ADDRESS_CLASH
+    elif fate is Fate.SET_ASIDE:
+        kind = AlarmKind.METER_SET_ASIDE
+    else:
+        kind = AlarmKind.METER_PAUSED if fate is Fate.PAUSE_METER else AlarmKind.METER_SILENT
+    return kind, isinstance(fault, ReplyForged)
 
 
 def _tasks(meters: Iterable[Meter]) -> Iterable[Task]:
     for meter in meters:
         for profile in meter.model.profiles:
             yield Task(meter.serial, TaskKind(profile.kind.value), profile.logical_name)
-        if meter.model.balance:
+        if meter.model.balance_and_states:
             yield Task(meter.serial, TaskKind.BALANCE)

@@ -1,4 +1,4 @@
-"""What a meter says of the present: instantaneous values, nameplate, balance."""
+"""What a meter says of the present: instantaneous values, nameplate, balance, relay and modes."""
 
 from dataclasses import replace
 
@@ -26,7 +26,7 @@ class SnapshotPart(ProfilePart):
         self._settled = True
         if layout is not None and rows:
             reading = self._reading(layout, [self._dated(row) for row in rows])
-            self._write(writing, lambda tx: tx.admit_snapshot(reading))
+            self._write(writing, lambda tx: tx.admit_snapshot(reading), rows)
 
     def _dated(self, row: Row) -> Row:
         if row.captured_at is not NO_TIME:
@@ -51,7 +51,7 @@ class NameplatePart(SnapshotPart):
 
 
 class BalancePart:
-    """Payment and balance registers, into the `credit` stream."""
+    """Payment and balance registers, relay, limiter and modes: one record of the `credit` stream."""
 
     remains: bool | None = None
     again_s: float | None = None
@@ -64,14 +64,14 @@ class BalancePart:
 
     def ask(self, _now_s: int | None) -> Ask | None:
         """As `Part`."""
-        return None if self._settled else Ask(refs=self._book.meter.model.balance)
+        return None if self._settled else Ask(refs=self._book.meter.model.balance_and_states)
 
     def take(self, answer: Answer, _now: MeterTime | None, writing: Writing) -> None:
-        """As `Part`. A register that the meter does not have is left out."""
+        """As `Part`. What the meter does not have is left out."""
         self._settled = True
         values: list[Value] = []
         columns: list[Column] = []
-        for ref, value in zip(self._book.meter.model.balance, answer.values, strict=True):
+        for ref, value in zip(self._book.meter.model.balance_and_states, answer.values, strict=True):
             if not isinstance(value, Exception | list):
                 columns.append(Column(ref.class_id, ref.logical_name, ref.attribute))
                 values.append(value)
@@ -82,7 +82,7 @@ class BalancePart:
         since = uptime(clock, state)
         body = encode_credit(meter.serial, layout, values, read_at, state, meter.area, meter.model.amount, since)
         check_size(body, layout)
-        writing.add(lambda tx: tx.append(Stream.CREDIT, body, layout))
+        writing.add(lambda tx: tx.append(Stream.CREDIT, body, layout), len(body))
 
     def next_s(self) -> float:
         """As `Part`."""

@@ -11,17 +11,17 @@ from datetime import timedelta
 from typing import Final
 
 from dcu import backfill, gaps
-from dcu.causes import explained, gone
-from dcu.event import AlarmKind
+from dcu.field import earlier
 from dcu.field.book import MeterBook
+from dcu.field.explaining import Explaining
 from dcu.field.oldest import Oldest
 from dcu.field.parts import Answer, Ask, Place, ProfilePart, Writing
 from dcu.field.ring_range import below, ceil, newest_of, window, with_neighbours
 from dcu.field.statics import check_ring, note_described
-from dcu.gaps import Absence, Span
+from dcu.gaps import Absence, Span, Unsettled
 from dcu.meter import AttributeRef, ByRange, ClassId, ProfileSpec
-from dcu.ports import Described, ProfileState, RowsWanted, Transaction
-from dcu.reading import MeterTime, Row, from_epoch
+from dcu.ports import Described, ProfileState, RowsWanted
+from dcu.reading import Layout, MeterTime, Row, from_epoch
 from dcu.schedule import Task
 
 VISIT_S: Final = 8.0
@@ -56,7 +56,9 @@ class RingPart(ProfilePart):
         self._reach: Span | None = None  # the same, with the held rows at its ends
         self._window: Span = (0, 0)  # the same, as the meter is asked
         self._oldest: Oldest | None = None
-        self._holes: tuple[Span, ...] = ()  # not captured, as far as one period goes; noted when that is confirmed
+        self._holes: tuple[Span, ...] = ()  # not captured, to the second; noted when the period is confirmed
+        self._explaining = Explaining(book, self._name, self._write)
+        self._unsettled: Unsettled | None = None  # what is asked of an earlier grid
         self._confirming = False
         self._confirmed = False
         self._now_s: int | None = None
@@ -82,7 +84,7 @@ class RingPart(ProfilePart):
             return None
         if self._oldest is not None:
             return self._oldest.ask()
-        return self._ask_range(state, now_s)
+        return self._ask_range(state, state.layout, now_s)
 
     def _ask_oldest(self, described: Described) -> Ask | None:
         """At the first contact: from when on are intervals expected?"""
@@ -95,20 +97,33 @@ class RingPart(ProfilePart):
             )
         return None if self._oldest.over else self._oldest.ask()
 
-    def _ask_range(self, state: ProfileState, now_s: int) -> Ask | None:
+    def _ask_range(self, state: ProfileState, layout: Layout, now_s: int) -> Ask | None:
         self._asked = self._next(state, now_s)
-        if self._asked is None or state.layout is None:
-            self._settled = True
-            return None
+        if self._asked is None:
+            return self._ask_earlier(state, layout, now_s)
         self._reach = self._asked if self._alone else with_neighbours(state.held, self._asked, state.period_s)
         since_s, until_s = self._window = window(self._reach, self._asked, state.period_s, newest_of(state, now_s))
         selection = ByRange(from_epoch(since_s), from_epoch(until_s))
-        return Ask(rows=RowsWanted(self._name, state.layout, selection, state.period_s))
+        return Ask(rows=RowsWanted(self._name, layout, selection, state.period_s))
+
+    def _ask_earlier(self, state: ProfileState, layout: Layout, now_s: int) -> Ask | None:
+        """What is not settled of the grids before the capture period changed."""
+        monotonic_s = self._place.clock.monotonic_s()
+        unproven = self._book.unproven
+        vain = (first for (name, first), until_s in unproven.items() if name == self._name and until_s > monotonic_s)
+        self._unsettled = earlier.next_unsettled(state, now_s, vain)
+        if self._unsettled is None or monotonic_s - self._began_s >= VISIT_S:
+            self._settled = True
+            return None
+        since_s, until_s = self._window = earlier.window(self._unsettled)
+        return Ask(
+            rows=RowsWanted(self._name, layout, ByRange(from_epoch(since_s), from_epoch(until_s)), state.period_s)
+        )
 
     def _next(self, state: ProfileState, now_s: int) -> Span | None:
         """The next range, and what is left after it."""
         monotonic_s = self._place.clock.monotonic_s()
-        missing = gaps.missing(state, now_s)
+        missing = self._missing(state, now_s)
         open_ = backfill.less(missing, self._book.asked_in_vain(self._name, monotonic_s), state.period_s)
         rows = self._stride * backfill.bite_rows(len(state.layout or ()), self._place.octets_per_s)
         newest = newest_of(state, now_s)
@@ -118,6 +133,11 @@ class RingPart(ProfilePart):
         self.remains = bite is not None
         in_time = monotonic_s - self._began_s < VISIT_S
         return bite.span if bite is not None and in_time and (self._spare or bite.urgent) else None
+
+    def _missing(self, state: ProfileState, now_s: int) -> tuple[Span, ...]:
+        """What the ledger misses, without what was brought and is not stored yet."""
+        waits = [span for span in self._book.waits(self._name) if gaps.on_grid(span[0], state.since_s, state.period_s)]
+        return backfill.less(gaps.missing(state, now_s), waits, state.period_s)
 
     # ---- taking ----
 
@@ -133,6 +153,8 @@ class RingPart(ProfilePart):
                 found, self._oldest = self._oldest.found, None
                 self._floor_s = found.captured_at.epoch_s if found else None
                 self._prove(self._floor_s, now, writing)
+        elif self._unsettled is not None:
+            self._take_earlier(answer.taken(), now, writing)
         else:
             self._take_rows(answer.taken(), now, writing)
 
@@ -174,7 +196,7 @@ class RingPart(ProfilePart):
         state, asked, reach = self._book.states.get(self._name), self._asked, self._reach
         if state is None or state.layout is None or asked is None or reach is None:
             return
-        rows = [row for row in came if self._window[0] <= row.captured_at.epoch_s <= self._window[1]]
+        rows = self._within(came)
         if asked[0] > now.epoch_s:  # the clock is not where it was thought to be
             self.again_s = self._place.clock.monotonic_s() + asked[0] - now.epoch_s + CAPTURE_GRACE_S
             self._settled = True
@@ -182,15 +204,48 @@ class RingPart(ProfilePart):
         if rows:
             self._stride = 1
             reading = self._reading(state.layout, rows)
-            self._write(writing, lambda tx: tx.admit(reading))
-        found = gaps.absences(reach, times, phase=state.since_s, period=state.period_s) if times else ()
-        self._holes = tuple((first, last) for first, last, _ in found)
+            self._write(writing, lambda tx: tx.admit(reading), rows)
+            slots = (gaps.slot(at, state.since_s, state.period_s) for at in times)
+            writing.settles(self._name, gaps.spans((at for at in slots if at is not None), state.period_s))
+        proves = bool(times) and state.is_shown
+        found = gaps.absences(reach, times, phase=state.since_s, period=state.period_s) if proves else ()
+        self._holes = tuple(gaps.opened((first, last), times, (first, last)) for first, last, _ in found)
         if not self._settled:
             self._look_further(state, asked, times, now, writing)
 
+    def _within(self, came: list[Row]) -> list[Row]:
+        """Of the rows that came, those that were asked for."""
+        return [row for row in came if self._window[0] <= row.captured_at.epoch_s <= self._window[1]]
+
+    def _take_earlier(self, came: list[Row], now: MeterTime, writing: Writing) -> None:
+        """Store what came of an earlier grid; between two rows nothing was captured."""
+        state, unsettled, rows = self._book.states.get(self._name), self._unsettled, self._within(came)
+        if state is None or state.layout is None or unsettled is None:
+            return
+        if rows:
+            reading = self._reading(state.layout, rows)
+            self._write(writing, lambda tx: tx.admit(reading))
+        holes = earlier.proven(unsettled, [row.captured_at.epoch_s for row in rows])
+        if holes is not None:
+            grid, self._unsettled = unsettled.grid, None
+            self._explaining.holes(holes, grid.from_s, grid.period_s, state, writing)
+        elif self._floor_s is None:
+            in_use = None if state.newest_first else state.entries or _MANY
+            self._oldest = Oldest(self._name, state.layout, newest_first=state.newest_first, in_use=in_use)
+        else:
+            self._lose_earlier(unsettled, self._floor_s, now, writing)
+
+    def _lose_earlier(self, unsettled: Unsettled, floor: int | None, now: MeterTime, writing: Writing) -> None:
+        """What lies below the oldest row of the ring is gone; of the rest nothing is known."""
+        self._unsettled = None
+        self._book.unproven[self._name, unsettled.first_s] = self._place.clock.monotonic_s() + LOOK_AT_LEAST_EVERY_S
+        if floor is not None and unsettled.first_s < floor <= now.epoch_s:
+            grid, last = unsettled.grid, min(unsettled.last_s, floor - 1)
+            self._explaining.lost([(unsettled.first_s, last)], grid.from_s, grid.period_s, writing)
+
     def surprised(self) -> None:
         """The clock was set: what is due is another range than was asked."""
-        self._asked, self._settled = None, False
+        self._asked, self._settled, self._unsettled = None, False, None
 
     def _look_further(
         self, state: ProfileState, asked: Span, times: Sequence[int], now: MeterTime, writing: Writing
@@ -239,43 +294,26 @@ class RingPart(ProfilePart):
     def _prove(self, floor: int | None, now: MeterTime, writing: Writing) -> None:
         """Nothing came of a range: what lies below the oldest row is gone, what lies between rows was not captured."""
         state, asked = self._book.states.get(self._name), self._asked
+        if self._unsettled is not None:
+            self._lose_earlier(self._unsettled, floor, now, writing)
+            return
         if state is None or asked is None:
             return
         if floor is not None and floor > now.epoch_s:
             floor = None  # of a time that the clock has not reached: it was ahead once
         newest = max((min(last, now.epoch_s) for first, last in state.held if first <= now.epoch_s), default=None)
-        lost = () if floor is None else below(gaps.missing(state, now.epoch_s), floor, state.period_s)
-        if lost:
-            self._note_lost(lost, state.period_s, writing)
+        lost = () if floor is None else below(self._missing(state, now.epoch_s), floor, state.period_s)
+        if lost and floor is not None:
+            open_ = gaps.merge(((a, min(b, floor - 1)) for a, b in gaps.margins(lost, state.period_s)), 1)
+            self._explaining.lost(open_, state.since_s, state.period_s, writing)
         found = gaps.absences(asked, (), phase=state.since_s, period=state.period_s, oldest=floor, newest=newest)
-        off = Absence.METER_OFF.value
-        self._holes = tuple((first, last) for first, last, reason in found if reason == off)
+        off = Absence.METER_OFF.value if state.is_shown else None
+        bounds = (max(self._window[0], (floor or 0) + 1), min(self._window[1], (newest or asked[0]) - 1))
+        self._holes = tuple(gaps.opened((first, last), (), bounds) for first, last, reason in found if reason == off)
         if self._holes:
             self._confirm(writing)
         if not lost and not self._holes:
             self._in_vain(asked, state)
-
-    def _note_lost(self, lost: Sequence[Span], period_s: int, writing: Writing) -> None:
-        serial, name, kept = self._book.serial, self._name, self._book.kept
-        absent = gone(lost, kept.happenings if kept else (), lost[0][0], period_s)
-        lost = [(first, last) for first, last, reason in absent if reason == Absence.OVERWRITTEN.value]
-        count = sum(len(gaps.expected(*span, period_s)) for span in lost)
-
-        def note(tx: Transaction) -> None:
-            for first_s, last_s, reason in absent:
-                tx.note_absent(serial, name, first_s, last_s, reason)
-
-        self._write(writing, note)
-        if not lost:
-            return
-        writing.alarm(
-            AlarmKind.ROWS_LOST,
-            f"{name}: {count} intervals were overwritten before they were read",
-            profile=str(name),
-            intervals=count,
-            first=lost[0][0],
-            last=lost[-1][1],
-        )
 
     def _confirm(self, writing: Writing) -> None:
         """Before a hole is called one: is the capture period still what it was?"""
@@ -296,27 +334,10 @@ class RingPart(ProfilePart):
         writing.add(self._book.reload)
 
     def _note_holes(self, writing: Writing) -> None:
-        state, kept = self._book.states.get(self._name), self._book.kept
-        if state is None:
-            return
-        happenings, never = kept.happenings if kept else (), self._of_another_period(state)
-        absent = explained(self._holes, happenings, state.since_s, state.period_s, never)
-        serial, name, self._holes = self._book.serial, self._name, ()
-
-        def note(tx: Transaction) -> None:
-            for first_s, last_s, reason in absent:
-                tx.note_absent(serial, name, first_s, last_s, reason)
-
-        self._write(writing, note)
-
-    def _of_another_period(self, state: ProfileState) -> tuple[Span, ...]:
-        """Of the holes, what may have been no interval yet: not on the grid of the period that was found changed."""
-        changed = self._book.changed.get(self._name)
-        if changed is None:
-            return ()
-        instants = (at for span in self._holes for at in gaps.expected(*span, state.period_s))
-        never = (at for at in instants if not gaps.on_grid(at, changed.phase, changed.period_s))
-        return gaps.spans((at for at in never if at <= changed.until_s), state.period_s)
+        state, holes = self._book.states.get(self._name), self._holes
+        self._holes = ()
+        if state is not None:
+            self._explaining.holes(holes, state.since_s, state.period_s, state, writing)
 
     # ---- when again ----
 

@@ -16,6 +16,8 @@ from dcu.command import Change, Command
 from dcu.config import Config
 from dcu.config.commissioned import MEMBERS, read_meter
 from dcu.errors import ConfigFault
+from dcu.event import AlarmKind
+from dcu.field.announce import Announcer
 from dcu.meter import Meter
 from dcu.ports import Store, Transaction
 
@@ -88,6 +90,15 @@ def mark(meter: Meter | None) -> str:
     return hashlib.sha256(json.dumps(said).encode()).hexdigest()[:16]
 
 
+def telling(announcer: Announcer) -> Callable[[str, str], None]:
+    """Alarms a roster's troubles, with the serial or none."""
+
+    def tell(serial: str, text: str) -> None:
+        announcer.alarm(AlarmKind.METER_SET_ASIDE, text, meter=serial, commanded=True)
+
+    return tell
+
+
 class Roster:
     """Satisfies `dcu.relay.roster.Roster`.
 
@@ -117,6 +128,9 @@ class Roster:
     def recall(self, store: Store) -> None:
         """Carry out what was kept before this start, once the store is open."""
         kept = store.transact(_kept)
+        if kept is None:  # no reason never to start again
+            self._trouble("", "what was commanded of meters is damaged: the file alone says which are here")
+            kept = []
         self._changes = tuple(changed for changed in kept if self._stands(changed))
         if len(self._changes) != len(kept):
             store.transact(lambda tx: _keep(tx, self._changes))
@@ -178,9 +192,13 @@ class Roster:
             on_change(made, gone)
 
 
-def _kept(tx: Transaction) -> list[Changed]:
+def _kept(tx: Transaction) -> list[Changed] | None:
+    """None: it is damaged."""
     found = tx.document(DOCUMENT)
-    return [] if found is None else [Changed.read(each) for each in json.loads(found[1])]
+    try:
+        return [] if found is None else [Changed.read(each) for each in json.loads(found[1])]
+    except (ValueError, KeyError, TypeError, AttributeError):  # no reason never to start again
+        return None
 
 
 def _keep(tx: Transaction, changes: Sequence[Changed]) -> None:

@@ -35,6 +35,10 @@ class VisitReport(Protocol):
         """The meter refuses the object."""
         ...
 
+    def changed(self, meter: Meter) -> None:
+        """The meter says that its firmware is another."""
+        ...
+
     def malformed(self, task: Task, fault: DcuError, next_s: float) -> None:
         """An answer that cannot be stored as good."""
         ...

@@ -9,7 +9,7 @@ from typing import Final
 
 from dcu.errors import CaptureMismatch, DcuError, ReplyMalformed
 from dcu.event import AlarmKind
-from dcu.field.book import MeterBook, OldGrid
+from dcu.field.book import MeterBook
 from dcu.field.parts import Writing
 from dcu.meter import AttributeRef, ClassId, ProfileKind, ProfileSpec
 from dcu.obis import CLOCK, LogicalName
@@ -49,6 +49,21 @@ def statics_due(book: MeterBook, kept: MeterState, clock: Clock) -> bool:
         left_s = DESCRIBED_EVERY_S - age_s if age_s >= 0 else 0.0
         book.statics_due_s = now_s + (max(0.0, left_s) if clock.state().known else AGE_UNKNOWN_S)
     return now_s >= book.statics_due_s
+
+
+def note_all_described(book: MeterBook, clock: Clock, writing: Writing) -> None:
+    """All profiles were looked at: again in a day, once that is noted."""
+    serial, at_s = book.serial, int(clock.now().timestamp())
+
+    def note(tx: Transaction) -> None:
+        tx.note_described(serial, at_s)
+        book.kept = tx.meter(serial)
+
+    def noted() -> None:
+        book.statics_due_s = clock.monotonic_s() + DESCRIBED_EVERY_S
+
+    writing.add(note)
+    writing.then(noted)
 
 
 def _octets(said: Data | Exception) -> bytes:
@@ -91,8 +106,10 @@ def check_ring(described: Described, what: str) -> None:
         raise CaptureMismatch(f"{what}: its first column is not the clock")
 
 
-def note_described(tx: Transaction, serial: str, name: LogicalName, described: Described, since_s: int) -> None:
-    """Keep what the meter says of a profile."""
+def note_described(
+    tx: Transaction, serial: str, name: LogicalName, described: Described, since_s: int, until_s: int | None = None
+) -> None:
+    """Keep what the meter says of a profile; `until_s` as in `ports.Transaction.describe`."""
     tx.describe(
         serial,
         name,
@@ -101,6 +118,7 @@ def note_described(tx: Transaction, serial: str, name: LogicalName, described: D
         since_s,
         entries=described.entries,
         newest_first=described.newest_first,
+        until_s=until_s,
     )
 
 
@@ -125,18 +143,16 @@ def _adopt_one(spec: ProfileSpec, said: Described, book: MeterBook, now_s: int |
 
     if state is not None:
         since_s = state.since_s
-        _tell_changes(name, state, kept, book, now_s, writing)
+        _tell_changes(name, state, kept, writing)
 
     def note(tx: Transaction) -> None:
-        note_described(tx, serial, name, kept, since_s)
+        note_described(tx, serial, name, kept, since_s, now_s)
         book.reload_profile(tx, name)
 
     writing.add(note)
 
 
-def _tell_changes(
-    name: LogicalName, state: ProfileState, said: Described, book: MeterBook, now_s: int | None, writing: Writing
-) -> None:
+def _tell_changes(name: LogicalName, state: ProfileState, said: Described, writing: Writing) -> None:
     facts: dict[str, int | str] = {"profile": str(name)}
     words = []
     if state.layout is not None and state.layout != said.layout:
@@ -144,7 +160,5 @@ def _tell_changes(
     if state.period_s != said.period_s:
         words.append(f"capture period {state.period_s} s became {said.period_s} s")
         facts |= {"was_s": state.period_s, "now_s": said.period_s}
-        if now_s is not None and state.period_s > 0:
-            book.changed[name] = OldGrid(state.period_s, state.since_s, now_s)
     if words:
         writing.alarm(AlarmKind.METER_CHANGED, f"{name}: {', '.join(words)}", **facts)

@@ -1,12 +1,12 @@
 """What the field process knows of itself, for `dcu status`, `dcu meters` and the health record."""
 
 import difflib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from dcu import __version__, gaps
+from dcu import __version__
 from dcu.config import Config
-from dcu.errors import BusFault, OperatorFault, StoreDown
+from dcu.errors import BusFault, OperatorFault, StoreFault
 from dcu.event import AlarmKind
 from dcu.field.announce import Announcer
 from dcu.field.clock_watch import Look
@@ -16,11 +16,13 @@ from dcu.field.plan import BusPlan
 from dcu.field.readout import Question, Readout
 from dcu.field.scan_errand import Scans
 from dcu.field.stored import Stored
+from dcu.field.tally import Tally, tally, unheld
 from dcu.field.throttle import Throttle
 from dcu.meter import Meter
 from dcu.obis import LogicalName
-from dcu.ports import Bus, Clock, ProfileState, Store
+from dcu.ports import Bus, Clock, ProfileState, Store, Transaction
 from dcu.reading import from_epoch
+from dcu.record import Stream
 from dcu.wire.verbs import Link, Noted
 
 CONDITIONS_A_PAGE = 200
@@ -28,6 +30,14 @@ METERS_A_PAGE = 50
 """An answer of field.sock is one frame of 256 KiB: who asks says `from` which meter on, until a page is empty."""
 
 LONGEST_CONDITION = 400
+
+ASKED_WITHIN_S = 30.0
+STORE_WAIT_S = 2.0
+"""How long an answer waits for the store; and how long a health record or a word on the store does, with which the
+process's heartbeat waits."""
+
+SPANS_A_PROFILE = 200
+"""Of one meter, the newest ones of what is not held."""
 
 
 class Status:
@@ -109,11 +119,40 @@ class Status:
         ill = sum(text != "ok" for text in self.condition().values())
         facts: dict[str, bool | int | str | None] = {"meters": len(self._meters), "meters_not_ok": ill}
         try:
-            cursors, counts = self._store.transact(lambda tx: (tx.cursors(), tx.counts()))
-        except StoreDown as fault:
-            return facts | {"store": str(fault)[:LONGEST_CONDITION]}
+            cursors, counts = self._counted()
+        except StoreFault as fault:
+            return facts | {"store": str(fault)[:LONGEST_CONDITION]} | self._ledger_facts()
         facts |= {f"waiting.{stream.value}": last - delivered for stream, (delivered, last) in cursors.items()}
-        return facts | dict(counts)
+        return facts | dict(counts) | self._ledger_facts()
+
+    def _ledger_facts(self) -> dict[str, int]:
+        """Intervals of all meters by profile: held, missing, and absent by reason; none where the store has no time.
+
+        The visits know what the store has of their meters: only those that never answered are looked up in it.
+        """
+        sums: dict[LogicalName, Tally] = {}
+        meters = list(self._meters.values())
+        known = {meter.serial: self._plan_on[meter.bus].states(meter.serial) for meter in meters}
+        try:
+            unheard = [meter for meter in meters if not known[meter.serial]]
+            for first in range(0, len(unheard), METERS_A_PAGE):
+                known |= self._stored(unheard[first : first + METERS_A_PAGE])
+        except StoreFault:
+            return {}
+        for meter in meters:
+            face_s = self._plan_on[meter.bus].face_s(meter.serial)
+            for name, state in known[meter.serial].items():
+                if state is not None and state.period_s > 0:
+                    sums[name] = sums.get(name, Tally()) + tally(state, face_s)
+        facts: dict[str, int] = {}
+        for name, counts in sums.items():
+            facts |= {f"held.{name}": counts.held, f"missing.{name}": counts.missing}
+            facts |= {f"absent.{name}.{reason}": n for reason, n in counts.absent.items()}
+        return facts
+
+    def _counted(self) -> tuple[Mapping[Stream, tuple[int, int]], Mapping[str, int]]:
+        """Cursors of the streams, and counts. Raises StoreFault."""
+        return self._store.transact(lambda tx: (tx.cursors(), tx.counts()), wait_s=STORE_WAIT_S)
 
     def asks(self) -> Mapping[str, Callable[[Mapping[str, Any]], Any]]:
         """What `field.sock` answers."""
@@ -127,9 +166,8 @@ class Status:
 
     def _status(self, request: Mapping[str, Any]) -> dict[str, Any]:
         try:
-            cursors, counts = self._store.transact(lambda tx: (tx.cursors(), tx.counts()))
-            epoch, store = self._store.epoch, "ok"
-        except StoreDown as fault:
+            (cursors, counts), epoch, store = self._counted(), self._store.epoch, "ok"
+        except StoreFault as fault:
             cursors, counts, epoch, store = {}, {}, "", str(fault)
         return {
             "dcu": self._config.dcu.id,
@@ -163,48 +201,80 @@ class Status:
         return next((s for plan in self._plans if (s := plan.ahead_s(serial)) is not None), None)
 
     def _page(self, request: Mapping[str, Any], at_most: int) -> list[Meter]:
-        """Meters in the order of the configuration, from the number `from` on: as many as one frame holds."""
+        """Meters in the order of the configuration, from the number `from` on: as many as one frame holds.
+
+        Of the one that is asked for, where one is. Raises OperatorFault.
+        """
         first = request.get("from", 0)
         if not isinstance(first, int) or first < 0:
             raise OperatorFault("`from` is no number of a meter", place="field", cure="use the dcu of this version")
-        return list(self._meters.values())[first : first + at_most]
+        meters = [self._meter(request)] if "meter" in request else list(self._meters.values())
+        return meters[first : first + at_most]
 
     def _profiles(self, request: Mapping[str, Any]) -> list[dict[str, Any]]:
-        """A page of meters with what is held of each profile."""
+        """A page of meters with what is held of each profile; of one meter also what is not held, span by span."""
+        one, meters = "meter" in request, self._page(request, METERS_A_PAGE)
+        known = self._stored(meters, ASKED_WITHIN_S)
         return [
             {
                 "serial": meter.serial,
                 "bus": meter.bus,
                 "address": meter.address,
                 "area": meter.area,
-                "profiles": [self._profile(str(name), state) for name, state in self._known(meter)],
+                "profiles": [
+                    self._profile(name, state, self._plan_on[meter.bus].face_s(meter.serial), spans=one)
+                    for name, state in known[meter.serial].items()
+                    if state is not None
+                ],
             }
-            for meter in self._page(request, METERS_A_PAGE)
+            for meter in meters
         ]
 
-    def _known(self, meter: Meter) -> list[tuple[LogicalName, ProfileState]]:
-        """Profiles that have been described, with their state."""
-        names = [spec.logical_name for spec in meter.model.profiles]
-        states = self._store.transact(lambda tx: [tx.profile(meter.serial, name) for name in names])
-        return [(name, state) for name, state in zip(names, states, strict=True) if state is not None]
+    def _stored(
+        self, meters: Sequence[Meter], wait_s: float = STORE_WAIT_S
+    ) -> dict[str, dict[LogicalName, ProfileState | None]]:
+        """What the store has of the profiles of each meter. Raises StoreFault."""
 
-    def _profile(self, name: str, state: ProfileState) -> dict[str, Any]:
-        until = from_epoch(state.held[-1][1]).astimezone(self._config.dcu.timezone).isoformat() if state.held else None
-        return {
-            "profile": name,
+        def look(tx: Transaction) -> dict[str, dict[LogicalName, ProfileState | None]]:
+            return {
+                meter.serial: {
+                    spec.logical_name: tx.profile(meter.serial, spec.logical_name) for spec in meter.model.profiles
+                }
+                for meter in meters
+            }
+
+        return self._store.transact(look, wait_s=wait_s)
+
+    def _profile(self, name: LogicalName, state: ProfileState, face_s: int | None, *, spans: bool) -> dict[str, Any]:
+        counts = tally(state, face_s)
+        told = {
+            "profile": str(name),
             "period_s": state.period_s,
-            "held": sum(len(gaps.expected(*span, state.period_s)) for span in state.held),
-            "absent": sum(len(gaps.expected(first, last, state.period_s)) for first, last, _ in state.absent),
-            "until": until,
+            "held": counts.held,
+            "missing": counts.missing,
+            "absent": dict(counts.absent),
+            "until": self._moment(state.held[-1][1]) if state.held else None,
         }
+        if spans:
+            newest = unheld(state, face_s)[-SPANS_A_PROFILE:]
+            told["not_held"] = [[self._moment(first), self._moment(last), why] for first, last, why in newest]
+        return told
 
-    def _read(self, request: Mapping[str, Any]) -> list[dict[str, Any]]:
+    def _moment(self, epoch_s: int) -> str:
+        return from_epoch(epoch_s).astimezone(self._config.dcu.timezone).isoformat()
+
+    def _meter(self, request: Mapping[str, Any]) -> Meter:
+        """The one that is asked for. Raises OperatorFault."""
         serial = str(request.get("meter"))
         meter = self._meters.get(serial)
         if meter is None:
             near = difflib.get_close_matches(serial, self._meters, n=5, cutoff=0.0)
             cure = f"known here, among {len(self._meters)}: {', '.join(sorted(near)) or 'none'}"
             raise OperatorFault(f"no meter {serial[:32]!r} is configured", place="field", cure=cure)
+        return meter
+
+    def _read(self, request: Mapping[str, Any]) -> list[dict[str, Any]]:
+        meter = self._meter(request)
         what = str(request.get("what", "instant"))
         question = Question(meter, what, self._config.dcu.timezone, self._clock.now)
         return Readout(question).wait(self.buses[meter.bus])

@@ -17,6 +17,8 @@ from typing import Final, Protocol
 from dcu.clock import BUILT
 from dcu.command import Refusal
 from dcu.errors import DcuError, Fate, OperatorFault, SocketFault
+from dcu.field import read_ahead
+from dcu.field.read_ahead import ReadAhead, last_of
 from dcu.mailbox import Bell, Stop
 from dcu.ports import BatchSlice, Store, Transaction
 from dcu.record import Stream, encode_batch
@@ -217,6 +219,7 @@ class Conversation:
         self._room = room
         self._stop = stop
         self._empty: tuple[int, Next] | None = None
+        self._ahead = ReadAhead()
 
     def run(self, wire: Wire) -> None:
         """Answer until the peer closes or the process stops.
@@ -254,29 +257,38 @@ class Conversation:
     def _next(self, request: Next) -> Answer:
         heard = self._room.bell.rung
         if self._empty != (heard, request):  # nothing came since this very question found nothing
-            offer = self._offer(request)
+            offer = self._offer(request, heard)
             if offer is not None:
                 return offer
         if self._room.bell.wait(heard, request.wait_ms / 1000):
             heard = self._room.bell.rung
-            offer = self._offer(request)
+            offer = self._offer(request, heard)
             if offer is not None:
                 return offer
         self._empty = (heard, request)
         return Nothing()
 
-    def _offer(self, request: Next) -> Offer | None:
+    def _offer(self, request: Next, rung: int) -> Offer | None:
         room, limit = self._room, request.max_bytes
+        kept = self._ahead.take(request, rung, room.store.epoch)
+        if kept is not None and (offer := self._encoded(kept)) is not None:
+            return offer
         while True:
-            part, again = room.store.transact(lambda tx, n=limit: _part(tx, request, n))  # type: ignore[misc]
-            if part is None:
+            parts, again = room.store.transact(lambda tx, n=limit: _parts(tx, request, n))  # type: ignore[misc]
+            self._ahead.keep(request, parts, rung, room.store.epoch)
+            if not parts:
                 return None
-            batch = encode_batch(room.dcu, room.store.epoch, part.stream, part.first, part.layouts, part.bodies)
-            if len(batch) <= _MAX_OFFER:
-                return Offer(room.store.epoch, part.stream, part.first, _last(part), batch, again)
-            if len(part.bodies) == 1:
-                raise OperatorFault(f"record {part.first} of {part.stream.value} is too large to be offered")
+            if (offer := self._encoded(parts[0], again=again)) is not None:
+                return offer
+            if len(parts[0].bodies) == 1:
+                raise OperatorFault(f"record {parts[0].first} of {parts[0].stream.value} is too large to be offered")
             limit = max(1, limit // 2)
+
+    def _encoded(self, part: BatchSlice, *, again: bool = False) -> Offer | None:
+        """None where it is more than a frame carries."""
+        epoch = self._room.store.epoch
+        batch = encode_batch(self._room.dcu, epoch, part.stream, part.first, part.layouts, part.bodies)
+        return Offer(epoch, part.stream, part.first, last_of(part), batch, again) if len(batch) <= _MAX_OFFER else None
 
     def _move(self, request: Delivered | Resent | Quarantine) -> Answer:
         """Move a cursor: what uplink claims without right is refused and alarmed."""
@@ -299,11 +311,7 @@ class Conversation:
         return Done()
 
 
-def _part(tx: Transaction, request: Next, max_bytes: int) -> tuple[BatchSlice | None, bool]:
+def _parts(tx: Transaction, request: Next, max_bytes: int) -> tuple[list[BatchSlice], bool]:
     """The next records, and whether they are offered again: one batch of those at a time, between all others."""
     again = resends.next_again(tx, max_bytes) if request.again else None
-    return (again, True) if again is not None else (tx.next_batch(request.after, max_bytes), False)
-
-
-def _last(part: BatchSlice) -> int:
-    return part.first + len(part.bodies) - 1
+    return ([again], True) if again is not None else (read_ahead.read(tx, request, max_bytes), False)

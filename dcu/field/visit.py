@@ -45,7 +45,16 @@ class MeterVisit:
         self._left = list(tasks)  # of which nothing was reported yet
 
     def run(self, line: Line) -> None:
-        """Open the association, do what is left of the tasks, release it."""
+        """Open the association, do what is left of the tasks, release it.
+
+        While nothing can be stored a backlog stays in its meter: what memory there is is for what is due. The next due
+        visit that can store again tells of it anew.
+        """
+        is_known = self._scene.book(self.meter).load(self._scene.store, self._scene.clock)
+        if self.spare and not is_known:
+            for task in self._left:
+                self._report.backlog(task, remains=False)
+            return
         with line.associate(self.meter, Purpose.READ) as association:
             Course(self.meter, association, self._scene, self._report, self._left, spare=self.spare).run()
         self._report.visited(self.meter)

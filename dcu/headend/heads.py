@@ -7,6 +7,7 @@ from those that are known shows that a card was restored, copied, or written to:
     heads.trace(entries)       the journal itself, from its first entry: every known head lies on it, or Forked
 
 A box that begins a new journal says so by another id (`jid`); that is taken once somebody has said that it is right.
+What it obeys may be older then than what it once obeyed (`Known.behind`): it is sent the newest before any disconnect.
 Kept in a file of the head-end, replaced in one step. Source: command-authority.md 5 (jid + lease; fork detection).
 """
 
@@ -25,6 +26,12 @@ from dcu.relay.canonical import from_base64url, to_base64url
 
 GIVEN_OUT: Final = "given-out"
 """State of a lease's receipt."""
+
+_IN_FORCE: Final = frozenset({"accepted", "in-force"})
+"""States in which a policy's or a key document's receipt says that it is obeyed from then on; one that waits is not."""
+
+BEHIND: Final = "send it its newest key document and policy first, and verify their receipts with --state"
+"""What helps a box that is behind."""
 
 MOST_HEADS: Final = 5000
 """Of one journal; the oldest are forgotten, and what is older than all that is known counts as not known."""
@@ -48,6 +55,9 @@ class Known:
         heads: digest by number.
         lease: the last one that it gave out.
         pol: version of the policy in force then; None: none was.
+        keys: version of its key document then; 0: none but the roots of its commissioning.
+        most_pol, most_keys: the highest that were ever in force at that box, in whichever journal: what it once obeyed
+            was made to be obeyed, and an older one is what a wiped card comes back with.
         at: of the newest head, UTC seconds by the box's clock.
         before: journals that it has left.
     """
@@ -58,6 +68,19 @@ class Known:
     pol: int | None = None
     at: int = 0
     before: list[str] = field(default_factory=list)
+    keys: int = 0
+    most_pol: int = 0
+    most_keys: int = 0
+
+    @property
+    def behind(self) -> str:
+        """In words what has to be sent to the box before anybody is disconnected there; empty: nothing."""
+        found = []
+        if self.keys < self.most_keys:
+            found.append(f"key document {self.keys}, and had {self.most_keys}: keys that were revoked may count there")
+        if (self.pol or 0) < self.most_pol:
+            found.append(f"{f'policy {self.pol}' if self.pol else 'no policy'}, and had {self.most_pol}")
+        return f"it obeys {' and '.join(found)}" if found else ""
 
     @property
     def newest(self) -> int:
@@ -159,20 +182,36 @@ class Heads:
                 place=receipt.dcu,
                 cure="where its store was replaced or salvaged: --new-journal",
             )
-        before = [*known.before, known.jid] if known is not None else []
-        self.boxes[receipt.dcu] = Known(receipt.jid, before=before)
+        self.boxes[receipt.dcu] = Known(receipt.jid)
+        if known is not None:
+            self.boxes[receipt.dcu] = Known(
+                receipt.jid,
+                before=[*known.before, known.jid],
+                most_pol=max(known.most_pol, known.pol or 0),
+                most_keys=max(known.most_keys, known.keys),
+            )
         return self.boxes[receipt.dcu]
 
     def _take(self, known: Known, receipt: Receipt) -> None:
         if receipt.n >= known.newest:
-            pol = receipt.claims.get("pol")
-            known.at, known.pol = receipt.at, pol if type(pol) is int else known.pol
+            pol, keys = _version(receipt, "pol"), _version(receipt, "keys")
+            known.at = receipt.at
+            if pol is not None and (receipt.kind != "policy" or receipt.state in _IN_FORCE):
+                known.pol = pol
             if receipt.kind == "lease" and receipt.state == GIVEN_OUT:
-                known.lease = str(receipt.claims.get("lease", ""))
-                known.pol = pol if type(pol) is int else None
+                known.lease, known.pol = str(receipt.claims.get("lease", "")), pol
+            if receipt.kind == "keys" and receipt.state in _IN_FORCE:
+                keys = _version(receipt, "version")
+            known.keys = known.keys if keys is None else keys
+            known.most_pol, known.most_keys = max(known.most_pol, known.pol or 0), max(known.most_keys, known.keys)
         known.heads[receipt.n] = receipt.chain
         while len(known.heads) > MOST_HEADS:
             del known.heads[min(known.heads)]
+
+
+def _version(receipt: Receipt, name: str) -> int | None:
+    value = receipt.claims.get(name)
+    return value if type(value) is int else None
 
 
 def _members(known: Known) -> dict[str, Any]:
@@ -182,6 +221,8 @@ def _members(known: Known) -> dict[str, Any]:
         "pol": known.pol,
         "at": known.at,
         "before": known.before,
+        "keys": known.keys,
+        "most": {"pol": known.most_pol, "keys": known.most_keys},
         "heads": {str(n): to_base64url(digest) for n, digest in sorted(known.heads.items())},
     }
 
@@ -196,4 +237,7 @@ def _known(members: Mapping[str, Any]) -> Known:
         int(pol) if pol is not None else None,
         int(members["at"]),
         [str(jid) for jid in members["before"]],
+        int(members.get("keys", 0)),  # a file of before has neither
+        int(members.get("most", {}).get("pol", pol or 0)),
+        int(members.get("most", {}).get("keys", 0)),
     )

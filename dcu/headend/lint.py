@@ -13,10 +13,20 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Final
 
-from dcu.command import Profile
+from dcu.command import Command, Operation, Profile
 from dcu.headend.telling import moment
-from dcu.relay.policy import Policy, Reconnect, compare, most_a_day, usual_caps
-from dcu.relay.policy.floor import CLOSES_MIN, DAY_S, OPENS_MIN, SLOW_S
+from dcu.relay.checks.freshness import LAST_CUT
+from dcu.relay.policy import Policy, Reconnect, compare, early_since, most_a_day, usual_caps
+from dcu.relay.policy.floor import (
+    CLOSES_MIN,
+    DAY_S,
+    LEAST_LIMIT_W,
+    LOW_CREDIT_MOST_S,
+    NOTICE_MOST_S,
+    NOTICE_S,
+    OPENS_MIN,
+    SLOW_S,
+)
 from dcu.relay.policy.vet import STEP
 
 _LONG_S: Final = 400 * DAY_S
@@ -53,11 +63,30 @@ def lint(new: Policy, in_force: Policy | None, now_s: int) -> Finding:
     """
     found = compare(in_force, new)
     return Finding(
-        (*_dates(new, in_force, now_s), *_beyond_hours(new), *_beyond_caps(new)),
+        (*_dates(new, in_force, now_s), *_beyond_hours(new), *_beyond_caps(new), *_beyond_limits(new), *_nowhere(new)),
         found.widens,
         found.narrows,
         (*_permits_nothing(new), *_unusual(new), *_gentle(new, now_s)),
     )
+
+
+def lint_command(command: Command) -> tuple[str, ...]:
+    """What every box would refuse of a command whatever its policy says, each a clause with its code."""
+    return tuple(_numbers(command)) + tuple(_evidence(command))
+
+
+def _numbers(command: Command) -> Iterator[str]:
+    if command.seq is not None and command.seq > LAST_CUT and command.op is not Operation.CONNECT:
+        yield f"seq {command.seq}: that of a disconnect is at most {LAST_CUT} (E_SEQ)"
+
+
+def _evidence(command: Command) -> Iterator[str]:
+    days = (NOTICE_S // DAY_S, NOTICE_MOST_S // DAY_S, LOW_CREDIT_MOST_S // DAY_S)
+    if command.notice is not None and not command.iat - NOTICE_MOST_S <= command.notice <= command.exp - NOTICE_S:
+        yield f"a notice of {moment(command.notice)}: it counts when it is {days[0]} to {days[1]} days old (E_NOTICE)"
+    told_s = command.low_credit_at
+    if told_s is not None and not command.iat - LOW_CREDIT_MOST_S <= told_s <= command.exp:
+        yield f"told of low credit {moment(told_s)}: that counts for {days[2]} days (E_NOTICE)"
 
 
 def _dates(new: Policy, in_force: Policy | None, now_s: int) -> Iterator[str]:
@@ -65,6 +94,8 @@ def _dates(new: Policy, in_force: Policy | None, now_s: int) -> Iterator[str]:
         yield f"it is over before it begins: until {moment(new.exp)}"
     if in_force is not None and (new.iss, new.dcu) != (in_force.iss, in_force.dcu):
         yield f"it is for {new.dcu} of {new.iss}, and what is in force for {in_force.dcu} of {in_force.iss}"
+    elif fault := early_since(in_force, new):
+        yield f"{fault}: E_POLICY"
     elif in_force is not None and not in_force.version < new.version <= in_force.version + STEP:
         yield f"version {new.version} is not {in_force.version + 1} to {in_force.version + STEP}: E_VERSION"
 
@@ -84,6 +115,17 @@ def _beyond_caps(new: Policy) -> Iterator[str]:
             yield f"{profile.value}: {caps.day} a day, and {floor} are the most for {len(new.meters)} meters"
         if caps.hour > caps.day or caps.day > caps.week:
             yield f"{profile.value}: {caps.hour} an hour, {caps.day} a day, {caps.week} a week contradict each other"
+
+
+def _nowhere(new: Policy) -> Iterator[str]:
+    """A zone that is of no place: the hours of UTC are night where the consumers live."""
+    if "/" not in new.timezone or new.timezone.startswith("Etc/"):
+        yield f"timezone {new.timezone} is that of no place: the box counts the hours where its meters stand, too"
+
+
+def _beyond_limits(new: Policy) -> Iterator[str]:
+    if new.limit_floor_w < LEAST_LIMIT_W:
+        yield f"limit_floor_w {new.limit_floor_w}: a load limit below {LEAST_LIMIT_W} W is always a disconnect"
 
 
 def _permits_nothing(new: Policy) -> Iterator[str]:

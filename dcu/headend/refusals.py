@@ -76,7 +76,10 @@ MEANING: Final[Mapping[Refusal, tuple[str, str]]] = {
         "it does not name a lease that the box gives out now",
         "the lease of its newest receipt of kind lease",
     ),
-    Refusal.E_SEQ: ("its sequence number was used, or a later one was", "above all earlier ones of that meter"),
+    Refusal.E_SEQ: (
+        "its sequence number was used, or a later one was, or it is far too high",
+        "above all earlier ones of that meter, up to 2^42",
+    ),
     Refusal.E_METER: (
         "the meter is not here, or is not the one that is meant",
         "`dcu meters`; its serial, relay and mode",
@@ -85,7 +88,7 @@ MEANING: Final[Mapping[Refusal, tuple[str, str]]] = {
     Refusal.E_LOCKED: ("somebody at the pole has locked it", "they unlock it, or three days pass"),
     Refusal.E_PROTECTED: ("the consumer is protected", "medical or essential supply is not disconnected from afar"),
     Refusal.E_NOTICE: (
-        "the evidence for its reason is missing or too young",
+        "the evidence for its reason is missing, too young or too old",
         "notice and case, or message, ledger, witness",
     ),
     Refusal.E_NOT_LIVE: ("prepaid is not live in that area", "the signed policy says where; nothing else can"),

@@ -153,7 +153,15 @@ def policy_claims(
 
 
 def permit_claims(
-    *, permit_id: str, iss: str, date: str, max_n: int, dcu: str = "", profile: Profile | None = None, of: str = ""
+    *,
+    permit_id: str,
+    iss: str,
+    date: str,
+    max_n: int,
+    dcu: str = "",
+    jid: str = "",
+    profile: Profile | None = None,
+    of: str = "",
 ) -> dict[str, Any]:
     """Claims of a permit, checked against the box's schema.
 
@@ -163,6 +171,7 @@ def permit_claims(
         date: calendar day of the policy's timezone, as 2026-11-23.
         max_n: disconnects; for the whole city its total.
         dcu: the box; empty: a permit for the whole city, of which boxes get shares.
+        jid: its journal; with another one, of another card, the permit counts for nothing.
         profile: of authority, where it is for a box.
         of: the city's permit that it is a share of, where the profile is `prepaid`.
 
@@ -171,7 +180,7 @@ def permit_claims(
     """
     claims: dict[str, Any] = {"v": 1, "typ": "permit", "id": permit_id, "iss": iss, "date": date}
     if dcu or profile is not None:
-        claims |= {"dcu": dcu, "profile": profile.value if profile else "", "max_n": max_n}
+        claims |= {"dcu": dcu, "jid": jid, "profile": profile.value if profile else "", "max_n": max_n}
     else:
         claims["total"] = max_n
     if of:

@@ -22,7 +22,7 @@ from dcu.ports.metering import (
     RowsWanted,
     VisitErrand,
 )
-from dcu.ports.storing import BatchSlice, MeterState, ProfileState, Store, Transaction
+from dcu.ports.storing import BatchSlice, MeterState, ProfileState, Store, Transaction, Waiting
 from dcu.reading import ClockState
 
 __all__ = [
@@ -49,6 +49,7 @@ __all__ = [
     "StreamStock",
     "Transaction",
     "VisitErrand",
+    "Waiting",
 ]
 
 

@@ -30,7 +30,7 @@ class Authority(Protocol):
         ...
 
     def permit_uses(self, iss: str, permit_id: str) -> int:
-        """Debits to a permit."""
+        """Debits to a permit, and to all that are shares of it."""
         ...
 
     def restraints(self) -> Sequence[Restraint]:

@@ -6,6 +6,7 @@ from typing import Protocol, TypeVar
 
 from dcu.causes import Happening
 from dcu.command import RelaySequence, StoredCommand
+from dcu.gaps import EarlierGrid, Unsettled
 from dcu.obis import LogicalName
 from dcu.ports.authority import Authority
 from dcu.ports.holding import JournalEntry, Page, Stock
@@ -47,6 +48,9 @@ class ProfileState:
         entries: rows that the meter's buffer can hold; 0 where it did not say.
         newest_first: entry 1 of the buffer is the newest row.
         stale: something says that the meter was changed since these were read: they are to be read again.
+        is_shown: rows have shown the grid, or it is the first one; else its phase is a guess.
+        earlier: grids that were in force before the capture period was found changed, the oldest first.
+        unsettled: what is neither held nor absent of those.
     """
 
     period_s: int
@@ -57,6 +61,9 @@ class ProfileState:
     entries: int = 0
     newest_first: bool = False
     stale: bool = False
+    is_shown: bool = True
+    earlier: tuple[EarlierGrid, ...] = ()
+    unsettled: tuple[Unsettled, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,8 +139,13 @@ class Transaction(Protocol):
         *,
         entries: int = 0,
         newest_first: bool = False,
+        until_s: int | None = None,
     ) -> None:
-        """Note capture objects, period and extent; `since_s` is kept from the first time. It is not stale any more."""
+        """Note capture objects, period and extent; `since_s` is kept from the first time. It is not stale any more.
+
+        With another period than before, what was missing up to `until_s` (by the meter's clock) stays to be settled,
+        as `unsettled`; without that, up to the newest row that is held.
+        """
         ...
 
     def admit(self, reading: ProfileReading) -> ProfileReading:
@@ -148,8 +160,12 @@ class Transaction(Protocol):
         """The same for a log: a row is its time and code, and equal ones count as often as one answer has them."""
         ...
 
-    def admit_bills(self, reading: ProfileReading) -> ProfileReading:
-        """The same into the `billing` stream, once for each billing date, whatever its values."""
+    def admit_bills(self, reading: ProfileReading, *, newest: bool = False) -> ProfileReading:
+        """The same into the `billing` stream: a bill is its billing date and its values; the newest row comes first.
+
+        Another bill of a date that is known is let in as `again`, but for the first row where that is the `newest` of
+        the meter's buffer: it may be the running period.
+        """
         ...
 
     def admit_snapshot(self, reading: ProfileReading) -> ProfileReading:
@@ -157,11 +173,16 @@ class Transaction(Protocol):
         ...
 
     def holds(self, reading: ProfileReading, *, bills: bool = False) -> tuple[bool, ...]:
-        """Of each row of a log, whether it was let in; of bills, whether one of its date was."""
+        """Of each row of a log, or of each bill, whether it was let in."""
         ...
 
-    def note_absent(self, serial: str, profile: LogicalName, first_s: int, last_s: int, reason: str) -> None:
-        """Intervals that will never come, and why; held ones inside stay held."""
+    def note_absent(
+        self, serial: str, profile: LogicalName, first_s: int, last_s: int, reason: str, *, fill: bool = False
+    ) -> None:
+        """No row dated from `first_s` to `last_s` will ever come, and why; held ones inside stay held.
+
+        A newer reason replaces an older one; with `fill` the older one stays.
+        """
         ...
 
     def forget_absent(self, serial: str, profile: LogicalName, after_s: int) -> None:
@@ -264,6 +285,15 @@ class Transaction(Protocol):
         ...
 
 
+class Waiting(Protocol):
+    """A work that a store keeps until it can do it."""
+
+    @property
+    def waits(self) -> bool:
+        """False once it is done, or lost: then what the store has says which."""
+        ...
+
+
 class Store(Protocol):
     """The store, from any thread."""
 
@@ -280,10 +310,14 @@ class Store(Protocol):
         """
         ...
 
-    def keep(self, work: Callable[[Transaction], object]) -> None:
+    def keep(self, work: Callable[[Transaction], object], octets: int = 0) -> Waiting:
         """Have `work` done as soon as the store can, unless the process ends before: for what may wait in memory.
 
-        Bounded: where too many wait the oldest is dropped, counted, and told when the store is well again. Nobody is
-        told when it is done, and what it raises is logged.
+        Bounded in octets: where there is no room the oldest is dropped, counted, and told when the store is well again.
+        What it raises is logged.
+
+        Args:
+            work: as for `transact`.
+            octets: that it holds in memory, about; a little is added for the work itself.
         """
         ...

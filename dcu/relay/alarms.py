@@ -2,7 +2,9 @@
 
 import logging
 from collections.abc import Callable, Mapping
+from typing import Final
 
+from dcu.bucket import TokenBucket
 from dcu.clock import alarm_now
 from dcu.command import Refusal
 from dcu.event import Alarm, AlarmKind, Fact
@@ -11,6 +13,10 @@ from dcu.relay.gate import Sampler
 from dcu.relay.letters import Key
 
 log = logging.getLogger(__name__)
+
+REFUSALS: Final = 24
+REFUSALS_PER_S: Final = 1 / 3600
+"""Alarms of one refusal code: so many within a day's beginning, then one an hour."""
 
 
 class Alarms:
@@ -25,10 +31,13 @@ class Alarms:
         self._clock = clock
         self._take = take
         self._sampler = Sampler()
+        self._refusals: dict[Refusal, TokenBucket] = {}
 
     def refused(self, code: Refusal, cause: str, meter: str = "") -> None:
-        """A document was refused."""
-        if self._sampler.due(code, self._clock.monotonic_s()):
+        """A document was refused. `health` says how many were: alarms of nobody's documents must not fill the store."""
+        now_s = self._clock.monotonic_s()
+        bucket = self._refusals.setdefault(code, TokenBucket(REFUSALS, REFUSALS_PER_S))
+        if self._sampler.due(code, now_s) and bucket.take(now_s):
             text = f"a document was refused ({code.value}): {cause}"
             self._tell(AlarmKind.COMMAND_REFUSED, text, meter, {"code": code.value})
 

@@ -6,13 +6,16 @@ All of it happens inside a transaction, in the writer's thread. Source: referenc
 import hashlib
 import secrets
 from collections.abc import Callable, Collection, Mapping
+from contextlib import suppress
 from dataclasses import replace
+from datetime import tzinfo
 from typing import Final
 
-from dcu.command import Command, CommandRefused, Debit, Operation, Refusal, State, StoredCommand
+from dcu.command import Command, CommandRefused, Debit, Operation, Refusal, State, StoredCommand, Why
 from dcu.meter import Meter
 from dcu.ports import Clock, Store, Transaction
 from dcu.record import Stream, encode_receipt
+from dcu.relay.allowance import Allowances
 from dcu.relay.canonical import canonical
 from dcu.relay.case import Case, Evidence, Ledger, Moment
 from dcu.relay.duties import CARRIED_OUT
@@ -20,7 +23,7 @@ from dcu.relay.envelope import Signer, claims_of
 from dcu.relay.key_document import TrustStore
 from dcu.relay.leases import Leases
 from dcu.relay.permit import Leave, Permit, held_permit
-from dcu.relay.policy import Policy, policy_in_force
+from dcu.relay.policy import Policy, policy_in_force, policy_kept
 from dcu.relay.policy.floor import WEEK_S
 from dcu.relay.public_key import PublicKey
 from dcu.relay.receipts import Account, seal_receipt
@@ -30,8 +33,11 @@ from dcu.relay.roster import Roster
 from dcu.relay.schema import read_command
 from dcu.relay.standing import POLICY_BASE, POLICY_NARROWED
 from dcu.relay.trust import Commissioning
+from dcu.relay.withdrawals import held, is_taken_back
 
 _NONCE_OCTETS: Final = 12
+_SPARED: Final = frozenset({Operation.CONNECT, Operation.LIMIT})
+"""Operations in whose favour the last policy goes on to speak after its end (`Case.kept`)."""
 
 
 class Book:
@@ -44,11 +50,13 @@ class Book:
         commissioning: its root of trust.
         meters: commissioned here, by serial.
         signer: the box's receipt key.
+        zone: of the box, and of its meters' clocks.
         set_aside: whether a serial is set aside.
         meters_heard: whether the meters' clocks could have spoken against the box's since the process began.
         roster: carries a `meter` out; None: such a command is refused.
 
     Attributes:
+        allowances: how much may be written for documents.
         trust: current; replaced when another one comes into force.
         leases: that this process gave out.
     """
@@ -62,6 +70,7 @@ class Book:
         commissioning: Commissioning,
         meters: Mapping[str, Meter],
         signer: Signer,
+        zone: tzinfo,
         set_aside: Callable[[str], bool],
         meters_heard: Callable[[], bool],
         roster: Roster | None = None,
@@ -72,8 +81,10 @@ class Book:
         self.commissioning = commissioning
         self.trust: TrustStore = commissioning.root
         self.meters = meters
+        self.allowances = Allowances()
         self.leases = Leases(lambda: f"L-{secrets.token_hex(_NONCE_OCTETS)}")
         self._signer = signer
+        self._zone = zone
         self._set_aside = set_aside
         self._meters_heard = meters_heard
         self.roster = roster
@@ -122,9 +133,11 @@ class Book:
             meter=self.meters.get(command.meter),
             set_aside=self._set_aside(command.meter),
             meters=len(policy.meters.keys() & self.meters.keys()) if policy is not None else 0,
+            zone=self._zone,
             carried_out=CARRIED_OUT if self.roster is not None else CARRIED_OUT - {Operation.METER},
             evidence=evidence,
             change_fault=self._change_fault(command),
+            kept=self.kept(tx) if command.op in _SPARED else None,
         )
 
     def _change_fault(self, command: Command) -> str:
@@ -138,6 +151,11 @@ class Book:
             return policy_in_force(base, narrowed, trust.keys, trust.issuer, self.dcu, self.now_s()), ""
         except CommandRefused as refusal:
             return None, refusal.cause
+
+    def kept(self, tx: Transaction) -> Policy | None:
+        """The policy that two people signed last, whatever its dates and keys say by now."""
+        found = tx.document(POLICY_BASE)
+        return policy_kept(found[1] if found else None)
 
     def save(self, tx: Transaction, account: Account, payload: bytes, receipt: bytes) -> None:
         """Keep a command that has used its id up."""
@@ -182,7 +200,7 @@ class Book:
         return receipt
 
     def _ledger(self, tx: Transaction, command: Command, moment: Moment, known: StoredCommand | None) -> Ledger:
-        authority = tx.authority
+        authority, withdrawn = tx.authority, held(tx, moment.now_s)
         debits = authority.debits(moment.now_s - WEEK_S, moment.boot)
         others = [debit for debit in debits if (debit.iss, debit.cmd_id) != (command.iss, command.cmd_id)]
         return Ledger(
@@ -193,6 +211,9 @@ class Book:
             restraints=holding(authority.restraints(), command.meter, moment),
             leave=self._leave(tx, command, moment, debits),
             cancels=self._cancelled(tx, command),
+            withdrawn=is_taken_back(withdrawn, command),
+            withdrawals=len(withdrawn),
+            safety_waits=command.op is Operation.CONNECT and self._safety_waits(tx, command.meter),
             last_id=tx.cursors()[Stream(command.stream)][1] if command.stream is not None else None,
             ranges=len(ranges(tx)) if command.op is Operation.RESEND else 0,
         )
@@ -209,15 +230,27 @@ class Book:
                 envelope = tx.authority.permit(command.iss, wanted)
                 if envelope is None:
                     return Leave(fault=f"{wanted} is not known here")
-                found.append(held_permit(envelope, trust.keys, trust.issuer, self.dcu, moment.now_s))
+                found.append(held_permit(envelope, trust.keys, trust.issuer, self.dcu, self.store.epoch, moment.now_s))
                 wanted = found[-1][0].of
         except CommandRefused as refusal:
             return Leave(fault=str(refusal))
         permit, whole = found[0][0], found[-1][0]
         if permit.of and (whole.profile is not None or whole.date != permit.date or whole.max_n < permit.max_n):
             return Leave(fault=f"{permit.of} is no total of the city that it could be a share of")
-        used = tx.authority.permit_uses(command.iss, permit.id) - own
-        return Leave(permit, "", tuple(signer for _, signer in found), used)
+        signers, used = tuple(signer for _, signer in found), tx.authority.permit_uses(command.iss, permit.id) - own
+        if not permit.of:
+            return Leave(permit, "", signers, used)
+        return Leave(permit, "", signers, used, whole.max_n, tx.authority.permit_uses(command.iss, whole.id) - own)
+
+    def _safety_waits(self, tx: Transaction, meter: str) -> bool:
+        """Whether a disconnect for safety waits at that meter."""
+        for stored in tx.open_commands():
+            if stored.state is State.PENDING:
+                with suppress(CommandRefused):  # what cannot be read is not carried out
+                    other = reread(stored)
+                    if (other.meter, other.why) == (meter, Why.SAFETY):
+                        return True
+        return False
 
     def _cancelled(self, tx: Transaction, command: Command) -> tuple[str, State] | None:
         stored = tx.command(command.iss, command.cancels) if command.cancels is not None else None

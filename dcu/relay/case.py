@@ -2,6 +2,7 @@
 
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
+from datetime import tzinfo
 
 from dcu.command import (
     Command,
@@ -21,6 +22,7 @@ from dcu.relay.canonical import Json
 from dcu.relay.key_document import TrustStore
 from dcu.relay.permit import Leave
 from dcu.relay.policy import Policy
+from dcu.relay.policy.floor import LEAST_LIMIT_W
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,6 +102,9 @@ class Ledger:
         restraints: that hold for this meter now.
         leave: what permits say.
         cancels: (meter, state) of the command that a `cancel` names, or None.
+        withdrawn: this very disconnect was taken back before it came.
+        withdrawals: how many disconnects were, that have not come.
+        safety_waits: a disconnect of this meter for safety was accepted and has not been dispatched.
         last_id: of the stream that a `resend` names, the last that was given.
         ranges: how many are waiting already to be published once more.
     """
@@ -111,6 +116,9 @@ class Ledger:
     restraints: Collection[Restraint] = ()
     leave: Leave = field(default_factory=Leave)
     cancels: tuple[str, State] | None = None
+    withdrawn: bool = False
+    withdrawals: int = 0
+    safety_waits: bool = False
     last_id: int | None = None
     ranges: int = 0
 
@@ -126,6 +134,8 @@ class Case:
         trust: current.
         policy: in force now, or None.
         policy_fault: why there is none.
+        kept: the policy that two people signed last, whatever its dates and keys say by now; None: there never was one.
+            What spares the consumer is taken from it: it does not end with the leave to disconnect.
         dcu, jid: this box and its journal.
         moment: time.
         ledger: what the store knows.
@@ -133,6 +143,7 @@ class Case:
         meter: as configured here, or None.
         set_aside: that meter answered as another one, or tells nonsense.
         meters: how many meters of the policy are commissioned here.
+        zone: of the box, and of its meters' clocks.
         carried_out: operations that this program can carry out.
         evidence: None at acceptance.
         change_fault: why a `meter` cannot be carried out here; empty: it can.
@@ -153,9 +164,11 @@ class Case:
     meter: Meter | None
     set_aside: bool
     meters: int
+    zone: tzinfo
     carried_out: Collection[Operation]
     evidence: Evidence | None = None
     change_fault: str = ""
+    kept: Policy | None = None
 
     @property
     def profile(self) -> Profile:
@@ -174,7 +187,8 @@ class Case:
         if command.op is Operation.MODE:
             return Operation.DISCONNECT
         if command.op is Operation.LIMIT:
-            floor_w = self.policy.limit_floor_w if self.policy is not None else None
+            law = self.policy or self.kept
+            floor_w = max(law.limit_floor_w, LEAST_LIMIT_W) if law is not None else None
             lowers = command.watts is None or floor_w is None or command.watts < floor_w
         elif command.op is Operation.BALANCE:
             held = self.evidence.balance if self.evidence is not None else None

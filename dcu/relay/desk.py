@@ -18,7 +18,7 @@ import logging
 import threading
 from collections import deque
 from collections.abc import Callable, Mapping
-from datetime import UTC, tzinfo
+from datetime import tzinfo
 from typing import Final, Literal
 
 from dcu.command import Refusal, Restraint
@@ -85,7 +85,7 @@ class RelayDesk:
         set_aside: whether a serial is set aside.
         meters_heard: whether the meters' clocks could have spoken against the box's since the process began.
         beat: called each turn, for the watchdog.
-        zone: of the meters' clocks.
+        zone: of the box, and of the meters' clocks: nobody is disconnected at night by it.
         settle_s: between the two read-backs.
         inspect_again_s: between two tries to read a meter after a crash.
         roster: carries a `meter` out; None: such a command is refused.
@@ -106,7 +106,7 @@ class RelayDesk:
         set_aside: Callable[[str], bool],
         meters_heard: Callable[[], bool],
         beat: Callable[[], None],
-        zone: tzinfo = UTC,
+        zone: tzinfo,
         settle_s: float = 1.0,
         inspect_again_s: float = 30.0,
         roster: Roster | None = None,
@@ -118,6 +118,7 @@ class RelayDesk:
             commissioning=commissioning,
             meters=meters,
             signer=signer,
+            zone=zone,
             set_aside=set_aside,
             meters_heard=meters_heard,
             roster=roster,
@@ -282,6 +283,8 @@ class RelayDesk:
             self._dispatch.plan(ruling.command, ruling)
 
     def _lock(self, letter: Lock) -> None:
+        if not letter.reply.awaited:  # he was told that it failed: nothing happens behind his back
+            return
         if letter.seconds:
             made = self._locks.lock(letter.meter, letter.who, letter.why, letter.seconds)
             self._alarms.locked(made.meter, made.who, made.why, made.seconds)
@@ -315,12 +318,20 @@ class RelayDesk:
         if self._reconnected.is_set():
             self._reconnected.clear()
             self._book.leases.want()
-        elif monotonic_s < self._upkeep_s:
+            self._give_lease()
+        if monotonic_s < self._upkeep_s:
             return
         self._upkeep_s = monotonic_s + UPKEEP_S
         try:
             self._locks.pass_time()
             self._documents.mature()
+        except StoreFull as fault:
+            self._alarms.refused(Refusal.E_STORE, str(fault))
+        self._give_lease()
+
+    def _give_lease(self) -> None:
+        """One that is due; it costs nothing where none is."""
+        try:
             self._documents.lease()
         except StoreFull as fault:
             self._alarms.refused(Refusal.E_STORE, str(fault))

@@ -8,10 +8,12 @@ Called by the relay thread only. Source: reference/command-authority.md 0 items 
 import logging
 from collections.abc import Callable, Mapping
 from dataclasses import replace
+from typing import Final
 
 from dcu.command import Command, Event, Refusal, State
 from dcu.errors import DcuError, StoreFull
 from dcu.mailbox import Mailbox
+from dcu.meter import Meter
 from dcu.ports import Bus
 from dcu.relay.alarms import Alarms
 from dcu.relay.book import Book
@@ -25,6 +27,20 @@ from dcu.relay.ruling import Ruling
 from dcu.relay.timetable import Entry, Timetable
 
 log = logging.getLogger(__name__)
+
+_DOUBTED: Final = {
+    Event.UNSENT: Event.UNSENT,
+    Event.READ_BACK_TARGET: Event.READ_BACK_NOTHING,
+    Event.READ_BACK_ARMED: Event.READ_BACK_NOTHING,
+    Event.READ_BACK_OTHER: Event.READ_BACK_NOTHING,
+    Event.READ_BACK_NOTHING: Event.READ_BACK_NOTHING,
+    Event.RECOVERED_TARGET: Event.RECOVERED_OTHER,
+    Event.RECOVERED_OTHER: Event.RECOVERED_OTHER,
+}
+"""What an outcome is taken for that cannot be told."""
+
+_TRIED_AGAIN: Final = frozenset({Refusal.E_UNREACHABLE, Refusal.E_STORE})
+"""Why an errand ended before its leave that may pass."""
 
 
 class Dispatch:
@@ -82,8 +98,7 @@ class Dispatch:
             case Fell():
                 self._fell(letter)
             case Brought():
-                self._life.bring(letter)
-                self._timetable.forget(letter.key)
+                self._brought(letter)
             case Outcome():
                 self._outcome(letter)
             case Unseen(key, reason):
@@ -96,14 +111,20 @@ class Dispatch:
         due_s = now_s + ruling.wait_s if ruling is not None else now_s
         entry = Entry(command, meter.bus if meter else "", due_s, now_s + LONGEST_LIFE_S)
         if ruling is not None and ruling.cuts:
-            entry = replace(entry, cuts=True, spacing_s=ruling.spacing_s)
+            until_s = now_s + self._life_s(command)
+            entry = replace(entry, cuts=True, spacing_s=ruling.spacing_s, until_s=until_s)
         self._timetable.add((command.iss, command.cmd_id), entry)
+
+    def _life_s(self, command: Command) -> int:
+        """How long an accepted disconnect may live from now on, by the uptime: a clock stepped back adds nothing."""
+        known_s = self._book.moment().known_s
+        return LONGEST_LIFE_S if known_s is None else min(max(command.exp - known_s, 0), LONGEST_LIFE_S)
 
     def pass_time(self) -> None:
         """What the passing of time brings: errands that are due, commands that are over, meters to be looked at."""
         moment, monotonic_s = self._book.moment(), self._clock.monotonic_s()
         for key, entry in self._timetable.unsent():
-            over = moment.now_s >= entry.command.exp and (moment.clock.known or not entry.gives_light)
+            over = moment.now_s >= entry.command.exp and (moment.clock.known or entry.cuts)
             if over or monotonic_s >= entry.until_s:
                 self._timetable.forget(key)
                 reason = "its time passed before its meter could be reached"
@@ -121,10 +142,16 @@ class Dispatch:
             if meter is None or bus is None:
                 self._letters.post(Fell(key, Refusal.E_METER, "its bus is not here any more"), urgent=True)
                 continue
-            if entry.reads:
-                bus.post(OnDemand(entry.command, meter, self._place), urgent=False)
-                continue
-            errand = Switching(entry.command, meter, self._place, self._ask, self._pause, self._settle_s)
+            try:
+                self._post(bus, entry.command, meter, reads=entry.reads)
+            except DcuError as fault:  # its queue is full
+                self._letters.post(Fell(key, Refusal.E_UNREACHABLE, str(fault)), urgent=True)
+
+    def _post(self, bus: Bus, command: Command, meter: Meter, *, reads: bool) -> None:
+        if reads:
+            bus.post(OnDemand(command, meter, self._place), urgent=False)
+        else:
+            errand = Switching(command, meter, self._place, self._ask, self._pause, self._settle_s)
             bus.post(errand, urgent=True)
 
     def _waits(self, key: Key) -> bool:
@@ -162,13 +189,33 @@ class Dispatch:
 
     def _fell(self, fell: Fell) -> None:
         """An errand ended before its leave: a connect tries again, all others are at an end."""
-        if fell.code is Refusal.E_UNREACHABLE and self._timetable.again(fell.key, self._clock.monotonic_s()):
+        if fell.code in _TRIED_AGAIN and self._timetable.again(fell.key, self._clock.monotonic_s()):
             return
         self._life.refuse(fell.key, fell.code, fell.reason)
         self._timetable.forget(fell.key)
 
+    def _brought(self, brought: Brought) -> None:
+        try:
+            self._life.bring(brought)
+        except DcuError:
+            raise
+        except Exception as fault:  # deny by default, as in `_ready`
+            log.exception("what a read brought was not foreseen")
+            self._life.refuse(brought.key, Refusal.E_STATE, f"unforeseen {type(fault).__name__}")
+        self._timetable.forget(brought.key)
+
+    def _settle(self, outcome: Outcome) -> State | None:
+        """Where the command stands then. What nobody has foreseen ends it in doubt, and no other command with it."""
+        try:
+            return self._life.settle(outcome.key, outcome.event, outcome.reason, outcome.readback)
+        except DcuError:
+            raise
+        except Exception as fault:
+            log.exception("an outcome was not foreseen")
+            return self._life.settle(outcome.key, _DOUBTED[outcome.event], f"unforeseen {type(fault).__name__}")
+
     def _outcome(self, outcome: Outcome) -> None:
-        state = self._life.settle(outcome.key, outcome.event, outcome.reason, outcome.readback)
+        state = self._settle(outcome)
         if state is State.ACCEPTED:  # a connect of which surely nothing was sent
             if not self._timetable.again(outcome.key, self._clock.monotonic_s()):
                 self._letters.post(Fell(outcome.key, Refusal.E_EXPIRED, outcome.reason), urgent=True)

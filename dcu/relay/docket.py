@@ -10,24 +10,26 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Final
 
-from dcu.command import Command, CommandRefused, Debit, Event, Operation, State, StoredCommand, Why
+from dcu.command import Change, Command, CommandRefused, Debit, Event, Operation, Refusal, State, StoredCommand, Why
 from dcu.ports import Transaction
 from dcu.record import Stream, encode_receipt
 from dcu.relay.book import Book, reread
 from dcu.relay.case import Case
-from dcu.relay.checks import UNCONSUMED, check_all
+from dcu.relay.checks import MEANT, UNCONSUMED, check_all
 from dcu.relay.checks.safety import spacing_left_s
 from dcu.relay.duties import AT_ONCE
 from dcu.relay.envelope import Opened
 from dcu.relay.gate import Sampler
 from dcu.relay.letters import Verdict
 from dcu.relay.life import move
+from dcu.relay.policy import two_independent
 from dcu.relay.policy.floor import FREEZE_S
 from dcu.relay.receipts import Account
 from dcu.relay.resends import want
 from dcu.relay.restraints import FREEZE, restraint
 from dcu.relay.ruling import Ruling
 from dcu.relay.schema import hints, read_command
+from dcu.relay.withdrawals import note
 
 log = logging.getLogger(__name__)
 
@@ -75,11 +77,16 @@ class Docket:
             return self._refuse(tx, account, refusal)
         known = tx.command(command.iss, command.cmd_id)
         if known is not None and known.digest == opened.digest:
-            return self._repeat(tx, known)
+            return self._repeat(tx, known, command)
+        if not self._book.allowances.command(opened.kids, command.op, self._book.clock.monotonic_s()):
+            tx.count(f"refused.{Refusal.E_FLOOD.value}")
+            return Ruling(Verdict("refused", Refusal.E_FLOOD), cause="more commands of a key than anyone needs")
         case = self._book.case(tx, opened.payload, opened.kids, command, known=known)
         try:
             check_all(case)
         except CommandRefused as refusal:
+            if case.column is not Operation.DISCONNECT and _is_meant(case):
+                self._overtake(tx, case)
             return self._refuse(tx, account, refusal, b"" if refusal.code in UNCONSUMED else opened.payload)
         return self._accept(tx, account, case, opened.payload)
 
@@ -90,7 +97,8 @@ class Docket:
             tx.raise_relay_sequence(command.meter, command.seq, disconnect=cuts)
         if cuts:
             tx.authority.debit(self._debit(case))
-        self._overtake(tx, command, cuts)
+        else:
+            self._overtake(tx, case)
         state = State.DONE if command.op in AT_ONCE else State.PENDING if cuts else State.ACCEPTED
         account = replace(account, state=state.value, pol=policy.version if policy is not None else None)
         if command.op in AT_ONCE:
@@ -106,8 +114,12 @@ class Docket:
 
     def _debit(self, case: Case) -> Debit:
         command, moment = case.command, case.moment
-        permit = command.permit or ""
-        return Debit(command.iss, command.cmd_id, case.profile, permit, moment.now_s, moment.boot, moment.boot_s)
+        debit = Debit(
+            *(command.iss, command.cmd_id, case.profile, command.permit or ""),
+            *(moment.now_s, moment.boot, moment.boot_s),
+        )
+        leave = case.ledger.leave
+        return replace(debit, total=leave.permit.of) if leave.permit is not None else debit
 
     def _do(self, tx: Transaction, case: Case) -> None:
         """What is done by the decision itself."""
@@ -123,30 +135,29 @@ class Docket:
         elif command.op is Operation.METER and book.roster is not None:
             book.roster.keep(tx, command)
             self._change = command
+            if command.change is Change.REPLACE and command.old is not None:
+                hand_on(tx, command.old, command.meter)
         elif command.op is Operation.CANCEL and command.cancels is not None:
             stored = tx.command(command.iss, command.cancels)
             if stored is not None:
                 move(book, tx, stored, Event.CANCEL, reason=f"taken back by {command.cmd_id}")
+            else:
+                note(tx, command, case.moment.now_s)
 
-    def _overtake(self, tx: Transaction, command: Command, cuts: bool) -> None:
-        """A connect, a payment or a freeze makes void what still waits to disconnect."""
-        if cuts or command.op not in {Operation.CONNECT, Operation.BALANCE, Operation.FREEZE}:
+    def _overtake(self, tx: Transaction, case: Case) -> None:
+        """A connect, a payment or a freeze makes void what still waits to disconnect.
+
+        So it does where it is refused itself for what has nothing to do with that: a lock, a meter that is set aside.
+        """
+        command = case.command
+        if command.op not in {Operation.CONNECT, Operation.BALANCE, Operation.FREEZE}:
             return
         for stored in tx.open_commands():
-            if stored.state is State.PENDING and self._overtakes(command, stored):
+            if stored.state is State.PENDING and _overtakes(case, stored):
                 move(self._book, tx, stored, Event.VOID, reason=f"overtaken by {command.op.value} {command.cmd_id}")
 
-    def _overtakes(self, command: Command, stored: StoredCommand) -> bool:
-        try:
-            other = reread(stored)
-        except CommandRefused:  # it will end by itself: what cannot be read is not carried out
-            return False
-        if command.op is Operation.BALANCE and other.why is not Why.CREDIT:
-            return False
-        return command.meter in {"", other.meter}
-
     def _refuse(self, tx: Transaction, account: Account, refusal: CommandRefused, payload: bytes = b"") -> Ruling:
-        """Count and answer; the same refusal of the same document at most once a minute.
+        """Count and answer; one that leaves the id free at most once a minute, and within the allowance of its keys.
 
         Args:
             tx: the transaction.
@@ -158,14 +169,56 @@ class Docket:
         account = replace(account, code=refusal.code, reason=refusal.cause)
         if payload:
             self._book.save(tx, account, payload, self._book.record(tx, account))
-        elif self._answered.due((account.digest, refusal.code), self._book.clock.monotonic_s()):
-            self._book.record(tx, account)
+        else:
+            now_s = self._book.clock.monotonic_s()
+            again = self._answered.due((account.digest, refusal.code), now_s)
+            if again and self._book.allowances.refusal(account.kids, now_s):
+                self._book.record(tx, account)
         return Ruling(Verdict("refused", refusal.code), cause=refusal.cause, meter=account.meter)
 
-    def _repeat(self, tx: Transaction, known: StoredCommand) -> Ruling:
-        """The very same command again: its receipt as it stands, given out again at most once a minute."""
-        now_s = self._book.now_s()
-        if abs(now_s - known.repeated_at) >= AGAIN_S:
+    def _repeat(self, tx: Transaction, known: StoredCommand, command: Command) -> Ruling:
+        """The very same command again: its receipt as it stands, given out again at most once a minute.
+
+        Not when its time is over: whoever recorded a command could fill the store with it for ever.
+        """
+        moment = self._book.moment()
+        now_s, over = moment.now_s, moment.clock.known and moment.now_s >= command.exp
+        waited = abs(now_s - known.repeated_at) >= AGAIN_S
+        if waited and not over and self._book.allowances.repeat(self._book.clock.monotonic_s()):
             tx.append(Stream.RECEIPT, encode_receipt(known.receipt))
             tx.save_command(replace(known, repeated_at=now_s))
         return Ruling(Verdict("duplicate"))
+
+
+def _is_meant(case: Case) -> bool:
+    try:
+        check_all(case, MEANT)
+    except CommandRefused:
+        return False
+    return True
+
+
+def _overtakes(case: Case, stored: StoredCommand) -> bool:
+    """Whether it makes void what waits. What was ordered for safety is given up by two people, or by a freeze."""
+    command = case.command
+    try:
+        other = reread(stored)
+    except CommandRefused:  # it will end by itself: what cannot be read is not carried out
+        return False
+    if command.meter not in {"", other.meter}:
+        return False
+    if command.op is Operation.BALANCE:
+        return other.why is Why.CREDIT
+    two = two_independent([case.trust.keys[kid] for kid in case.kids])
+    return command.op is Operation.FREEZE or other.why is not Why.SAFETY or two
+
+
+def hand_on(tx: Transaction, old: str, new: str) -> None:
+    """A meter is exchanged: freezes, locks and an order of safety hold for the one that comes as they did."""
+    for each in tx.authority.restraints():
+        if each.meter == old:
+            tx.authority.restrain(replace(each, meter=new))
+    safety = tx.relay_sequence(old).safety
+    if safety:
+        tx.raise_relay_sequence(new, 0, disconnect=False)  # there has to be one to be marked
+        tx.authority.note_safety(new, safety)

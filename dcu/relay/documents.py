@@ -18,8 +18,8 @@ from dcu.relay.gate import Sampler
 from dcu.relay.key_document import TrustStore, open_key_document, vet_key_document
 from dcu.relay.letters import Verdict
 from dcu.relay.permit import vet_permit
-from dcu.relay.policy import Policy, compare, vet_policy
-from dcu.relay.receipts import Account
+from dcu.relay.policy import Policy, briefly, compare, early_since, vet_policy
+from dcu.relay.receipts import MOST_TEXT, Account
 from dcu.relay.ruling import Ruling
 from dcu.relay.standing import (
     POLICIES,
@@ -40,6 +40,7 @@ AGAIN_S: Final = 60
 """The same document again is answered at most this often."""
 
 WAITING: Final = "waiting"
+_WAITS: Final = "takes effect in 24 hours: "
 IN_FORCE: Final = "in-force"
 GIVEN_OUT: Final = "given-out"
 
@@ -133,7 +134,7 @@ class Documents:
         if words and not first:
             tx.save_document(POLICY_WAITING, policy.version, envelope)
             tx.save_document(POLICY_SEEN, 0, Seen.at(book.moment()).octets)
-            book.record(tx, replace(account, state=WAITING, reason=f"takes effect in 24 hours: {words}"))
+            book.record(tx, replace(account, state=WAITING, reason=_WAITS + words))
             return Ruling(Verdict("accepted"))
         two = first or self._two(opened)
         tx.save_document(POLICY_BASE if two else POLICY_NARROWED, policy.version, envelope)
@@ -148,8 +149,10 @@ class Documents:
         """The policy of a document, and in words what it permits more; empty: nothing, and one signature is enough."""
         book, trust, known_s = self._book, self._book.trust, self._book.moment().known_s
         policy = vet_policy(opened, trust.keys, trust.issuer, book.dcu, known_s, above=above)
+        if fault := early_since(book.kept(tx), policy):
+            raise CommandRefused(Refusal.E_POLICY, fault)
         current, _ = book.policy(tx)
-        words = "; ".join(compare(current, policy).widens)
+        words = briefly(compare(current, policy).widens, MOST_TEXT - len(_WAITS))
         if words or first:
             vet_policy(opened, trust.keys, trust.issuer, book.dcu, known_s, above=above, voices=2)
         return policy, words
@@ -207,13 +210,15 @@ class Documents:
         book, trust = self._book, self._book.trust
         account = Account("permit", trust.issuer, "", "permit", "", opened.digest, opened.kids, "")
         try:
-            permit = vet_permit(opened, trust.keys, trust.issuer, book.dcu)
+            permit = vet_permit(opened, trust.keys, trust.issuer, book.dcu, book.store.epoch)
             account = replace(account, cmd_id=permit.id, state=State.ACCEPTED.value)
             held = tx.authority.permit(permit.iss, permit.id)
             if held is not None and _same(opened, held):
                 return self._again(tx, account)
             if held is not None:
                 raise CommandRefused(Refusal.E_ID_REUSE, f"{permit.id} was another permit")
+            if not book.allowances.permit(opened.kids, book.clock.monotonic_s()):
+                raise CommandRefused(Refusal.E_FLOOD, "more permits of a key than anyone needs")
             self._check_day(permit.date)
         except CommandRefused as refusal:
             return self._refuse(tx, replace(account, state=State.REFUSED.value), refusal)
@@ -253,14 +258,17 @@ class Documents:
     # ---- answers ----------------------------------------------------------------------------------------------------
 
     def _again(self, tx: Transaction, account: Account) -> Ruling:
-        if self._answered.due(account.digest, self._book.clock.monotonic_s()):
+        now_s = self._book.clock.monotonic_s()
+        if self._answered.due(account.digest, now_s) and self._book.allowances.repeat(now_s):
             self._book.record(tx, account)
         return Ruling(Verdict("duplicate"))
 
     def _refuse(self, tx: Transaction, account: Account, refusal: CommandRefused) -> Ruling:
         tx.count(f"refused.{refusal.code.value}")
         account = replace(account, state=State.REFUSED.value, code=refusal.code, reason=refusal.cause)
-        if self._answered.due((account.digest, refusal.code), self._book.clock.monotonic_s()):
+        now_s = self._book.clock.monotonic_s()
+        again = self._answered.due((account.digest, refusal.code), now_s)
+        if again and self._book.allowances.refusal(account.kids, now_s):
             self._book.record(tx, account)
         return Ruling(Verdict("refused", refusal.code), cause=refusal.cause)
 

@@ -17,6 +17,10 @@ _PAYLOAD: Final = re.compile(rb'\{"payload":"([A-Za-z0-9_-]*)"')
 BURST: Final = 120
 REFILL_PER_S: Final = 2.0
 
+KEYS_BURST: Final = 10
+KEYS_REFILL_PER_S: Final = 1 / 30
+"""Of key documents: within what all documents may."""
+
 
 class Gate:
     """Lets in what came the right way, no faster than a box can need it.
@@ -32,6 +36,7 @@ class Gate:
     def __init__(self, topic: str, burst: int = BURST, refill_per_s: float = REFILL_PER_S) -> None:
         self._topic = topic
         self._buckets = {lane: TokenBucket(burst, refill_per_s) for lane in (False, True)}
+        self._keys = TokenBucket(KEYS_BURST, KEYS_REFILL_PER_S)
 
     def admit(self, topic: str, qos: int, retained: bool, monotonic_s: float, *, connect: bool = False) -> None:
         """Raises CommandRefused: E_TOPIC, E_RETAINED or E_FLOOD."""
@@ -41,6 +46,11 @@ class Gate:
             raise CommandRefused(Refusal.E_RETAINED, "a retained command would come again at every reconnect")
         if not self._buckets[connect].take(monotonic_s):
             raise CommandRefused(Refusal.E_FLOOD, "more documents than anyone needs")
+
+    def admit_keys(self, monotonic_s: float) -> None:
+        """A key document, which costs a hundred times a command to read. Raises CommandRefused: E_FLOOD."""
+        if not self._keys.take(monotonic_s):
+            raise CommandRefused(Refusal.E_FLOOD, "more key documents than anyone needs")
 
 
 def looks_like_connect(octets: bytes) -> bool:

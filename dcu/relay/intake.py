@@ -69,6 +69,7 @@ class Intake:
         try:
             self._gate.admit(put.topic, put.qos, put.retained, book.clock.monotonic_s(), connect=put.connect)
             if typ_of(put.octets) == KEYS:
+                self._gate.admit_keys(book.clock.monotonic_s())
                 return self._documents.keys(put.octets)
             opened = open_envelope(put.octets, book.trust.keys, book.moment().known_s, {COMMAND, POLICY, PERMIT})
         except CommandRefused as refusal:

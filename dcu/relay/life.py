@@ -125,6 +125,7 @@ class Life:
             tx.count(f"refused.{refusal.code.value}")
             move(self._book, tx, stored, Event.RECHECK_FAILED, refusal.code, refusal.cause)
             return None
+        self._note_safety(tx, case)
         if evidence.reached(command.op):
             move(self._book, tx, stored, Event.ALREADY_THERE, reason="there already, nothing was sent")
             return None
@@ -139,8 +140,12 @@ class Life:
         command, moment = case.command, case.moment
         if case.column is Operation.DISCONNECT:
             tx.authority.note_sent(command.iss, command.cmd_id, moment.now_s, moment.boot_s)
-            if command.why is Why.SAFETY and command.seq is not None:
-                tx.authority.note_safety(command.meter, command.seq)
+
+    def _note_safety(self, tx: Transaction, case: Case) -> None:
+        """What is open for safety stays so until two people end it, also where nothing had to be sent for it."""
+        command = case.command
+        if case.column is Operation.DISCONNECT and command.why is Why.SAFETY and command.seq is not None:
+            tx.authority.note_safety(command.meter, command.seq)
         elif command.op is Operation.CONNECT and two_independent([case.trust.keys[kid] for kid in case.kids]):
             tx.authority.note_safety(command.meter, 0)
 

@@ -12,7 +12,7 @@ from dcu.ports import Transaction
 from dcu.relay.book import Book
 from dcu.relay.policy.floor import LOCK_S
 from dcu.relay.receipts import Account
-from dcu.relay.restraints import LOCK, begun, lapsed, restraint
+from dcu.relay.restraints import LOCK, counted, lapsed, restraint
 
 LOCKED: Final = "locked"
 UNLOCKED: Final = "unlocked"
@@ -65,10 +65,10 @@ class Locks:
         return [r for r in found if not lapsed(r, moment)]
 
     def pass_time(self) -> None:
-        """Let lapse what has lapsed, and begin to count what waits for the time to be known."""
+        """Let lapse what has lapsed; count what waited for the time to be known, or was counted by another boot."""
         book, moment = self._book, self._book.moment()
         if not any(
-            lapsed(r, moment) or begun(r, moment) for r in book.store.transact(lambda tx: tx.authority.restraints())
+            lapsed(r, moment) or counted(r, moment) for r in book.store.transact(lambda tx: tx.authority.restraints())
         ):
             return
 
@@ -77,8 +77,8 @@ class Locks:
                 if lapsed(found, moment):
                     tx.authority.lift(found.kind, found.meter)
                     book.record(tx, self._account(found, LAPSED))
-                elif counted := begun(found, moment):
-                    tx.authority.restrain(counted)
+                elif onward := counted(found, moment):
+                    tx.authority.restrain(onward)
 
         book.store.transact(work)
 

@@ -1,7 +1,7 @@
 """Permits: how many disconnects of one day the utility allows, signed by somebody who signs no disconnect. Pure.
 
     {"v":1, "typ":"permit", "id":"P-2026-11-23", "iss":"hes.ranchi", "dcu":"JH-RNC-0042", "date":"2026-11-23",
-     "profile":"arrears", "max_n":5}                                  of a box, signed by the role permit
+     "jid":"3bc5135d110ca306", "profile":"arrears", "max_n":5}        of a box, signed by the role permit
 
     {"v":1, "typ":"permit", "id":"T-2026-11-23", "iss":"hes.ranchi", "date":"2026-11-23", "total":6000}
                                                                       of the whole city, signed by the role permit
@@ -9,8 +9,9 @@
     {.., "id":"P-2026-11-23b", "dcu":"JH-RNC-0042", "profile":"prepaid", "max_n":12, "of":"T-2026-11-23"}
                                                                       a box's share of it, signed by the role planner
 
-`date` is a calendar day of the policy's timezone. A permit is stored when it comes and debited by the transaction that
-accepts a command; it is judged again, on current trust, whenever it is used.
+What is for a box is for one journal of it: with another card the debits are gone, and so are the permits that they were
+counted against. `date` is a calendar day of the policy's timezone. A permit is stored when it comes and debited by the
+transaction that accepts a command; it is judged again, on current trust, whenever it is used.
 Source: reference/command-authority.md 0 item 12, 6 (permit), 8 (check 22).
 """
 
@@ -27,7 +28,7 @@ from dcu.relay.public_key import PublicKey, Role
 
 MOST: Final = 10**6
 
-_OF_BOX: Final = ("v", "typ", "id", "iss", "dcu", "date", "profile", "max_n")
+_OF_BOX: Final = ("v", "typ", "id", "iss", "dcu", "jid", "date", "profile", "max_n")
 _OF_CITY: Final = ("v", "typ", "id", "iss", "date", "total")
 
 
@@ -43,6 +44,7 @@ class Permit:
         profile: of authority; None for the whole city.
         max_n: disconnects; of the whole city its total.
         of: the city's permit that it is a share of; empty for none.
+        jid: journal of the box; empty: of the whole city.
     """
 
     id: str
@@ -52,6 +54,7 @@ class Permit:
     profile: Profile | None
     max_n: int
     of: str = ""
+    jid: str = ""
 
     @property
     def role(self) -> Role:
@@ -68,12 +71,15 @@ class Leave:
         fault: why.
         signers: of that permit and of what it is a share of.
         used: disconnects debited to it, this command's own excepted.
+        total: of the city's permit that it is a share of; None: of none. `total_used`: debited to all its shares here.
     """
 
     permit: Permit | None = None
     fault: str = "no permit"
     signers: tuple[PublicKey, ...] = ()
     used: int = 0
+    total: int | None = None
+    total_used: int = 0
 
 
 def read_permit(claims: Mapping[str, Json]) -> Permit:
@@ -96,25 +102,28 @@ def read_permit(claims: Mapping[str, Json]) -> Permit:
         profile=profile,
         max_n=integer(claims["total" if whole else "max_n"], "number", 0, MOST),
         of=name(claims["of"], "of") if "of" in claims else "",
+        jid="" if whole else name(claims["jid"], "jid"),
     )
 
 
-def vet_permit(opened: Opened, keys: Mapping[str, PublicKey], issuer: str, dcu: str) -> Permit:
-    """The permit of a verified envelope, if it is for this box and signed by one key of its role.
+def vet_permit(opened: Opened, keys: Mapping[str, PublicKey], issuer: str, dcu: str, jid: str) -> Permit:
+    """The permit of a verified envelope, if it is for this box and its journal, and signed by one key of its role.
 
     Raises:
-        CommandRefused: E_SCHEMA, E_TARGET, E_QUORUM.
+        CommandRefused: E_SCHEMA, E_TARGET, E_JID, E_QUORUM.
     """
     permit = read_permit(opened.claims)
     if permit.iss != issuer or permit.dcu not in {"", dcu}:
         raise CommandRefused(Refusal.E_TARGET, f"for {permit.dcu} of {permit.iss}; here is {dcu} of {issuer}")
+    if permit.jid not in {"", jid}:
+        raise CommandRefused(Refusal.E_JID, f"permitted for journal {permit.jid}, here is {jid}")
     if len(opened.kids) != 1 or permit.role not in keys[opened.kids[0]].roles:
         raise CommandRefused(Refusal.E_QUORUM, f"this permit is signed by one key with the role {permit.role.value}")
     return permit
 
 
 def held_permit(
-    envelope: bytes, keys: Mapping[str, PublicKey], issuer: str, dcu: str, now_s: int
+    envelope: bytes, keys: Mapping[str, PublicKey], issuer: str, dcu: str, jid: str, now_s: int
 ) -> tuple[Permit, PublicKey]:
     """A permit that was stored, and who signed it, verified again on current trust and time.
 
@@ -122,7 +131,7 @@ def held_permit(
         CommandRefused: with the code of the first check that failed.
     """
     opened = open_envelope(envelope, keys, now_s, {PERMIT})
-    return vet_permit(opened, keys, issuer, dcu), keys[opened.kids[0]]
+    return vet_permit(opened, keys, issuer, dcu, jid), keys[opened.kids[0]]
 
 
 def _day(value: Json) -> str:

@@ -15,8 +15,11 @@ from typing import Any, Final
 
 from dcu.command import ControlState, OutputState, Refusal
 from dcu.reading import ClockState
-from dcu.relay.canonical import to_base64url
+from dcu.relay.canonical import MAX_INTEGER, to_base64url
 from dcu.relay.envelope import RECEIPT, Signer, seal
+
+MOST_TEXT: Final = 200
+"""Characters of a reason; what may be longer says itself how much it leaves out."""
 
 UNPROVEN: Final = "unproven"
 """Cause of a state that matched after a crash: nobody saw who brought it about."""
@@ -52,7 +55,7 @@ class ReadBack:
             told["text"] = self.text
         elif self.holds is not None:
             told["holds"] = self.holds
-        return {**told, **self.said}
+        return {**told, **{name: _told(value) for name, value in self.said.items()}}
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,6 +133,13 @@ def seal_receipt(
     return seal(claims, RECEIPT, [signer])
 
 
+def _told(value: int | str) -> int | str:
+    """A number that a receipt can carry, else its digits: what a meter says is not ours to bound."""
+    if isinstance(value, int):
+        return value if abs(value) <= MAX_INTEGER else _plain(str(value))
+    return _plain(value)
+
+
 def _plain(text: str) -> str:
     """At most 200 characters of printable ASCII."""
-    return "".join(c if " " <= c <= "~" else "?" for c in text[:200])
+    return "".join(c if " " <= c <= "~" else "?" for c in text[:MOST_TEXT])

@@ -89,7 +89,12 @@ class Timetable:
         return entry.command
 
     def again(self, key: Key, now_s: float) -> bool:
-        """Try a connect again after a while; False for everything else, and when its time is over."""
+        """Try a connect again after a while; False for everything else, and when its time is over.
+
+        An errand that waits no longer and a leave that came too late both say so: the second finds it waiting.
+        """
+        if key in self._later:
+            return self._later[key].gives_light
         entry = self._out.get(key) or self._sent.get(key)
         if entry is None or not entry.gives_light or now_s + AGAIN_S >= entry.until_s:
             return False

@@ -21,6 +21,8 @@ MILESTONE_S: Final = 6 * 3600
 
 DAY_S: Final = 86_400
 
+_STREAMS: Final = {stream.value: stream for stream in Stream}
+
 
 @dataclass(frozen=True, slots=True)
 class Account:
@@ -84,7 +86,7 @@ class Accounts:
     def floors(self) -> dict[Stream, int]:
         """Of all streams, the id up to which nothing is held any more."""
         found = dict(self._database.rows("SELECT stream, floor FROM account"))
-        return {stream: found.get(stream.value, 0) for stream in Stream}
+        return {stream: found.get(name, 0) for name, stream in _STREAMS.items()}
 
     def raise_floor(self, stream: Stream, last: int, holes: int) -> None:
         """Nothing up to `last` is held any more; `holes` of the known ones lay there. Milestones below it go."""

@@ -6,7 +6,7 @@ from typing import Final
 from dcu.command import Debit, Profile, Restraint
 from dcu.store.database import Database
 
-_DEBIT: Final = "SELECT iss, cmd_id, profile, permit, at_s, boot, boot_s, sent_at_s, sent_boot_s FROM debit "
+_DEBIT: Final = "SELECT iss, cmd_id, profile, permit, at_s, boot, boot_s, sent_at_s, sent_boot_s, total FROM debit "
 
 
 class StoredAuthority:
@@ -18,8 +18,12 @@ class StoredAuthority:
     def debit(self, debit: Debit) -> None:
         """See `ports.Authority.debit`."""
         self._database.write(
-            "INSERT INTO debit (iss, cmd_id, profile, permit, at_s, boot, boot_s) VALUES (?, ?, ?, ?, ?, ?, ?)",
-            (debit.iss, debit.cmd_id, debit.profile.value, debit.permit, debit.at_s, debit.boot, debit.boot_s),
+            "INSERT INTO debit (iss, cmd_id, profile, permit, total, at_s, boot, boot_s) "
+            "VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+            (
+                *(debit.iss, debit.cmd_id, debit.profile.value, debit.permit, debit.total),
+                *(debit.at_s, debit.boot, debit.boot_s),
+            ),
         )
 
     def debits(self, since_s: int, boot: str) -> Sequence[Debit]:
@@ -44,21 +48,29 @@ class StoredAuthority:
 
     def permit_uses(self, iss: str, permit_id: str) -> int:
         """See `ports.Authority.permit_uses`."""
-        found = self._database.first("SELECT count(*) FROM debit WHERE iss = ? AND permit = ?", (iss, permit_id))
+        found = self._database.first(
+            "SELECT (SELECT count(*) FROM debit WHERE iss = ?1 AND permit = ?2) + "
+            "(SELECT count(*) FROM debit WHERE iss = ?1 AND total = ?2 AND total != '')",
+            (iss, permit_id),
+        )
         return 0 if found is None else int(found[0])
 
     def restraints(self) -> Sequence[Restraint]:
         """See `ports.Authority.restraints`."""
         found = self._database.rows(
-            "SELECT kind, meter, who, why, seconds, until_s FROM restraint ORDER BY kind, meter"
+            "SELECT kind, meter, who, why, seconds, until_s, boot, boot_s FROM restraint ORDER BY kind, meter"
         )
         return [Restraint(*row) for row in found]
 
     def restrain(self, restraint: Restraint) -> None:
         """See `ports.Authority.restrain`."""
         self._database.write(
-            "INSERT OR REPLACE INTO restraint (kind, meter, who, why, seconds, until_s) VALUES (?, ?, ?, ?, ?, ?)",
-            (restraint.kind, restraint.meter, restraint.who, restraint.why, restraint.seconds, restraint.until_s),
+            "INSERT OR REPLACE INTO restraint (kind, meter, who, why, seconds, until_s, boot, boot_s) "
+            "VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+            (
+                *(restraint.kind, restraint.meter, restraint.who, restraint.why),
+                *(restraint.seconds, restraint.until_s, restraint.boot, restraint.boot_s),
+            ),
         )
 
     def lift(self, kind: str, meter: str) -> None:

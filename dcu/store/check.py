@@ -12,7 +12,7 @@ from dcu.errors import StoreDamaged
 from dcu.event import DropReason
 from dcu.record import Stream, checksum
 from dcu.store.accounts import Accounts
-from dcu.store.database import Database
+from dcu.store.database import SALVAGE, Database
 from dcu.store.dropping import Dropping
 from dcu.store.schema import table
 
@@ -24,8 +24,6 @@ NEWEST: Final = 256
 
 OF_PROFILES: Final = ("held", "absent", "stray", "mark")
 """Looked at profile by profile; all other tables but the streams' whole, one at a time."""
-
-_CURE: Final = "start the box again: it salvages what can be read"
 
 
 class Check:
@@ -79,7 +77,7 @@ class Check:
     def _whole(self, name: str) -> None:
         found = self._database.rows(f"PRAGMA quick_check({name})")
         if found != [("ok",)]:
-            raise StoreDamaged(f"table {name}: {found[0][0]}", place="store", cure=_CURE)
+            raise StoreDamaged(f"table {name}: {found[0][0]}", place="store", cure=SALVAGE)
 
     def _next_profile(self) -> bool:
         found = self._database.first("SELECT id FROM profile WHERE id > ? ORDER BY id LIMIT 1", (self._profile,))
@@ -103,7 +101,7 @@ class Check:
         (last,) = self._database.first("SELECT seq FROM sqlite_sequence WHERE name = ?", (table(stream),)) or (0,)
         if account.floor == self._floor and self._seen < last - account.floor - account.holes:
             what = f"{self._seen} records of {last - account.floor - account.holes} are found"
-            raise StoreDamaged(f"table {table(stream)}: {what}", place="store", cure=_CURE)
+            raise StoreDamaged(f"table {table(stream)}: {what}", place="store", cure=SALVAGE)
         return False
 
     def _compare(self, stream: Stream, after: int, rows: int) -> int | None:
@@ -113,7 +111,7 @@ class Check:
         )
         for n, crc, body in found:
             if n <= after:
-                raise StoreDamaged(f"table {table(stream)}: {n} stands behind {after}", place="store", cure=_CURE)
+                raise StoreDamaged(f"table {table(stream)}: {n} stands behind {after}", place="store", cure=SALVAGE)
             after = n
             if checksum(body) != crc:
                 self._dropping.between(stream, n, n, DropReason.DAMAGED, "its checksum is wrong")

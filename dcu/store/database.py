@@ -7,7 +7,7 @@ import sqlite3
 import threading
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from dcu.errors import StoreDamaged, StoreDown, StoreFault, StoreFull
 
@@ -104,6 +104,9 @@ _PASSING = frozenset(
 )
 """Troubles of the disk or the file system: they may pass, and the file is opened again."""
 
+SALVAGE: Final = "start the box again: it salvages what can be read"
+"""The cure of a damaged file."""
+
 _DAMAGED = frozenset({sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB})
 
 
@@ -119,7 +122,7 @@ def translate(error: sqlite3.Error, place: str) -> StoreFault:
         )
     text = f"{getattr(error, 'sqlite_errorname', type(error).__name__)}: {error}"
     if primary in _DAMAGED:
-        return StoreDamaged(text, place=place, cure="start the box again: it salvages what can be read")
+        return StoreDamaged(text, place=place, cure=SALVAGE)
     if primary in _PASSING:
         return StoreDown(text, place=place, cure="see to the disk and the file system; it is tried again")
     return StoreFault(text, place=place)

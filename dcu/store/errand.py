@@ -46,6 +46,11 @@ class Errand(Generic[T]):
             raise self.fault
         return cast("T", self._result)
 
+    @property
+    def given_up(self) -> bool:
+        """Whether its caller waits no more."""
+        return self._given_up
+
     # ---- the writer's side
 
     def take(self) -> bool:

@@ -16,7 +16,9 @@ from typing import Any, Final
 
 from dcu.errors import StoreDown, StoreFault, StoreFull
 from dcu.record import Stream, checksum
+from dcu.store.branches import mend_branches
 from dcu.store.database import Database, translate
+from dcu.store.grafting import graft
 from dcu.store.schema import table
 
 log = logging.getLogger(__name__)
@@ -75,14 +77,43 @@ def excavate(path: Path, new: Database, beat: Callable[[], None]) -> Found:
     """
     found = Found()
     try:
-        with closing(sqlite3.connect(path, timeout=2.0, isolation_level=None)) as source:
-            _Dig(source, new, found, beat).all()
+        if _settle(path):
+            mend_branches(path)
+        try:
+            _dig(path, new, found, beat)
+        except sqlite3.DatabaseError:
+            if found.saved or not _settle(path) or not graft(path):
+                raise
+            _dig(path, new, found, beat)
     except sqlite3.Error as error:
         fault = translate(error, str(path))
         if fault.cure.startswith("one field process"):
             raise fault from error
         log.error("%s: nothing can be read of it: %s", path, fault)  # noqa: TRY400  no more than this is to be known
     return found
+
+
+def _settle(path: Path) -> bool:
+    """Have the log go into the file; whether there is none left, so that nothing but the file counts.
+
+    Raises: sqlite3.Error: another process has it open.
+    """
+    with closing(sqlite3.connect(path, timeout=2.0, isolation_level=None)) as connection:
+        try:
+            connection.execute("BEGIN IMMEDIATE")
+            connection.execute("COMMIT")
+        except sqlite3.OperationalError as error:
+            if error.sqlite_errorcode & 0xFF in {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED}:
+                raise
+        except sqlite3.Error:
+            pass  # it is damaged: that is why we are here
+    left = path.with_name(f"{path.name}-wal")
+    return not left.exists() or left.stat().st_size == 0
+
+
+def _dig(path: Path, new: Database, found: Found, beat: Callable[[], None]) -> None:
+    with closing(sqlite3.connect(path, timeout=2.0, isolation_level=None)) as source:
+        _Dig(source, new, found, beat).all()
 
 
 class _Dig:

@@ -3,23 +3,28 @@
 The arithmetic is `dcu.gaps`; here are the rows it works on. Instants on the grid are kept as spans, so that a whole
 profile is one row that grows; instants off the grid (the clock was set, the period was another) one by one, so that
 they too are let in exactly once. The grid's phase is not stated by any meter: it is learned from the first rows.
+What is absent is kept to the second (`absences`), so that it says the same under any capture period.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from dcu import gaps
-from dcu.causes import Happening, explained, gone
-from dcu.gaps import DAY_S, Absence, Absent, Span
+from dcu.causes import BOOT_S, Happening, explained, gone
+from dcu.gaps import DAY_S, Absence, EarlierGrid, Span
 from dcu.obis import LogicalName
 from dcu.ports import ProfileState
 from dcu.reading import Layout, ProfileReading, Row
+from dcu.store.absences import OTHER, Absences, on_grid
 from dcu.store.columns import decode_columns, encode_columns
 from dcu.store.database import Database
-from dcu.store.marks import UNKNOWN, Let, Marks
+from dcu.store.earlier import EarlierGrids, beyond
+from dcu.store.instants import Instants, each_of
+from dcu.store.marks import UNKNOWN, Let, Marks, digest, event_digest
 
+_NEVER = 1 << 62
+_GONE = Absence.OVERWRITTEN.value
 _CAUSES = frozenset({Absence.METER_OFF.value, Absence.CLOCK_SET.value})
-_OTHER = Absence.OTHER_PERIOD.value
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,21 +47,38 @@ class Ledger:
     def __init__(self, database: Database) -> None:
         self._database = database
         self._marks = Marks(database)
+        self._absences = Absences(database)
+        self._instants = Instants(database)
+        self._earlier = EarlierGrids(database, self._instants, self._absences)
 
     def profile(self, serial: str, profile: LogicalName) -> ProfileState | None:
         """See `ports.Transaction.profile`."""
         line = self._line(serial, profile)
         if line is None or line.since_s is None:
             return None
-        since, absent = line.since_s, self._absent(line)
+        since = line.since_s
         if line.phase_s is not None:
             since += (line.phase_s - since) % line.period_s
         layout = None if line.columns is None else decode_columns(line.columns)
-        held = self._held(line)
-        if not held and not line.period_s and (newest_s := self._marks.newest(line.number)) is not None:
-            held = ((newest_s, newest_s),)
+        held = self._instants.held(line.number)
+        if not line.period_s:
+            newest_s = None if held else self._marks.newest(line.number)
+            return self._state(line, since, held if newest_s is None else ((newest_s, newest_s),), layout)
+        if line.phase_s is None:  # what is held of this grid, if it is the grid
+            within = self._instants.strays(line.number, since, _NEVER)
+            held = gaps.spans((at for at in within if gaps.on_grid(at, since, line.period_s)), line.period_s)
+        absent = on_grid(self._absences.of(line.number), held, since, line.period_s)
+        grid = (line.number, held, line.period_s)
+        earlier = self._earlier.in_turn(*grid, since)
+        unsettled = tuple(each for one in earlier for each in self._earlier.unsettled(*grid, one))
+        state = self._state(line, since, held, layout)
+        is_shown = line.phase_s is not None or not earlier
+        return replace(state, absent=absent, is_shown=is_shown, earlier=earlier, unsettled=unsettled)
+
+    @staticmethod
+    def _state(line: _Line, since: int, held: tuple[Span, ...], layout: Layout | None) -> ProfileState:
         extent = (line.entries, bool(line.newest_first), bool(line.stale))
-        return ProfileState(line.period_s, since, held, absent, layout, *extent)
+        return ProfileState(line.period_s, since, held, (), layout, *extent)
 
     def describe(
         self,
@@ -68,6 +90,7 @@ class Ledger:
         *,
         entries: int = 0,
         newest_first: bool = False,
+        until_s: int | None = None,
     ) -> None:
         """See `ports.Transaction.describe`. With another period, what is held stays held, off the new grid."""
         line, columns = self._known(serial, profile), encode_columns(layout)
@@ -80,7 +103,7 @@ class Ledger:
             return
         phase = line.phase_s
         if line.period_s != period_s:
-            self._leave_grid(line)
+            self._leave_grid(line, until_s)
             phase = None
         self._database.write(
             "UPDATE profile SET period_s = ?, since_s = ?, phase_s = ?, columns = ? WHERE id = ?",
@@ -92,92 +115,106 @@ class Ledger:
         if not reading.rows:
             return (), ()
         line = self._known(reading.serial, reading.profile)
-        if line.period_s and line.phase_s is None:
-            line = self._learn_grid(line, reading.rows)
         times = [row.captured_at.epoch_s for row in reading.rows]
-        held, phase = self._held(line), line.phase_s or 0
-        strays = self._strays(line, [at for at in times if not gaps.on_grid(at, phase, line.period_s)])
+        if line.period_s and line.phase_s is None:
+            if self._instants.strays_of(line.number, times).issuperset(
+                times
+            ):  # of an earlier grid, and none of them new
+                return self._marks.admit_intervals(
+                    line.number, reading, frozenset(), newest_first=bool(line.newest_first)
+                )
+            line = self._learn_grid(line, reading.rows)
+        held, phase = self._instants.held(line.number), line.phase_s or 0
+        strays = self._instants.strays_of(
+            line.number, [at for at in times if not gaps.on_grid(at, phase, line.period_s)]
+        )
         let_in = gaps.admit(held, times, line.period_s, phase=phase, strays=strays)
-        self._keep_held(line, held, let_in.held)
-        self._keep_strays(line, let_in.strays)
+        self._instants.keep(line.number, held, let_in.held)
+        self._instants.keep_strays(line.number, let_in.strays)
         new = frozenset(let_in.new)
-        if line.phase_s is not None:  # what was held before is absent nowhere
-            absent, slots = self._absent(line), (gaps.slot(at, phase, line.period_s) for at in new)
-            came = gaps.spans((at for at in slots if at is not None), line.period_s)
-            self._keep_absent(line, absent, gaps.outside(absent, came, line.period_s))
+        slots = (gaps.slot(at, phase, line.period_s) for at in new)
+        self._absences.take(line.number, sorted({*new, *(at for at in slots if at is not None)}))
+        self._earlier.settle(line.number, line.period_s)
         return self._marks.admit_intervals(line.number, reading, new, newest_first=bool(line.newest_first))
 
     def admit_events(self, reading: ProfileReading) -> Let:
         """See `ports.Transaction.admit_events`."""
         return self._marks.admit_events(self._known(reading.serial, reading.profile).number, reading)
 
-    def admit_bills(self, reading: ProfileReading) -> Let:
+    def admit_bills(self, reading: ProfileReading, *, newest: bool) -> Let:
         """See `ports.Transaction.admit_bills`."""
-        return self._marks.admit_bills(self._known(reading.serial, reading.profile).number, reading)
+        number = self._known(reading.serial, reading.profile).number
+        return self._marks.admit_bills(number, reading, newest=newest)
 
     def admit_snapshot(self, reading: ProfileReading) -> Let:
         """See `ports.Transaction.admit_snapshot`. The last one's time is all that is held."""
         line = self._known(reading.serial, reading.profile)
-        held = self._held(line)
+        held = self._instants.held(line.number)
         rows = tuple(row for row in reading.rows if (row.captured_at.epoch_s,) * 2 not in held)
         if rows:
-            self._keep_held(line, held, ((rows[-1].captured_at.epoch_s,) * 2,))
+            self._instants.keep(line.number, held, ((rows[-1].captured_at.epoch_s,) * 2,))
         return rows, ()
 
     def holds(self, reading: ProfileReading, *, bills: bool) -> tuple[bool, ...]:
         """See `ports.Transaction.holds`."""
         line = self._known(reading.serial, reading.profile)
-        return self._marks.held(line.number, reading, by_time=bills)
+        return self._marks.held(line.number, reading, digest if bills else event_digest(reading.layout))
 
-    def note_absent(self, serial: str, profile: LogicalName, first_s: int, last_s: int, reason: str) -> None:
-        """See `ports.Transaction.note_absent`. A newer reason replaces an older one."""
+    def note_absent(
+        self, serial: str, profile: LogicalName, first_s: int, last_s: int, reason: str, *, fill: bool = False
+    ) -> None:
+        """See `ports.Transaction.note_absent`."""
         line = self._known(serial, profile)
-        if line.since_s is None or not line.period_s:
+        if line.since_s is None or not line.period_s or first_s > last_s:
             return
-        phase = line.since_s if line.phase_s is None else line.phase_s
-        whole = gaps.snap((first_s, last_s), phase, line.period_s)
-        if whole is None:
-            return
-        held, before = self._held(line), self._absent(line)
-        if line.phase_s is None:  # no row has shown this grid, and what is there may be of another
-            self._add_absent(line, before, whole, reason)
-            return
-        fresh = gaps.without([whole], held, line.period_s)
-        marked = gaps.spans(self._marks.of(line.number, _instants(fresh, line.period_s)), line.period_s)
+        fresh = self._free(line, self._instants.held(line.number), (first_s, last_s))
+        marked = self._marks.times(line.number, fresh)
         if marked:  # asked again after the clock was set back: the rows of the first passage are stored
-            self._keep_held(line, held, gaps.merge([*held, *marked], line.period_s))
-            fresh = gaps.without(fresh, marked, line.period_s)
-        after = [*gaps.outside(before, fresh, line.period_s), *((first, last, reason) for first, last in fresh)]
-        self._keep_absent(line, before, gaps.joined(after, line.period_s))
+            self._hold(line, marked)
+            fresh = gaps.without(fresh, gaps.spans(marked, 1), 1)
+        if fill or line.phase_s is None:  # no row has shown this grid, and what is known may be of another
+            for span in fresh:
+                self._absences.fill(line.number, span, reason)
+        else:
+            self._absences.put(line.number, fresh, reason)
+        self._earlier.settle(line.number, line.period_s)
 
-    def _add_absent(self, line: _Line, before: Sequence[Absent], whole: Span, reason: str) -> None:
-        """Those instants of `whole` of which nothing is known yet, on whatever grid."""
-        instants = _instants([whole], line.period_s)
-        strays = self._strays(line, instants)
-        free = [at for at in instants if at not in strays and not any(a <= at <= b for a, b, _ in before)]
-        fresh = [(*span, reason) for span in gaps.spans(free, line.period_s)]
-        self._keep_absent(line, before, [*before, *fresh])
+    def give_up(self, serial: str, profile: LogicalName, until_s: int, reason: str) -> None:
+        """What is missing up to `until_s` never comes; what was to be asked again is held as before."""
+        line, state = self._known(serial, profile), self.profile(serial, profile)
+        if state is not None:
+            missing = gaps.margins(gaps.missing(state, until_s), state.period_s)
+            for first, last in (*missing, *((each.first_s, each.last_s) for each in state.unsettled)):
+                self.note_absent(serial, profile, first, min(last, until_s), reason, fill=True)
+        everything = (-_NEVER, _NEVER)
+        held = self._instants.within(line.number, self._instants.held(line.number), line.period_s, everything)
+        self._hold(line, sorted(set(self._marks.times(line.number, [everything])).difference(held)))
+
+    def _hold(self, line: _Line, times: Sequence[int]) -> None:
+        """Rows of those times are held, on the grid or off it."""
+        phase, held = line.phase_s, self._instants.held(line.number)
+        gridded = [at for at in times if phase is not None and gaps.on_grid(at, phase, line.period_s)]
+        more = gaps.spans(gridded, line.period_s)
+        self._instants.keep(line.number, held, gaps.merge([*held, *more], line.period_s))
+        self._instants.keep_strays(line.number, sorted(set(times).difference(gridded)))
 
     def forget_absent(self, serial: str, profile: LogicalName, after_s: int) -> None:
         """See `ports.Transaction.forget_absent`."""
-        line = self._known(serial, profile)
-        before = self._absent(line)
-        if not line.period_s or not before:
-            return
-        phase, period = before[0][0], 1 if line.phase_s is None else line.period_s  # they stand on the grid, once known
-        cut = [(gaps.snap((first, min(last, after_s)), phase, period), reason) for first, last, reason in before]
-        self._keep_absent(line, before, tuple((*span, reason) for span, reason in cut if span is not None))
+        self._absences.forget(self._known(serial, profile).number, after_s)
+
+    def _free(self, line: _Line, held: Sequence[Span], span: Span) -> tuple[Span, ...]:
+        """Seconds of a span at which no row is held."""
+        return gaps.without([span], gaps.spans(self._instants.within(line.number, held, line.period_s, span), 1), 1)
 
     # ---- clocks and causes
 
     def later(self, serial: str, profile: LogicalName, after_s: int) -> tuple[int, ...]:
         """Times later than `after_s` at which rows are held, on the grid and off it."""
         line = self._known(serial, profile)
-        held = [(max(first, after_s + 1), last) for first, last in self._held(line) if last > after_s]
+        held = [(max(first, after_s + 1), last) for first, last in self._instants.held(line.number) if last > after_s]
         phase = line.phase_s or 0
         snapped = [span for each in held if (span := gaps.snap(each, phase, line.period_s)) is not None]
-        found = self._database.rows("SELECT at_s FROM stray WHERE profile = ? AND at_s > ?", (line.number, after_s))
-        return (*_instants(snapped, line.period_s), *(at for (at,) in found))
+        return (*each_of(snapped, line.period_s), *self._instants.strays(line.number, after_s + 1, _NEVER))
 
     def reopen(self, serial: str, profile: LogicalName, after_s: int, values: dict[int, list[bytes]]) -> None:
         """What is held later than `after_s` is missing again, and remembered by the digests of its `values`."""
@@ -185,10 +222,13 @@ class Ledger:
         times = self.later(serial, profile, after_s)
         known = self._marks.of(line.number, times)
         self._marks.add(line.number, {at: values.get(at) or [UNKNOWN] for at in times if at not in known})
-        held = self._held(line)
+        held = self._instants.held(line.number)
         cut = [(first, min(last, after_s)) for first, last in held if first <= after_s]
         snapped = [span for each in cut if (span := gaps.snap(each, line.phase_s or 0, line.period_s)) is not None]
-        self._keep_held(line, held, gaps.merge(snapped, line.period_s))
+        self._instants.keep(line.number, held, gaps.merge(snapped, line.period_s))
+        if line.phase_s is None and line.since_s is not None:  # the grid is not known, and these may be on it
+            since, period = line.since_s, line.period_s
+            self._instants.drop_strays(line.number, [at for at in times if gaps.on_grid(at, since, period)])
 
     def note_stale(self, serial: str) -> None:
         """See `ports.Transaction.note_stale`."""
@@ -207,23 +247,38 @@ class Ledger:
 
     def explain(self, serial: str, happening: Happening, happenings: Sequence[Happening]) -> None:
         """Absences that lie where `happening` does get their reasons anew, by all that is known to have happened."""
+        about = [
+            happening,
+            *(each for each in happenings if each.first_s <= happening.last_s and each.last_s >= happening.first_s),
+        ]
+        first_s, last_s = min(each.first_s for each in about), max(each.last_s for each in about)
         for name in self.profiles(serial):
             line = self._known(serial, name)
-            before, period = self._absent(line), line.period_s
-            near = [
-                each
-                for each in before
-                if each[0] <= happening.last_s + period and each[1] >= happening.first_s - period
-            ]
-            holes = [(first, last) for first, last, reason in near if reason in _CAUSES]
-            never = [(first, last) for first, last, reason in near if reason == _OTHER and line.phase_s is not None]
-            lost = [(first, last) for first, last, reason in near if reason == Absence.OVERWRITTEN.value]
-            if holes or lost or never:
-                rest = [each for each in before if each[:2] not in [*holes, *lost, *never]]
-                phase = near[0][0]
-                fresh = explained([*holes, *never], happenings, phase, period, never)
-                fresh += gone(lost, happenings, phase, period)
-                self._keep_absent(line, before, gaps.joined([*rest, *fresh], period))
+            margin = line.period_s + BOOT_S
+            self._weigh(line, first_s - margin, last_s + margin, happenings)
+
+    def weigh(self, serial: str, profile: LogicalName, span: Span, happenings: Sequence[Happening]) -> None:
+        """Absences of that time get their reasons together with those beside them: a hole may be found in parts."""
+        self._weigh(self._known(serial, profile), *span, happenings)
+
+    def _weigh(self, line: _Line, first_s: int, last_s: int, happenings: Sequence[Happening]) -> None:
+        near = self._absences.near(line.number, first_s, last_s)
+        found = {why: [(first, last) for first, last, reason in near if reason == why] for _, _, why in near}
+        holes = [span for why in _CAUSES for span in found.pop(why, [])]
+        lost, never = found.pop(_GONE, []), gaps.merge(found.pop(OTHER, []), 1)
+        if not (holes or lost or never):
+            return
+        rest = [(*span, why) for why, spans in found.items() for span in spans]
+        phase = (line.since_s or 0) if line.phase_s is None else line.phase_s
+        jumped = [(first, last) for first, last, reason in near if reason == Absence.CLOCK_SET.value]
+        fresh = explained([*holes, *never], happenings, phase, line.period_s, never, jumped)
+        held = self._instants.held(line.number)
+        weighed = [
+            (*part, reason)
+            for first, last, reason in (*fresh, *gone(lost, happenings))
+            for part in ([(first, last)] if reason == OTHER else self._free(line, held, (first, last)))
+        ]
+        self._absences.replace(line.number, near, [*rest, *weighed])
 
     def forget_reason(self, serial: str, reason: str) -> None:
         """Nothing of a meter is absent for that reason any more."""
@@ -238,33 +293,41 @@ class Ledger:
         """The first rows at this period show its phase; what was held off the grid and stands on it joins the spans."""
         face = rows[0].captured_at.at
         midnight = int(face.replace(hour=0, minute=0, second=0, microsecond=0).timestamp()) % DAY_S
-        phase = gaps.phase_of([row.captured_at.epoch_s for row in rows], line.period_s, midnight)
+        times = {row.captured_at.epoch_s for row in rows} | self._earlier.since(line.number)
+        phase = gaps.phase_of(times, line.period_s, midnight)
         known = replace(line, phase_s=phase)
+        if len(times) == 1 and self._earlier.of(line.number) and not gaps.on_grid(max(times), phase, line.period_s):
+            return known  # one row off the clock's face proves nothing yet
         self._database.write("UPDATE profile SET phase_s = ? WHERE id = ?", (phase, line.number))
-        found = self._database.rows("SELECT at_s FROM stray WHERE profile = ?", (line.number,))
-        gridded = [at for (at,) in found if gaps.on_grid(at, phase, line.period_s)]
-        self._database.write_all(
-            "DELETE FROM stray WHERE profile = ? AND at_s = ?", ((line.number, at) for at in gridded)
-        )
+        strays = self._instants.strays(line.number, -_NEVER, _NEVER)
+        gridded = [at for at in strays if gaps.on_grid(at, phase, line.period_s)]
+        self._instants.drop_strays(line.number, gridded)
         held = gaps.spans(gridded, line.period_s)
-        self._keep_held(known, (), held)
-        before = self._absent(line)
-        snapped = [(gaps.snap((first, last), phase, line.period_s), reason) for first, last, reason in before]
-        after = [(*span, reason) for span, reason in snapped if span is not None]
-        off = [(each, span) for each, (span, _) in zip(before, snapped, strict=True) if each[2] != _OTHER]
-        ends = [(*end, each[2]) for each, span in off for end in gaps.around(each[:2], span)]  # were intervals once
-        self._keep_absent(known, before, [*gaps.joined(gaps.outside(after, held, line.period_s), line.period_s), *ends])
+        self._instants.keep(known.number, (), held)
         return known
 
-    def _leave_grid(self, line: _Line) -> None:
+    def _leave_grid(self, line: _Line, until_s: int | None) -> None:
         """The period is another from now on: spans become single instants, and between them nothing is missing."""
-        held = self._held(line)
+        held = self._instants.held(line.number)
+        if line.period_s and line.since_s is not None:
+            self._keep_earlier(line, held, until_s)
         for first, last in held:
-            self._keep_strays(line, range(first, last + 1, line.period_s))
-        between = [(first, last, _OTHER) for first, last in held if first < last]
-        absent = self._absent(line)
-        self._keep_absent(line, absent, (*absent, *between))
-        self._keep_held(line, held, ())
+            self._instants.keep_strays(line.number, range(first, last + 1, line.period_s))
+            self._absences.fill(line.number, (first, last), OTHER)
+        self._instants.keep(line.number, held, ())
+
+    def _keep_earlier(self, line: _Line, held: Sequence[Span], until_s: int | None) -> None:
+        """What is missing of the grid that is left stays to be settled."""
+        since = line.since_s or 0
+        phase = since if line.phase_s is None else line.phase_s
+        since += (phase - since) % line.period_s
+        newest = max((last for _, last in held), default=since)
+        until = max(until_s or newest, newest, self._marks.newest(line.number) or newest)  # it may have been set back
+        absent = on_grid(self._absences.of(line.number), held, phase, line.period_s)
+        known = ProfileState(line.period_s, since, tuple(held), absent, None)
+        missing = gaps.missing(known, until)
+        first = missing[0][0] if missing else beyond(until, phase, line.period_s)
+        self._earlier.add(line.number, EarlierGrid(line.period_s, first, until))
 
     # ---- rows
 
@@ -284,54 +347,3 @@ class Ledger:
             "INSERT INTO profile (meter, ln, period_s) VALUES (?, ?, 0)", (serial, profile.octets)
         )
         return _Line(number, 0, None, None, None)
-
-    def _held(self, line: _Line) -> tuple[Span, ...]:
-        return tuple(
-            self._database.rows("SELECT first_s, last_s FROM held WHERE profile = ? ORDER BY first_s", (line.number,))
-        )
-
-    def _absent(self, line: _Line) -> tuple[Absent, ...]:
-        """Those on the grid; what begins beside it tells of intervals of an earlier one."""
-        query = "SELECT first_s, last_s, reason FROM absent WHERE profile = ? ORDER BY first_s"
-        found, phase = self._database.rows(query, (line.number,)), line.phase_s
-        return tuple(each for each in found if phase is None or gaps.on_grid(each[0], phase, line.period_s))
-
-    def _strays(self, line: _Line, times: Sequence[int]) -> frozenset[int]:
-        """Of `times`, those that were let in off the grid."""
-        if not times:
-            return frozenset()
-        found = self._database.rows(
-            "SELECT at_s FROM stray WHERE profile = ? AND at_s BETWEEN ? AND ?", (line.number, min(times), max(times))
-        )
-        return frozenset(at for (at,) in found).intersection(times)
-
-    def _keep_strays(self, line: _Line, times: Sequence[int]) -> None:
-        self._database.write_all("INSERT INTO stray (profile, at_s) VALUES (?, ?)", ((line.number, at) for at in times))
-
-    def _keep_held(self, line: _Line, before: Sequence[Span], after: Sequence[Span]) -> None:
-        """Write only what changed: an ordinary poll moves the end of one span."""
-        gone, come = set(before) - set(after), set(after) - set(before)
-        starts = {first for first, _ in come}
-        self._database.write_all(
-            "DELETE FROM held WHERE profile = ? AND first_s = ?",
-            ((line.number, first) for first, _ in gone if first not in starts),
-        )
-        self._database.write_all(
-            "INSERT INTO held (profile, first_s, last_s) VALUES (?, ?, ?) "
-            "ON CONFLICT (profile, first_s) DO UPDATE SET last_s = excluded.last_s",
-            ((line.number, *span) for span in come),
-        )
-
-    def _keep_absent(self, line: _Line, before: Sequence[Absent], after: Sequence[Absent]) -> None:
-        self._database.write_all(
-            "DELETE FROM absent WHERE profile = ? AND first_s = ? AND last_s = ? AND reason = ?",
-            ((line.number, *span) for span in set(before) - set(after)),
-        )
-        self._database.write_all(
-            "INSERT INTO absent (profile, first_s, last_s, reason) VALUES (?, ?, ?, ?)",
-            ((line.number, *span) for span in set(after) - set(before)),
-        )
-
-
-def _instants(parts: Iterable[Span], period: int) -> tuple[int, ...]:
-    return tuple(at for first, last in parts for at in gaps.expected(first, last, period))

@@ -55,6 +55,11 @@ class Marks:
                     found[at].append(known)
         return dict(found)
 
+    def times(self, profile: int, spans: Sequence[tuple[int, int]]) -> list[int]:
+        """Times that have marks in spans of seconds, ascending."""
+        query = "SELECT DISTINCT at_s FROM mark WHERE profile = ? AND at_s BETWEEN ? AND ? ORDER BY at_s"
+        return [at for span in spans for (at,) in self._database.rows(query, (profile, *span))]
+
     def newest(self, profile: int) -> int | None:
         """Time of the newest row that has a mark."""
         found = self._database.first("SELECT max(at_s) FROM mark WHERE profile = ?", (profile,))
@@ -67,15 +72,10 @@ class Marks:
             ((profile, at, n, known) for at, all_known in marks.items() for n, known in enumerate(all_known)),
         )
 
-    def held(self, profile: int, reading: ProfileReading, *, by_time: bool) -> tuple[bool, ...]:
-        """Of each row, whether it was let in: by its time alone, or as an event."""
+    def held(self, profile: int, reading: ProfileReading, key: Callable[[Sequence[Value]], bytes]) -> tuple[bool, ...]:
+        """Of each row, whether it was let in: by its time, and what `key` makes of its values."""
         known = self.of(profile, (row.captured_at.epoch_s for row in reading.rows))
-        key = event_digest(reading.layout)
-        return tuple(
-            bool(at_time) and (by_time or key(row.values) in at_time)
-            for row in reading.rows
-            for at_time in (known.get(row.captured_at.epoch_s, []),)
-        )
+        return tuple(key(row.values) in known.get(row.captured_at.epoch_s, []) for row in reading.rows)
 
     def admit_events(self, profile: int, reading: ProfileReading) -> Let:
         """Each row of a log once; equal rows of one second count as often as one answer has them."""
@@ -97,16 +97,28 @@ class Marks:
         self.add(profile, {row.captured_at.epoch_s: known[row.captured_at.epoch_s] for row in rows})
         return tuple(rows), tuple(again)
 
-    def admit_bills(self, profile: int, reading: ProfileReading) -> Let:
-        """One row for each time that has none yet, the first that comes."""
+    def admit_bills(self, profile: int, reading: ProfileReading, *, newest: bool) -> Let:
+        """Each bill once: a row of a date that is known is another bill where its values are others.
+
+        Args:
+            profile: number.
+            reading: the newest row first; of two rows of one date the older one is let in first.
+            newest: the first one is the newest of the meter's buffer: beside a bill of its date it may be the running
+                period, and waits until another stands before it.
+        """
         known = self.of(profile, (row.captured_at.epoch_s for row in reading.rows))
-        rows: list[Row] = []
-        for row in reading.rows:
-            if row.captured_at.epoch_s not in known:
-                known[row.captured_at.epoch_s] = [digest(row.values)]
-                rows.append(row)
+        let_in: dict[int, int] = {}
+        for index in range(len(reading.rows) - 1, -1, -1):
+            row = reading.rows[index]
+            at_time, this = known.setdefault(row.captured_at.epoch_s, []), digest(row.values)
+            if this in at_time or (at_time and newest and index == 0):
+                continue
+            let_in[index] = len(at_time)
+            at_time.append(this)
+        chosen = sorted(let_in)
+        rows = tuple(reading.rows[index] for index in chosen)
         self.add(profile, {row.captured_at.epoch_s: known[row.captured_at.epoch_s] for row in rows})
-        return tuple(rows), ()
+        return rows, tuple((n, let_in[index]) for n, index in enumerate(chosen) if let_in[index])
 
     def admit_intervals(self, profile: int, reading: ProfileReading, new: frozenset[int], *, newest_first: bool) -> Let:
         """Rows of a ring whose times are `new`, and others of a time that is held, where their values are others.

@@ -15,11 +15,14 @@ from typing import Final
 
 from sqlite_utils import Database as Utilities
 
-from dcu.errors import StoreDown, StoreFault
+from dcu.errors import StoreDamaged, StoreDown, StoreFault
 from dcu.store import before, schema
-from dcu.store.database import Database, translate
+from dcu.store.database import SALVAGE, Database, translate
 
 log = logging.getLogger(__name__)
+
+_SCHEMA_FORMAT: Final = 4
+"""The highest that SQLite knows."""
 
 BUSY_S: Final = 2.0
 """How long opening waits for a process that is just ending."""
@@ -56,11 +59,26 @@ def connect(path: Path, *, dcu: str, page_limit: int | None = None) -> tuple[Dat
         epoch = _identity(connection, path, dcu)
     except sqlite3.Error as error:
         connection.close()
-        raise translate(error, str(path)) from error
+        raise _of_header(error, path) or translate(error, str(path)) from error
     except StoreFault:
         connection.close()
         raise
     return Database(connection, path), epoch
+
+
+def _of_header(error: sqlite3.Error, path: Path) -> StoreDamaged | None:
+    """Whether a format that SQLite never writes is why it cannot be opened: it does not call that damage.
+
+    Source: https://www.sqlite.org/fileformat2.html, section 1.3.
+    """
+    if error.sqlite_errorcode & 0xFF not in {sqlite3.SQLITE_READONLY, sqlite3.SQLITE_ERROR}:
+        return None  # nor is the file opened here while another connection of this process may have it: see `_make`
+    with path.open("rb") as file:
+        header = file.read(100)
+    is_database = header[:16] == b"SQLite format 3\0"
+    if not is_database or (set(header[18:20]) <= {1, 2} and int.from_bytes(header[44:48], "big") <= _SCHEMA_FORMAT):
+        return None
+    return StoreDamaged("its header is not what was written", place=str(path), cure=SALVAGE)
 
 
 def _make(path: Path) -> None:
@@ -120,10 +138,15 @@ def _has_schema(connection: sqlite3.Connection) -> bool:
 
 
 def refuse_strangers(connection: sqlite3.Connection, path: Path) -> None:
-    """Nothing is written into a file that is not ours, or that a newer program wrote. Raises StoreFault."""
+    """Nothing is written into a file that is not ours, or that a newer program wrote.
+
+    Raises: StoreFault; StoreDamaged where it is ours, and its header is not what was written.
+    """
     tables = {name for (name,) in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
     if tables - {schema.MIGRATIONS.migrations_table, "sqlite_sequence"}:
         (application,) = connection.execute("PRAGMA application_id").fetchone()
+        if application != schema.APPLICATION_ID and tables >= {"identity", schema.MIGRATIONS.migrations_table}:
+            raise StoreDamaged("its application id is not what was written", place=str(path), cure=SALVAGE)
         if application != schema.APPLICATION_ID:
             raise StoreFault("a database, but not a store", place=str(path), cure="name another file as the store")
     if schema.MIGRATIONS.migrations_table not in tables:

@@ -185,3 +185,25 @@ def _command_authority(db: Utilities) -> None:
         "CREATE TABLE restraint (kind TEXT NOT NULL, meter TEXT NOT NULL, who TEXT NOT NULL, why TEXT NOT NULL, "
         "seconds INTEGER NOT NULL, until_s INTEGER, PRIMARY KEY (kind, meter)) STRICT, WITHOUT ROWID"
     )
+
+
+@MIGRATIONS(name="0008_restraints_by_uptime_and_totals")
+def _restraints_by_uptime_and_totals(db: Utilities) -> None:
+    """Since which uptime a restraint holds, so that no step of the clock ends it; the city's total of a debit.
+
+    What an older program restrained is of no boot: it lapses by the clock alone until its time is counted on.
+    """
+    db.execute("ALTER TABLE restraint ADD COLUMN boot TEXT NOT NULL DEFAULT ''")
+    db.execute("ALTER TABLE restraint ADD COLUMN boot_s INTEGER NOT NULL DEFAULT 0")
+    db.execute("ALTER TABLE debit ADD COLUMN total TEXT NOT NULL DEFAULT ''")
+    db.execute("CREATE INDEX debit_total ON debit (iss, total) WHERE total != ''")
+
+
+@MIGRATIONS(name="0009_earlier_grids")
+def _earlier_grids(db: Utilities) -> None:
+    """Grids that were in force before a capture period was found changed, as far as they are not settled."""
+    db.execute(
+        "CREATE TABLE earlier_grid (id INTEGER PRIMARY KEY, profile INTEGER NOT NULL, period_s INTEGER NOT NULL, "
+        "from_s INTEGER NOT NULL, until_s INTEGER NOT NULL) STRICT"
+    )
+    db.execute("CREATE INDEX earlier_grid_profile ON earlier_grid (profile, id)")

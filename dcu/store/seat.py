@@ -95,7 +95,11 @@ class Opener:
         return seat
 
     def salvage(self, beat: Callable[[], None]) -> None:
-        """Put what can be read into a new file, and set the damaged one aside. Raises StoreDown: not now."""
+        """Put what can be read into a new file, and set the damaged one aside. Raises StoreDown: not now.
+
+        It is marked before: a salvage that is cut short may leave pages mended that nobody would find damaged again.
+        """
+        self.mark(StoreDamaged("it is being salvaged", place=str(self._path)))
         salvage.salvage(self._path, self._dcu, self._page_limit, self._clock, beat, self._suspect)
 
     def mark(self, fault: StoreDamaged) -> bool:

@@ -10,6 +10,7 @@ from dcu.mailbox import Stop
 from dcu.ports import Clock
 from dcu.store.errand import Errand
 from dcu.store.limits import page_limit_of
+from dcu.store.memory import Kept
 from dcu.store.seat import Opener, Seat
 from dcu.store.transaction import SqliteTransaction
 from dcu.store.writer import CAPACITY, Writer
@@ -79,8 +80,8 @@ class SqliteStore:
     @property
     def condition(self) -> str:
         """Why nothing can be stored now, in words; "ok" while all is well."""
-        down = self._writer.down
-        return "ok" if down is None else str(down)
+        trouble = self._writer.trouble
+        return "ok" if trouble is None else str(trouble)
 
     def kept_time(self) -> KeptTime | None:
         """When the box last knew the time: for its clock, before anybody asks that. Before `run` only.
@@ -106,14 +107,20 @@ class SqliteStore:
 
     def transact(self, work: Callable[[SqliteTransaction], T], *, wait_s: float = 30.0) -> T:
         """See `ports.Store`. A work that was not begun within `wait_s` never is."""
-        errand = Errand(work)
+        errand, pace = Errand(work), self._writer.pace
+        turn = pace.turn
         if not self._writer.post(errand):
             raise StoreBusy(f"{CAPACITY} works wait already", place="store")
-        return errand.wait(wait_s)
+        try:
+            return errand.wait(wait_s)
+        except StoreBusy:
+            if errand.given_up:
+                pace.missed(turn, wait_s)
+            raise
 
-    def keep(self, work: Callable[[SqliteTransaction], Any]) -> None:
+    def keep(self, work: Callable[[SqliteTransaction], Any], octets: int = 0) -> Kept:
         """See `ports.Store`."""
-        self._writer.memory.keep(work)
+        return self._writer.memory.keep(work, octets)
 
     def close(self) -> None:
         """Let the file go, after `run` has ended. Idempotent."""

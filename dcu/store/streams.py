@@ -1,12 +1,12 @@
 """Records on their way up: append, batches beyond the cursor, delivery.
 
 Ids come from AUTOINCREMENT inside the transaction, so that a rolled-back record leaves no hole. A batch costs what it
-holds, however long the table is: records are read one by one from the start, until it is full.
+holds, however long the table is: records are read from the start until it is full, and no further.
 """
 # ruff: noqa: S608 - the only names put into statements are those of `schema.table`, made from the Stream enum
 
 import logging
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import lru_cache
 from itertools import takewhile
@@ -18,7 +18,7 @@ from dcu.errors import OperatorFault, RecordDamaged, StoreFull
 from dcu.event import DropReason
 from dcu.ports import BatchSlice, Clock
 from dcu.reading import Layout
-from dcu.record import Stream, checksum, encode_layout, layout_digest
+from dcu.record import Stream, checksum, checksums, encode_layout, layout_digest
 from dcu.store.accounts import Accounts
 from dcu.store.columns import decode_columns
 from dcu.store.database import Database
@@ -35,6 +35,10 @@ ALWAYS: Final = frozenset({Stream.RECEIPT, Stream.ALARM})
 
 DAMAGED_AT_ONCE: Final = 64
 """Damaged places that one search for a batch steps over; the next search goes on."""
+
+
+_NAMES: Final = tuple((stream, stream.value, table(stream)) for stream in Stream)
+"""Of each stream what it is called in `cursor`, and its table: asked for with every batch."""
 
 
 class _Damaged(RecordDamaged):
@@ -117,7 +121,7 @@ class Streams:
         """See `ports.Transaction.cursors`."""
         delivered = dict(self._database.rows("SELECT stream, delivered FROM cursor"))
         given = dict(self._database.rows("SELECT name, seq FROM sqlite_sequence"))
-        return {stream: (delivered.get(stream.value, 0), given.get(table(stream), 0)) for stream in Stream}
+        return {stream: (delivered.get(value, 0), given.get(name, 0)) for stream, value, name in _NAMES}
 
     def told(self, stream: Stream, words: bytes) -> Iterator[bytes]:
         """Bodies that contain `words`, oldest first, of the newest `LOOK_BACK` records."""
@@ -159,36 +163,42 @@ class Streams:
 
     def _slice(self, stream: Stream, start: int, max_bytes: int) -> BatchSlice:
         """Contiguous records from `start`: until the budget, a hole, or a damaged record."""
+        ids, crcs, digests, bodies = zip(*self._read(stream, start, max_bytes), strict=True)
+        count = _sound(ids, crcs, bodies)
+        if not count:
+            raise _Damaged(stream, ids[0], "its checksum is wrong")
         layouts: dict[bytes, bytes] = {}
-        parts: list[tuple[int, bytes | None, bytes]] = []
-        taken = parts[: batching.fit(self._parts(stream, start, layouts, parts), max_bytes)]
-        used = {digest: layouts[digest] for _, digest, _ in taken if digest is not None}
-        return BatchSlice(stream, taken[0][0], [body for *_, body in taken], used)
-
-    def _parts(
-        self, stream: Stream, start: int, layouts: dict[bytes, bytes], parts: list[tuple[int, bytes | None, bytes]]
-    ) -> Iterator[int]:
-        """Octets that each record adds to a batch, from `start` to the first hole; a layout counts where it is new.
-
-        The records themselves are left in `parts`: each is read once.
-        """
-        sql = f"SELECT id, crc, layout, body FROM {table(stream)} WHERE id >= ? ORDER BY id"
-        for n, crc, digest, body in self._database.each(sql, (start,)):
-            if parts and n != parts[-1][0] + 1:
-                return
-            size = len(body)
+        sizes = list(map(len, bodies))
+        for digest in dict.fromkeys(digests[:count]):
+            if digest is None:
+                continue
+            place = digests.index(digest)
             try:
-                if checksum(body) != crc:
-                    raise _Damaged(stream, n, "its checksum is wrong")
-                if digest is not None and digest not in layouts:
-                    layouts[digest] = self._layout(stream, n, digest)
-                    size += len(digest) + len(layouts[digest])
+                layouts[digest] = self._layout(stream, ids[place], digest)
             except _Damaged:
-                if not parts:
+                if not place:
                     raise
-                return  # what stands before it is good
-            parts.append((n, digest, body))
-            yield size
+                count = place  # what stands before it is good
+                break
+            sizes[place] += len(digest) + len(layouts[digest])
+        count = batching.fit(sizes[:count], max_bytes)
+        used = {digest: layouts[digest] for digest in dict.fromkeys(digests[:count]) if digest is not None}
+        return BatchSlice(stream, ids[0], list(bodies[:count]), used)
+
+    def _read(self, stream: Stream, start: int, max_bytes: int) -> list[tuple[int, int, bytes | None, bytes]]:
+        """(id, CRC, digest, body) of records from `start` on, until the bodies are more than the budget.
+
+        A backlog is a million of them: nothing is done for each alone that can be done for all.
+        """
+        records = []
+        total = 0
+        sql = f"SELECT id, crc, layout, body FROM {table(stream)} WHERE id >= ? ORDER BY id"
+        for record in self._database.each(sql, (start,)):
+            records.append(record)
+            total += len(record[3])
+            if total > max_bytes:
+                break
+        return records
 
     def _layout(self, stream: Stream, n: int, digest: bytes) -> bytes:
         found = self._database.first("SELECT encoded FROM layout WHERE digest = ?", (digest,))
@@ -201,6 +211,17 @@ class Streams:
         encoded, digest = _named(layout)
         self._database.write("INSERT OR IGNORE INTO layout (digest, encoded) VALUES (?, ?)", (digest, encoded))
         return digest
+
+
+def _sound(ids: Sequence[int], crcs: Sequence[int], bodies: Sequence[bytes]) -> int:
+    """How many of the records stand before the first hole and before the first whose checksum is wrong."""
+    found = checksums(bodies)
+    count = len(ids)
+    if ids[-1] - ids[0] != count - 1:
+        count = next(n for n, each in enumerate(ids) if each != ids[0] + n)
+    if found != list(crcs):
+        count = min(count, next(n for n, crc in enumerate(crcs) if crc != found[n]))
+    return count
 
 
 @lru_cache(maxsize=256)

@@ -6,7 +6,6 @@ from typing import Final
 
 import cbor2
 
-from dcu import gaps
 from dcu.causes import Happening
 from dcu.command import RelaySequence, StoredCommand
 from dcu.gaps import Absence
@@ -97,9 +96,12 @@ class SqliteTransaction:
         *,
         entries: int = 0,
         newest_first: bool = False,
+        until_s: int | None = None,
     ) -> None:
         """See `ports.Transaction`."""
-        self._ledger.describe(serial, profile, layout, period_s, since_s, entries=entries, newest_first=newest_first)
+        self._ledger.describe(
+            serial, profile, layout, period_s, since_s, entries=entries, newest_first=newest_first, until_s=until_s
+        )
 
     def admit(self, reading: ProfileReading) -> ProfileReading:
         """See `ports.Transaction`."""
@@ -109,9 +111,9 @@ class SqliteTransaction:
         """See `ports.Transaction`."""
         return self._let_in(reading, self._ledger.admit_events(reading))
 
-    def admit_bills(self, reading: ProfileReading) -> ProfileReading:
+    def admit_bills(self, reading: ProfileReading, *, newest: bool = False) -> ProfileReading:
         """See `ports.Transaction`."""
-        return self._let_in(reading, self._ledger.admit_bills(reading), Stream.BILLING)
+        return self._let_in(reading, self._ledger.admit_bills(reading, newest=newest), Stream.BILLING)
 
     def admit_snapshot(self, reading: ProfileReading) -> ProfileReading:
         """See `ports.Transaction`."""
@@ -127,9 +129,13 @@ class SqliteTransaction:
         """See `ports.Transaction`."""
         return self._ledger.holds(reading, bills=bills)
 
-    def note_absent(self, serial: str, profile: LogicalName, first_s: int, last_s: int, reason: str) -> None:
+    def note_absent(
+        self, serial: str, profile: LogicalName, first_s: int, last_s: int, reason: str, *, fill: bool = False
+    ) -> None:
         """See `ports.Transaction`."""
-        self._ledger.note_absent(serial, profile, first_s, last_s, reason)
+        self._ledger.note_absent(serial, profile, first_s, last_s, reason, fill=fill)
+        if not fill:
+            self._ledger.weigh(serial, profile, (first_s, last_s), self._meters.happenings(serial))
 
     def forget_absent(self, serial: str, profile: LogicalName, after_s: int) -> None:
         """See `ports.Transaction`."""
@@ -190,9 +196,7 @@ class SqliteTransaction:
             known = self._meters.meter(before)
             until_s = at_s + ((known.ahead_s if known else None) or 0)
             for profile in self._ledger.profiles(before):
-                state = self._ledger.profile(before, profile)
-                for first, last in gaps.missing(state, until_s) if state else ():
-                    self._ledger.note_absent(before, profile, first, last, Absence.METER_REPLACED.value)
+                self._ledger.give_up(before, profile, until_s, Absence.METER_REPLACED.value)
         return before
 
     # relay

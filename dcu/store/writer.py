@@ -5,7 +5,8 @@ before: what a caller has been told is on the disk (WAL, synchronous=FULL). When
 back (a full disk), the works before it in that commit are told so, and those behind it begin in a new one.
 
 When the disk fails, the file is let go and opened again with back-off; until then works are refused at once, and what
-may wait (`keep`) waits in a bounded memory. A file that is damaged ends the process: the next start salvages it.
+may wait (`keep`) waits in a bounded memory. They are refused too while a disk does not answer at all (`pace`). A file
+that is damaged ends the process: the next start salvages it.
 """
 
 import logging
@@ -14,16 +15,15 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from typing import Any, Final
 
-from dcu.clock import alarm_now
-from dcu.errors import StoreDamaged, StoreDown, StoreFault, StoreFull
-from dcu.event import AlarmKind, Fact
+from dcu.errors import StoreBusy, StoreDamaged, StoreDown, StoreFault, StoreFull
 from dcu.mailbox import Mailbox, Stop
 from dcu.ports import Clock
-from dcu.record import Stream, encode_alarm
 from dcu.store.database import Database
 from dcu.store.errand import Errand
-from dcu.store.memory import Memory, Work
+from dcu.store.memory import Memory
+from dcu.store.pace import STALLED_S, Pace
 from dcu.store.seat import Opener, Seat
+from dcu.store.trouble import down_by, told_trouble
 from dcu.store.turn import commit
 
 log = logging.getLogger(__name__)
@@ -72,7 +72,8 @@ class Writer:
         self._opener = opener
         self._clock = clock
         self._stop = stop
-        self._beat = beat
+        self.pace = Pace(clock, beat)
+        self._beat = self.pace.beat
         self._on_append = on_append
         self._mailbox: Mailbox[Errand[Any]] = Mailbox(stop, CAPACITY)
         self._gate = threading.Lock()
@@ -98,10 +99,19 @@ class Writer:
         with self._gate:
             if self._closed:
                 raise StoreFault("the store is closed", place="store")
-            down = self.down
-            if down is not None:
-                raise _down(down)
+            trouble = self.trouble
+            if trouble is not None:
+                raise down_by(trouble)
             return self._mailbox.post(errand)
+
+    @property
+    def trouble(self) -> StoreFault | None:
+        """Why nothing can be stored now, if so."""
+        if self.down is None and self.pace.is_stalled:
+            return StoreBusy(
+                f"the disk has not answered for {STALLED_S:g} s", place="store", cure="see the kernel's log"
+            )
+        return self.down
 
     def run(self) -> None:
         """Serve until the process stops and nothing waits any more.
@@ -117,6 +127,8 @@ class Writer:
                 errands = [errand for errand in self._mailbox.drain(self._wait_s(), AT_MOST) if errand.take()]
                 self._beat()
                 self._upkeep_waits = False
+                if (stalled_s := self.pace.recovered()) is not None and self.seat is not None:
+                    self._tell_trouble(StoreBusy("the disk did not answer"), stalled_s)
                 if self.seat is None:
                     self._refuse(errands)
                     self._open_again()
@@ -235,12 +247,14 @@ class Writer:
         works = self.memory.take(MEMORIES)
         if not works:
             return
-        errands = [Errand(work) for work in works]
+        errands = [Errand(kept.work) for kept in works]
         try:
             self._turn(errands)
         finally:
             faults = [errand.fault for errand in errands]
-            self.memory.put_back([work for work, fault in zip(works, faults, strict=True) if _passes(fault)])
+            for kept, fault in zip(works, faults, strict=True):
+                kept.waits = _passes(fault)
+            self.memory.put_back([kept for kept in works if kept.waits])
         for fault in faults:
             if fault is not None:
                 log.error("a work that waited in memory is lost: %r", fault)
@@ -262,7 +276,7 @@ class Writer:
 
     def _refuse(self, errands: Sequence[Errand[Any]]) -> None:
         for errand in errands:
-            errand.fail(_down(self.down or StoreFault("it is being opened")))
+            errand.fail(down_by(self.down or StoreFault("it is being opened")))
             errand.settle()
 
     def _open_again(self) -> None:
@@ -283,15 +297,18 @@ class Writer:
 
     def _tell(self, seat: Seat) -> None:
         """It is open again: that is the first thing that it is told, out of memory."""
-        down, seconds = self.down, int(self._clock.monotonic_s() - self._down_since_s)
+        down, seconds = self.down, self._clock.monotonic_s() - self._down_since_s
         seat.database.claim()
         self.seat, self._appended, self._backoff_s = seat, 0, AGAIN_FIRST_S
         with self._gate:
             self.down = None
+        self._tell_trouble(down, seconds)
+
+    def _tell_trouble(self, fault: StoreFault | None, seconds: float) -> None:
         kept, lost = len(self.memory), self.memory.lost
         self.memory.lost = 0
-        log.warning("the store is open again after %d s; %d works waited in memory, %d were lost", seconds, kept, lost)
-        self.memory.put_back([_trouble(self._clock, down, seconds, kept, lost)])
+        log.warning("the store is well again after %d s; %d works waited in memory, %d were lost", seconds, kept, lost)
+        self.memory.put_back([told_trouble(self._clock, fault, int(seconds), kept, lost)])
         self._upkeep_waits = True
 
     def _end(self) -> None:
@@ -313,20 +330,8 @@ class Writer:
     @property
     def _seated(self) -> Seat:
         if self.seat is None:
-            raise _down(self.down or StoreFault("it is not open"))
+            raise down_by(self.down or StoreFault("it is not open"))
         return self.seat
-
-
-def _trouble(clock: Clock, fault: StoreFault | None, seconds: int, kept: int, lost: int) -> Work:
-    facts: dict[str, Fact] = {"cause": fault.cause if fault else "", "seconds": seconds, "kept": kept, "lost": lost}
-    text = f"nothing could be stored for {seconds} s: {fault}; {kept} works waited in memory, {lost} were lost"
-    body = encode_alarm(alarm_now(clock, AlarmKind.STORE_TROUBLE, text[:500], "", facts))
-    return lambda tx: tx.append(Stream.ALARM, body)
-
-
-def _down(fault: StoreFault) -> StoreDown:
-    """Each caller gets an exception of its own."""
-    return StoreDown(fault.cause, place=fault.place or "store", cure=fault.cure)
 
 
 def _passes(fault: BaseException | None) -> bool:

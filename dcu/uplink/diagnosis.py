@@ -134,9 +134,9 @@ def of_own_files(fault: Exception, path: Path, endpoint: Endpoint) -> SessionLos
     return _lost(f"no PEM certificate or key that can be used: {path}", "install it again", endpoint)
 
 
-def of_alert(log_line: str, endpoint: Endpoint) -> SessionLost | None:
-    """What a TLS alert says; with TLS 1.3 a refusal of our certificate is seen only in a line of paho's log."""
-    found = _SSL_REASON.search(log_line)
+def of_alert(words: str, endpoint: Endpoint) -> SessionLost | None:
+    """What a TLS alert says, in OpenSSL's words; with TLS 1.3 a refusal of our certificate comes as one."""
+    found = _SSL_REASON.search(words)
     if found is None:
         return None
     for ending, (cause, cure) in _ALERTS.items():
@@ -145,13 +145,13 @@ def of_alert(log_line: str, endpoint: Endpoint) -> SessionLost | None:
     return _lost(f"TLS failed: {found.group(1).lower().replace('_', ' ')}", "", endpoint)
 
 
-def before_connack(log_line: str, endpoint: Endpoint, now: datetime | None = None) -> SessionLost:
+def before_connack(words: str, endpoint: Endpoint, now: datetime | None = None) -> SessionLost:
     """The broker ended the connection before it answered CONNECT: by what our certificate shows, or by its alert.
 
     With TLS 1.3 a refusal of our certificate comes after the handshake, and the alert that says why can be lost.
     """
     own = _certificate(endpoint.certificate)
-    told = of_alert(log_line, endpoint)
+    told = of_alert(words, endpoint)
     if own is None:
         return told or _lost("the broker closed before it answered CONNECT", "see the broker's log", endpoint)
     outdated = of_own_dates(endpoint, now or datetime.now(UTC))

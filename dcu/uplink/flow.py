@@ -47,11 +47,8 @@ class Flow:
         self._answered = 0
         self._least_s: float | None = None
         self._samples: deque[tuple[float, float]] = deque(maxlen=_SAMPLES)
-
-    @property
-    def rate(self) -> float | None:
+        self.rate: float | None = None
         """Octets a second that the link carries, or None before it is known."""
-        return max(rate for _, rate in self._samples) if self._samples else None
 
     @property
     def level(self) -> int:
@@ -99,10 +96,12 @@ class Flow:
             self._samples.append((now_s, sample))
             while self._samples[0][0] < now_s - _SAMPLE_AGE_S:
                 self._samples.popleft()
+            self.rate = max(rate for _, rate in self._samples)
 
     def stalled(self) -> None:
         """A session ended because nothing was answered any more: the link is another one, and slower."""
         slower = (self.rate or _UNKNOWN_BATCH / BATCH_S) / 8
         self._samples.clear()
         self._samples.append((0.0, slower))
+        self.rate = slower
         self._least_s = None

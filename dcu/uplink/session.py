@@ -12,6 +12,7 @@ import time
 from collections.abc import Callable
 from contextlib import suppress
 from datetime import datetime
+from functools import lru_cache
 from typing import Any, Final, cast
 
 from paho.mqtt.client import Client, ConnectFlags, DisconnectFlags, MQTTMessage
@@ -55,7 +56,6 @@ class Session:
         self._answered = False
         self._closing = False
         self._pump: threading.Thread | None = None
-        self._alert = ""
         self._socket: object = None
         self._client = self._new_client()
 
@@ -112,10 +112,8 @@ class Session:
         Raises:
             SessionLost: the connection is gone, or paho takes no more.
         """
-        properties = _properties(PacketTypes.PUBLISH)
-        properties.ContentType = content_type
         try:
-            sent = self._client.publish(topic, octets, qos=1, retain=retain, properties=properties)
+            sent = self._client.publish(topic, octets, qos=1, retain=retain, properties=_named(content_type))
         except ValueError as fault:
             raise SessionLost(f"{topic}: not to be published: {fault}", place=self._endpoint.place) from fault
         if sent.rc != MQTTErrorCode.MQTT_ERR_SUCCESS or not self.alive:
@@ -166,7 +164,6 @@ class Session:
         client.on_message = self._on_message
         client.on_subscribe = self._on_subscribe
         client.on_disconnect = self._on_disconnect
-        client.on_log = self._on_log
         if self._terms.will is not None:
             properties = _properties(PacketTypes.WILLMESSAGE)
             properties.ContentType = "application/json"
@@ -278,9 +275,25 @@ class Session:
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, _USER_TIMEOUT_MS)
 
-    def _on_log(self, _client: Client, _userdata: Any, _level: int, text: str) -> None:
-        if "[SSL" in text:
-            self._alert = text
+    @property
+    def _alert(self) -> str:
+        """What the broker said to our certificate behind the handshake; "" where it said nothing."""
+        return str(getattr(self._socket, "alert", ""))
+
+
+class _Named(Properties):
+    """The properties of a PUBLISH that names its content-type: packed once, where paho packs for each message anew."""
+
+    def __init__(self, content_type: str) -> None:
+        super().__init__(PacketTypes.PUBLISH)  # type: ignore[no-untyped-call]
+        self.ContentType = content_type
+        packed = super().pack()  # type: ignore[no-untyped-call]
+        object.__setattr__(self, "pack", lambda: packed)
+
+
+@lru_cache(maxsize=16)
+def _named(content_type: str) -> Properties:
+    return _Named(content_type)
 
 
 def _properties(packet: int) -> Properties:

@@ -47,10 +47,12 @@ class VerifiedSocket(ssl.SSLSocket):
     Attributes:
         heard_s: when octets came last, monotonic; None before.
         peer_ended: the peer said that nothing more comes.
+        alert: the words of OpenSSL with which it ended; with TLS 1.3 our certificate is refused behind the handshake.
     """
 
     heard_s: float | None = None
     peer_ended: bool = False
+    alert: str = ""
 
     def do_handshake(self, block: bool = False) -> None:
         """As ssl.SSLSocket; raises SessionLost for dates."""
@@ -64,9 +66,29 @@ class VerifiedSocket(ssl.SSLSocket):
 
     def recv(self, buflen: int = 1024, flags: int = 0) -> bytes:
         """As ssl.SSLSocket."""
-        octets = super().recv(buflen, flags)
+        try:
+            octets = super().recv(buflen, flags)
+        except ssl.SSLError as fault:
+            self._note(fault)
+            raise
         self.heard_s, self.peer_ended = time.monotonic(), not octets
         return octets
+
+    def send(self, data: Any, flags: int = 0) -> int:
+        """As ssl.SSLSocket."""
+        try:
+            return super().send(data, flags)
+        except ssl.SSLError as fault:
+            self._note(fault)
+            raise
+
+    def _note(self, fault: ssl.SSLError) -> None:
+        """Paho tells it in its log only, and whoever reads that has every packet told in words.
+
+        What is no failure, and an end without a word, have no reason of OpenSSL's.
+        """
+        if "[SSL" in str(fault):
+            self.alert = str(fault)
 
 
 def context(endpoint: Endpoint, now: Callable[[], datetime] = known_time) -> Context:

@@ -10,6 +10,8 @@ from dcu.record import Stream
 MAX_ID: Final = 2**63 - 1
 """The highest id that SQLite gives."""
 
+_STREAMS: Final = {stream.value: stream for stream in Stream}
+
 E = TypeVar("E", bound=Enum)
 
 
@@ -74,8 +76,7 @@ class Fields:
         value = self._message.get(key)
         if type(value) is not dict or len(value) > len(Stream):
             raise SocketFault(f"`{key}` is not a map of streams")
-        streams = {s.value: s for s in Stream}
         inner = Fields(value)
-        if not value.keys() <= streams.keys():
+        if not value.keys() <= _STREAMS.keys():
             raise SocketFault(f"`{key}` names an unknown stream")
-        return {streams[name]: inner.number(name, 0, MAX_ID) for name in value}
+        return {_STREAMS[name]: inner.number(name, 0, MAX_ID) for name in value}

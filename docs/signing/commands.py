@@ -198,6 +198,12 @@ def _time() -> Iterator[Case]:
     late = CONNECT | {"iat": NOW - 3600, "exp": NOW - 60}
     yield case("a connect that is over", late, ("req-1",), "E_EXPIRED")
     yield case("the same, where nobody knows what time it is", late, ("req-1",), "accepted", clock="untrusted")
+    for op, (claims, kids) in GOOD.items():
+        if op in {"balance", "limit"}:
+            known = claims | {"iat": NOW - 3600, "exp": NOW - 60}
+            yield case(f"a {op} that is over", known, kids, "E_EXPIRED")
+            yield case(f"a {op} where nobody knows what time it is", known, kids, "accepted", clock="untrusted")
+    yield case("a change of the meters, there", *GOOD["meter"], "E_CLOCK", clock="untrusted")
     yield case("a disconnect after the key document has run out", CUT, STRICT, "E_KEY", keys_exp=NOW)
     yield case("a connect after the key document has run out", CONNECT, ("req-1",), "accepted", keys_exp=NOW)
 
@@ -209,6 +215,9 @@ def _fresh() -> Iterator[Case]:
     for seq in (1, 38, 40):
         yield case(f"a disconnect with seq {seq}, where 40 was used", CUT | {"seq": seq}, STRICT, "E_SEQ")
     yield case("a disconnect whose seq leaves a gap", CUT | {"seq": 1000}, STRICT, "accepted")
+    yield case("a disconnect whose seq counts milliseconds", CUT | {"seq": NOW * 1000}, STRICT, "accepted")
+    for name, claims, kids in (("disconnect", CUT, STRICT), ("connect", CONNECT, ("req-1",))):
+        yield case(f"a {name} whose seq is too far ahead", claims | {"seq": (1 << 42) + 1}, kids, "E_SEQ")
     yield case("a connect with the seq of the last disconnect", CONNECT | {"seq": 38}, ("req-1",), "E_SEQ")
     yield case("a connect with a seq above the last disconnect only", CONNECT | {"seq": 39}, ("req-1",), "accepted")
 
@@ -250,12 +259,14 @@ def _reasons() -> Iterator[Case]:
     for changes, drop, name in (
         ({}, "notice", "without notice"),
         ({"notice": NOW - 15 * DAY + 1}, "", "with a notice of not quite 15 days"),
+        ({"notice": NOW - 731 * DAY - 1}, "", "with a notice of more than two years"),
         ({}, "case", "without case"),
     ):
         yield case(f"a disconnect {name}", without(CUT, drop) | changes, STRICT, "E_NOTICE")
     yield case("a disconnect with a notice of 15 days", CUT | {"notice": NOW - 15 * DAY}, STRICT, "accepted")
     for changes, drop, name in (
         ({}, "low_credit_at", "without a message of low credit"),
+        ({"low_credit_at": NOW - 60 * DAY - 1}, "", "whose consumer was told of low credit 61 days ago"),
         ({}, "ledger", "without an entry of the ledger"),
         ({"ledger_at": NOW - 3601}, "", "whose witness read the ledger too long ago"),
         ({"ledger_at": NOW + 61}, "", "whose witness will read the ledger"),
@@ -316,5 +327,5 @@ def _by_another_name() -> Iterator[Case]:
     strange = GOOD["resend"][0] | {"stream": "gossip"}
     yield case("a resend of a stream that nobody knows", strange, ("req-1",), "E_SCHEMA")
     taken = GOOD["cancel"][0]
-    yield case("a cancel of a command that nobody knows", taken | {"cancels": "c-none"}, ("wit-1",), "E_STATE")
+    yield case("a cancel of a command that has not come yet", taken | {"cancels": "c-none"}, ("wit-1",), "accepted")
     yield case("a cancel of another meter's command", taken | {"meter": METER}, ("wit-1",), "E_STATE")

@@ -91,7 +91,11 @@ def _permits() -> Iterator[Case]:
     yield case("of the city, signed by the planner", OF_CITY | new, "E_QUORUM", "pln-1")
     yield case("signed by two", OF_BOX | new, "E_QUORUM", "per-1", "per-binod")
     yield case("for another box", OF_BOX | new | {"dcu": "VEC-0002"}, "E_TARGET", "per-1")
+    yield case("for another journal of the box", OF_BOX | new | {"jid": "fedcba9876543210"}, "E_JID", "per-1")
+    yield case("that is a share for another journal", SHARE | new | {"jid": "fedcba9876543210"}, "E_JID", "pln-1")
     yield case("of another head-end", OF_BOX | new | {"iss": "hes.other"}, "E_TARGET", "per-1")
+    yield case("of a box and of no journal", without(OF_BOX, "jid") | new, "E_SCHEMA", "per-1")
+    yield case("of the city and of one journal", OF_CITY | new | {"jid": OF_BOX["jid"]}, "E_SCHEMA", "per-1")
     wrong: tuple[Claims, ...] = (
         OF_BOX | {"date": "23.11.2026"},
         OF_BOX | {"date": "2026-11-31"},

@@ -131,8 +131,8 @@ POLICY_CLAIMS: Claims = {
 }  # fmt: skip
 
 OF_BOX: Claims = {
-    "v": 1, "typ": "permit", "id": "P-2026-11-23", "iss": ISS, "dcu": DCU, "date": "2026-11-23", "profile": "arrears",
-    "max_n": 2,
+    "v": 1, "typ": "permit", "id": "P-2026-11-23", "iss": ISS, "dcu": DCU, "jid": JID, "date": "2026-11-23",
+    "profile": "arrears", "max_n": 2,
 }  # fmt: skip
 OF_CITY: Claims = {"v": 1, "typ": "permit", "id": "T-2026-11-23", "iss": ISS, "date": "2026-11-23", "total": 6000}
 SHARE: Claims = OF_BOX | {"id": "S-2026-11-23", "profile": "prepaid", "of": "T-2026-11-23"}

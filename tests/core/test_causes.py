@@ -1,11 +1,13 @@
 """Why an interval is absent: the power log before all, then one clock set for each hole that it can have left."""
 
+from itertools import pairwise
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from dcu import gaps
-from dcu.causes import Happening, explained, gone
+from dcu.causes import Happening, explained, gone, while_refused
 from dcu.field.clock_watch import Look, set_by_s, too_far
 from dcu.gaps import Absence
 
@@ -16,6 +18,12 @@ GONE = Absence.OVERWRITTEN
 
 def slots(*numbers):
     return tuple(n * PERIOD for n in numbers)
+
+
+def named(found, numbers):
+    """Reason of each of these instants, by number; they are ascending and disjoint to the second."""
+    assert all(before[1] < behind[0] for before, behind in pairwise(found))
+    return {n: reason for n in numbers for first, last, reason in found if first <= n * PERIOD <= last}
 
 
 @pytest.mark.parametrize(
@@ -38,8 +46,7 @@ def slots(*numbers):
 )
 def test_reasons(happenings, reasons):
     found = explained([slots(1, 2), slots(5, 5)], happenings, 0, PERIOD)
-    named = {at // PERIOD: reason for first, last, reason in found for at in range(first, last + 1, PERIOD)}
-    assert named == {at: reason.value for at, reason in reasons.items()}
+    assert named(found, range(9)) == {at: reason.value for at, reason in reasons.items()}
 
 
 @pytest.mark.parametrize(
@@ -57,8 +64,22 @@ def test_what_may_never_have_been_an_interval_has_another_reason_where_one_is_kn
     """A period was found changed, and nobody knows since when."""
     never = [slots(1, 1), slots(3, 3), slots(6, 6)]
     found = explained([slots(1, 4), slots(6, 6)], happenings, 0, PERIOD, never)
-    named = {at // PERIOD: reason for first, last, reason in found for at in range(first, last + 1, PERIOD)}
-    assert named == {at: reason.value for at, reason in reasons.items()}
+    assert named(found, range(9)) == {at: reason.value for at, reason in reasons.items()}
+
+
+@pytest.mark.parametrize(
+    ("happenings", "reasons"),
+    [
+        pytest.param([], {1: SET, 2: SET, 5: OFF}, id="nothing speaks against it"),
+        pytest.param([Happening(OFF, 800, 1850)], {1: OFF, 2: OFF, 5: OFF}, id="the power log does"),
+        pytest.param([Happening(SET, 0, 6 * 900, 900)], {1: OFF, 2: OFF, 5: SET}, id="the jump left another hole"),
+        pytest.param([Happening(SET, 9000, 9900, 800)], {1: SET, 2: SET, 5: OFF}, id="a jump elsewhere"),
+    ],
+)
+def test_what_was_taken_for_a_jump_stays_so_until_something_speaks_against_it(happenings, reasons):
+    """What the log told of it lies behind a face to which the clock was set back."""
+    found = explained([slots(1, 2), slots(5, 5)], happenings, 0, PERIOD, (), [slots(1, 2)])
+    assert named(found, range(9)) == {at: reason.value for at, reason in reasons.items()}
 
 
 happening = st.builds(
@@ -77,10 +98,10 @@ instants = st.sets(st.integers(0, 40).map(lambda n: n * PERIOD))
 def test_each_instant_gets_exactly_one_reason(times, others, happenings):
     never = times & others
     found = explained(gaps.spans(times, PERIOD), happenings, 0, PERIOD, gaps.spans(never, PERIOD))
-    named = {at: reason for first, last, reason in found for at in range(first, last + 1, PERIOD)}
-    assert sorted(at for first, last, _ in found for at in range(first, last + 1, PERIOD)) == sorted(times)
-    assert {named[at] for at in times - never} <= {OFF.value, SET.value}
-    assert {at for at in times if named[at] == OTHER.value} <= never
+    reasons = named(found, range(41))
+    assert {n * PERIOD for n in reasons} == times
+    assert {reasons[at // PERIOD] for at in times - never} <= {OFF.value, SET.value}
+    assert {at for at in times if reasons[at // PERIOD] == OTHER.value} <= never
 
 
 @pytest.mark.parametrize(
@@ -115,9 +136,9 @@ def test_a_drift_is_worth_a_word_once():
 
 
 def test_what_the_meter_did_not_capture_was_never_overwritten():
-    lost = gone([slots(1, 6)], [Happening(OFF, 1700, 3000), Happening(SET, 3700, 3700)], 0, PERIOD)
+    lost = gone([slots(1, 6)], [Happening(OFF, 1700, 3000), Happening(SET, 3700, 3700)])
     over = Absence.OVERWRITTEN.value
-    assert lost == ((*slots(1, 1), over), (*slots(2, 3), OFF.value), (*slots(4, 6), over))
+    assert lost == ((900, 1699, over), (1700, 3060, OFF.value), (3061, 5400, over))
 
 
 @pytest.mark.parametrize(
@@ -140,6 +161,22 @@ def test_what_the_meter_did_not_capture_was_never_overwritten():
     ],
 )
 def test_what_was_never_captured_was_not_overwritten(happenings, reasons):
-    found = gone([slots(1, 4)], happenings, 0, PERIOD)
-    named = {at // PERIOD: reason for first, last, reason in found for at in range(first, last + 1, PERIOD)}
-    assert named == {at: reason.value for at, reason in reasons.items()}
+    found = gone([slots(1, 4)], happenings)
+    assert named(found, range(9)) == {at: reason.value for at, reason in reasons.items()}
+
+
+@pytest.mark.parametrize(
+    ("reason", "refused", "named"),
+    [
+        (GONE, [(2 * 900 - 1, 3 * 900 + 1), (8 * 900, 99 * 900)], "gone 0-1 refused 2-3 gone 4-7 refused 8-9"),
+        (GONE, [(-5, 99 * 900)], "refused 0-9"),
+        (GONE, [(901, 1799), (10 * 900, 99 * 900)], "gone 0-9"),
+        (GONE, [], "gone 0-9"),
+        (OFF, [(0, 99 * 900)], "off 0-9"),
+    ],
+)
+def test_what_was_overwritten_while_the_profile_was_refused_is_told_from_the_rest(reason, refused, named):
+    words = {GONE.value: "gone", OFF.value: "off", Absence.REFUSED.value: "refused"}
+    found = while_refused([(0, 9 * PERIOD, reason.value)], refused, 0, PERIOD)
+    assert " ".join(f"{words[why]} {first // 900}-{last // 900}" for first, last, why in found) == named
+    assert all(at % PERIOD == 0 for span in found for at in span[:2])

@@ -125,13 +125,12 @@ def test_next_range_of_nothing(missing, at_most):
     assert gaps.next_range(missing, PERIOD, at_most) is None
 
 
-OFF, GONE, NO = Absence.METER_OFF.value, Absence.OVERWRITTEN.value, Absence.REFUSED.value
+OFF, GONE = Absence.METER_OFF.value, Absence.OVERWRITTEN.value
 
 
 @pytest.mark.parametrize(
     ("returned", "oldest", "newest", "reasons"),
     [
-        pytest.param(None, None, None, [(0, 4500, NO)], id="refused"),
         pytest.param([0, 900, 1800, 2700, 3600, 4500], 0, 9000, [], id="whole"),
         pytest.param([0, 900, 3600, 4500], 0, 9000, [(1800, 2700, OFF)], id="off in between"),
         pytest.param([2700, 3600, 4500], 2700, 9000, [(0, 1800, GONE)], id="overwritten"),
@@ -164,10 +163,10 @@ def test_absences_never_name_what_came_or_was_not_asked(ring, a, b, data):
 
 
 def test_asked_ends_need_not_stand_on_the_grid():
-    found = gaps.absences((-5, 1000), None, phase=0, period=PERIOD)
-    assert found == ((0, 900, NO),)
-    assert gaps.absences((1, 899), None, phase=0, period=PERIOD) == ()
-    assert gaps.absences((0, 900), None, phase=0, period=0) == ()
+    found = gaps.absences((-5, 1000), (), phase=0, period=PERIOD, oldest=1800)
+    assert found == ((0, 900, GONE),)
+    assert gaps.absences((1, 899), (), phase=0, period=PERIOD, oldest=1800) == ()
+    assert gaps.absences((0, 900), (), phase=0, period=0, oldest=1800) == ()
 
 
 @pytest.mark.parametrize(
@@ -191,3 +190,36 @@ def test_snap_keeps_exactly_the_instants_on_the_grid(a, b, phase):
     span = (min(a, b), max(a, b))
     inside = [at for at in range(span[0], span[1] + 1) if gaps.on_grid(at, phase, PERIOD)]
     assert gaps.snap(span, phase, PERIOD) == ((inside[0], inside[-1]) if inside else None)
+
+
+second_spans = st.lists(st.tuples(st.integers(0, 300), st.integers(0, 20)), max_size=8).map(
+    lambda parts: gaps.merge([(first, first + length) for first, length in parts], 1)
+)
+
+
+@given(second_spans, second_spans)
+def test_common_seconds_are_those_of_both(parts, others):
+    def seconds(spans):
+        return {at for first, last in spans for at in range(first, last + 1)}
+
+    found = gaps.common(parts, others)
+    assert seconds(found) == seconds(parts) & seconds(others)
+    assert sum(last - first + 1 for first, last in found) == len(seconds(found)), "each once"
+
+
+@pytest.mark.parametrize(
+    ("times", "bounds", "whole"),
+    [
+        ([0, 3600], (900, 2700), (1, 3599)),
+        ([3600, 17, 0, 5400], (900, 2700), (18, 3599)),
+        ([0], (900, 2700), (1, 2700)),
+        ([], (500, 4000), (500, 4000)),
+        ([], (1000, 2000), (900, 2700)),
+    ],
+)
+def test_a_hole_is_open_up_to_the_rows_beside_it(times, bounds, whole):
+    assert gaps.opened((900, 2700), times, bounds) == whole
+
+
+def test_what_is_missing_reaches_to_the_instants_beside_it():
+    assert gaps.margins([(900, 1800), (4500, 4500)], PERIOD) == [(1, 2699), (3601, 5399)]

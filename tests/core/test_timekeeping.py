@@ -9,6 +9,7 @@ from dcu.reading import ClockState
 from dcu.timekeeping import (
     ALONE_S,
     BEHIND_S,
+    CALM_S,
     HEARING_S,
     HOLDOVER_S,
     LIFE_S,
@@ -129,6 +130,28 @@ def test_a_leap_second_is_no_step_but_many_small_ones_add_up(seconds):
     kernel.run(600)
     kernel.step(seconds)
     assert kernel.step(seconds).because is Because.STEPPED
+
+
+def test_each_further_step_within_a_day_costs_twice_as_long():
+    kernel = Kernel()
+    kernel.run(600)
+    for settle_s in (SETTLE_S, 2 * SETTLE_S, 4 * SETTLE_S):
+        kernel.step(-199)
+        assert kernel.run(settle_s - 1).because is Because.STEPPED
+        assert kernel.run(2).state is TRUSTED
+    kernel.run(CALM_S)
+    kernel.step(199)
+    assert kernel.run(SETTLE_S + 1).state is TRUSTED
+
+
+def test_no_time_server_holds_the_time_still():
+    """Back by all that passed, whenever the clock is believed: of a day of that an hour at most is believed."""
+    kernel, believed_s = Kernel(), 0
+    for _ in range(86_400 // 60):
+        if kernel.run(60).state is TRUSTED:
+            believed_s += 60
+            kernel.step(-60)
+    assert believed_s <= 3600
 
 
 def test_two_clocks_that_were_read_far_apart_are_no_step():

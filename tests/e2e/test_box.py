@@ -49,6 +49,8 @@ def test_a_technician_at_the_pole(box):
     assert len(box.dcu("read", GOOD, "load")) > 1
     assert "no meter" in box.dcu("read", "00000000000", code=1)
     assert "nothing that can be read" in box.dcu("read", GOOD, "everything", code=1)
+    [told] = box.dcu("meters", GOOD)
+    assert all({"held", "missing", "absent", "not_held"} <= profile.keys() for profile in told["profiles"])
     status = box.dcu("status")
     assert [bus["condition"] for bus in status["buses"]] == ["ok"]
     assert status["streams"]["profile"]["last"] > 0
@@ -69,6 +71,8 @@ def test_a_technician_at_the_pole(box):
     box.stop()
     assert "password" not in box.log
     assert box.dcu("journal", "--verify")["last"] >= 1
+    presents = [record["values"] for record in records(box, Stream.CREDIT) if record["meter"] == GOOD]
+    assert presents and all(any(value is True for value in values) for values in presents), "its relay among them"
 
 
 def test_when_field_does_not_run_the_cli_says_so_and_needs_no_keys_for_it(box):

@@ -51,7 +51,7 @@ def test_a_flood_of_lies_is_answered_and_alarmed_no_more_than_a_person_needs(box
     for n in range(1, FLOOD):
         assert isinstance(ask(Delivered(welcome.epoch, Stream.RECEIPT, 10**9 + n)), Denied)
         assert isinstance(ask(Delivered(f"epoch-{n}", Stream.RECEIPT, n)), Denied)
-        assert ask(Link(Noted.CONNECTED)) == Done()
+        assert ask(Link(Noted.CONNECTED, "")) == Done()
         assert ask(Link(Noted.LOST, f"trouble {n}")) == Done()
     box.until(lambda: all(box.held_by_meter().values()), "readings all the same")
     box.until(lambda: set(box.conditions().values()) == {"ok"}, "visits to their end")

@@ -6,7 +6,10 @@ import sqlite3
 import subprocess
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager, suppress
+from functools import reduce
+from operator import add
 from pathlib import Path
 from statistics import median
 
@@ -17,20 +20,44 @@ from tests.faults.run import Run
 from tests.faults.whole import Watchdog, WholeBox, mounted, whole_box
 
 
-def _line(row: int, fault: str, injection: str, tried: str, proof: Completeness, recovery: str, *, good: bool) -> Line:
+def line_of(
+    row: int, fault: str, injection: str, tried: str, proof: Completeness, recovery: str, *, good: bool
+) -> Line:
+    """A line about a box, of what its store held against what its meters captured."""
     lost, doubled = len(proof.missing) + len(proof.different), len(proof.twice) + len(proof.invented)
     tried = f"{tried}; {proof.expected} intervals captured"
     return Line(row, fault, injection, tried, lost, doubled, recovery, good and proof.holds)
 
 
-def killed(run: Run) -> Line:
-    """Row 2 with all of field in it."""
-    box, proof, back = whole.kills(run.scratch, run.of(3, 60), run.seed)
+def killed(run: Run) -> list[Line]:
+    """Row 2 with all of field in it: as systemd starts it, and forked, which lets it be killed far more often."""
+    return [
+        _killed(run, "kill -9 of a whole field process", 60, 1),
+        _killed(run, "kill -9 of a whole field process, forked with all imports done", 1000, 4),
+    ]
+
+
+def _killed(run: Run, fault: str, kills: int, boxes: int) -> Line:
+    """So many kills, of some boxes side by side; of several boxes each is forked."""
+
+    def one(number: int) -> tuple[int, Completeness, list[float]]:
+        directory = run.scratch / f"killed-{boxes}-{number}"
+        directory.mkdir()
+        box, proof, back = whole.kills(directory, kills // boxes, f"{run.seed}/{number}", forked=boxes > 1)
+        return box.starts, proof, back
+
+    with ThreadPoolExecutor(boxes) as pool:
+        found = list(pool.map(one, range(boxes)))
+    back = [seconds for *_, each in found for seconds in each]
     recovery = f"answers again: median {median(back):.1f} s, worst {max(back):.1f} s"
-    tried = f"{box.starts - 1} kills"
-    return _line(
-        2, "kill -9 of a whole field process", "SIGKILL at 0.1 to 2.5 s of its life", tried, proof, recovery, good=True
-    )
+    injection = f"SIGKILL at 0.1 to 2.5 s of its life{f', {boxes} boxes at once' if boxes > 1 else ''}"
+    tried, proof = f"{sum(starts - 1 for starts, *_ in found)} kills", _all([each for _, each, _ in found])
+    return line_of(2, fault, injection, tried, proof, recovery, good=True)
+
+
+def _all(proofs: list[Completeness]) -> Completeness:
+    """Of several boxes."""
+    return Completeness(*(reduce(add, (getattr(each, name) for each in proofs)) for name in Completeness.__slots__))
 
 
 def disk_full(run: Run) -> list[Line]:
@@ -123,7 +150,7 @@ def read_only(run: Run) -> list[Line]:
         f"{'answers' if answers else 'silent'}; stores again {took:.1f} s after the card is back, by itself"
     )
     injection = "ext4 on a loop device, remount,abort in mid-flow; later umount, e2fsck, mount"
-    return [_line(6, "file system read-only", injection, f"{seconds} s", proof, recovery, good=True)]
+    return [line_of(6, "file system read-only", injection, f"{seconds} s", proof, recovery, good=True)]
 
 
 def _cpu_s(box: WholeBox) -> float:
@@ -177,7 +204,7 @@ def _emptied(box: WholeBox, name: str, sound: bytes) -> Line:
     else:
         recovery = f"starts, and holds what the meters still hold {took:.1f} s later"
     fault = f"{name} is empty after a power cut"
-    return _line(
+    return line_of(
         8, fault, "truncated to 0 octets between kill and start", "once", proof, recovery, good=named or not refused
     )
 
@@ -208,7 +235,7 @@ def technician(run: Run) -> list[Line]:
     )
     good = "locked" in refused
     return [
-        _line(
+        line_of(
             10, "technician's sqlite3 shell", f"BEGIN EXCLUSIVE for {seconds} s", "2 ways", proof, recovery, good=good
         )
     ]
@@ -241,7 +268,7 @@ def low_memory(run: Run) -> list[Line]:
         box.stop()
         proof = box.proof()
     recovery = f"{'; '.join(words)}; without a limit it goes on after {took:.1f} s"
-    return [_line(41, "low memory", "prlimit --data", f"{len(words)} limits", proof, recovery, good=True)]
+    return [line_of(41, "low memory", "prlimit --data", f"{len(words)} limits", proof, recovery, good=True)]
 
 
 HUNG = "tests.faults.hung"
@@ -250,40 +277,44 @@ HUNG = "tests.faults.hung"
 def hung(run: Run) -> list[Line]:
     """Each loop in turn stops for ever: nobody feeds the watchdog, and what stands for systemd starts it again."""
     loops = ("store", "bus-pole", "relay", "uplink", "cli", "main") if run.full else ("store",)
-    limit_s, waits, proofs = (60.0 if run.full else 2.0), [], []
-    for number, loop in enumerate(loops):
-        directory = run.scratch / str(number)
-        directory.mkdir()
-        with whole_box(directory, program=("-m", HUNG)) as box:
-            watchdog = Watchdog(directory / "notify")
-            box.environment = {
-                "NOTIFY_SOCKET": str(directory / "notify"),
-                "DCU_HUNG": loop,
-                "DCU_HUNG_WHEN": str(directory / "now"),
-                "DCU_HUNG_PULSE_S": "" if run.full else "2",
-            }
-            box.start()
-            box.until_held(1)
-            (directory / "now").touch()
-            waits.append(watchdog.wait_unfed(limit_s, within_s=240.0))
-            box.environment = {}
-            if waits[-1] is not None and box.process is not None:
-                box.process.send_signal(signal.SIGABRT)
-            box.until_held(1)
-            box.stop()
-            proofs.append(box.proof())
-    missed = [loop for loop, wait in zip(loops, waits, strict=True) if wait is None]
-    found = [wait for wait in waits if wait is not None]
-    recovery = f"not fed for {limit_s:g} s in each; longest from hanging to kill {max(found, default=0):.0f} s"
-    worst = max(proofs, key=lambda p: len(p.missing) + len(p.twice))
+    limit_s = 60.0 if run.full else 5.0
+    with ThreadPoolExecutor(3) as pool:
+        found = list(pool.map(lambda loop: _hung(run, loop, limit_s), loops))
+    missed = [loop for loop, (wait, _) in zip(loops, found, strict=True) if wait is None]
+    longest = max((wait for wait, _ in found if wait is not None), default=0.0)
+    recovery = f"not fed for {limit_s:g} s in each; longest from hanging to kill {longest:.0f} s"
     return [
-        _line(
+        line_of(
             42,
             f"a loop hangs for ever ({', '.join(loops)})",
             "its next heartbeat never returns; a watchdog as systemd's",
             f"{len(loops)} loops",
-            worst,
+            _all([proof for _, proof in found]),
             f"watchdog fed all the same by: {', '.join(missed)}" if missed else recovery,
             good=not missed,
         )
     ]
+
+
+def _hung(run: Run, loop: str, limit_s: float) -> tuple[float | None, Completeness]:
+    """(Seconds from hanging to the end of the watchdog's patience, what the box held in the end)."""
+    directory = run.scratch / loop
+    directory.mkdir()
+    with whole_box(directory, program=("-m", HUNG)) as box:
+        watchdog = Watchdog(directory / "notify")
+        box.environment = {
+            "NOTIFY_SOCKET": str(directory / "notify"),
+            "DCU_HUNG": loop,
+            "DCU_HUNG_WHEN": str(directory / "now"),
+            "DCU_HUNG_PULSE_S": "" if run.full else "2",
+        }
+        box.start()
+        box.until_held(1)
+        (directory / "now").touch()
+        wait = watchdog.wait_unfed(limit_s, within_s=240.0)
+        box.environment = {}
+        if box.process is not None:
+            box.process.send_signal(signal.SIGABRT)  # where nobody noticed it too, to see what is held
+        box.until_held(1)
+        box.stop()
+        return wait, box.proof()

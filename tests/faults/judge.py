@@ -160,3 +160,27 @@ def _in_the_file(raw: sqlite3.Connection, given: Told, verdict: Verdict) -> None
     for n, digest in given.entries.items():
         if n not in entries or entries[n].hex() != digest:
             verdict.lost.append(f"journal entry {n}")
+
+
+def announced(raw: sqlite3.Connection) -> tuple[int, int]:
+    """(records that were dropped and announced, ids that are gone unannounced), of a closed store's file."""
+    dropped: dict[str, list[tuple[int, int]]] = {}
+    for (body,) in raw.execute("SELECT body FROM record_alarm"):
+        facts = _facts(body)
+        if facts.keys() >= {"stream", "first", "last"} and "was" not in facts:
+            dropped.setdefault(facts["stream"], []).append((facts["first"], facts["last"]))
+    count = gone = 0
+    for stream in Stream:
+        awaited = 1
+        there = [(n, n) for (n,) in raw.execute(f"SELECT id FROM record_{stream.value}")]
+        told_of = dropped.get(stream.value, [])
+        count += sum(last - first + 1 for first, last in told_of)
+        for first, last in sorted(there + told_of):
+            gone += max(0, first - awaited)
+            awaited = max(awaited, last + 1)
+    return count, gone
+
+
+def _facts(body: bytes) -> dict:
+    """Of an alarm; of what `life` made up there are none."""
+    return {} if body.startswith(b"poll ") else cbor2.loads(body).get("facts", {})

@@ -5,7 +5,7 @@ import re
 import subprocess
 import sys
 import time
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 from dcu.record import Stream
 from tests.broker import endpoint, running_broker
@@ -18,9 +18,11 @@ from tests.soak.run import BLOCK_LOAD, RINGS, truths
 from tests.soak.world import Scenario, World
 from tests.uplink.proxy import FaultProxy, Inside
 from tests.uplink.scripted import PUBACK
-from tests.uplink.world import DCU, Field, HeadEnd, Uplink, until
+from tests.uplink.world import DCU, MOST_CONNECTS_AN_HOUR, Field, HeadEnd, Uplink, connects_of_two, until
 
 HOUR_D = 1 / 24
+CHECK_EACH = 20
+"""Messages of a backlog; to hold all of them against the contract takes longer than to deliver them."""
 
 
 def outages(run: Run) -> list[Line]:
@@ -43,7 +45,7 @@ def _outage(run: Run, days: float, meters: int) -> Line:
         for mistake in RingJudge(truth, known.of(truth.serial, truth.profile), until_s).judge().mistakes
     ]
     with running_broker(directory) as broker, Field(directory) as box:
-        with HeadEnd(endpoint(broker, broker.authority.client("hes"))) as head_end:
+        with HeadEnd(endpoint(broker, broker.authority.client("hes")), check_each=CHECK_EACH) as head_end:
             cursors = box.store.transact(lambda tx: tx.cursors())
             backlog = sum(last - delivered for delivered, last in cursors.values())
             began, waits = time.monotonic(), []
@@ -51,7 +53,7 @@ def _outage(run: Run, days: float, meters: int) -> Line:
                 while _open(box, cursors):
                     waits.append(_alarm(box, head_end))
                 seconds = time.monotonic() - began
-            until(lambda: _missing(box, head_end) == 0, 60)
+            _await_all(box, head_end)
             rows = sum(
                 len(item.record["rows"])
                 for item in head_end.items
@@ -83,6 +85,12 @@ def _alarm(box: Field, head_end: HeadEnd) -> float:
 def _open(box: Field, goal) -> bool:
     now = box.store.transact(lambda tx: tx.cursors())
     return any(now[stream][0] < last for stream, (_, last) in goal.items())
+
+
+def _await_all(box: Field, head_end: HeadEnd) -> None:
+    """Until the head-end holds all that was confirmed; what is missing after a minute is lost, and the line says so."""
+    with suppress(AssertionError):
+        until(lambda: _missing(box, head_end) == 0, 60)
 
 
 def _missing(box: Field, head_end: HeadEnd) -> int:
@@ -129,7 +137,7 @@ def half_open(run: Run) -> list[Line]:
                 proxy.reset()
                 proxy.black_hole = False
                 until(lambda goal=goal: box.delivered(Stream.PROFILE) == goal, 60)
-        until(lambda: _missing(box, head_end) == 0, 60)
+        _await_all(box, head_end)
         recovery = (
             f"found after {max(found):.1f} s at most with a keepalive of {keepalive_s} s "
             f"({max(found) / keepalive_s:.2f} of it; paho alone: 1.9)"
@@ -143,20 +151,25 @@ def _bad(line: Line) -> Line:
 
 
 def slow(run: Run) -> list[Line]:
-    """A link of the edge of a cell, ten times as fast so that it ends."""
-    count = run.of(40, 600)
+    """A link of the edge of a cell; a small share of it is ten times as fast, so that it ends."""
+    count, quicker = run.of(40, 600), run.of(10, 1)
     with _linked(run, "slow") as (directory, to, proxy, box, head_end):
-        proxy.rate_bytes_s, proxy.delay_s, proxy.slice_bytes, proxy.reset_p = 10_000, 0.15, 500, 0.03
+        proxy.rate_bytes_s, proxy.delay_s, proxy.slice_bytes = 1000 * quicker, 1.5 / quicker, 500
+        proxy.reset_p = run.of(3, 5) / 100
         goal, began = box.append(Stream.PROFILE, count), time.monotonic()
-        with Uplink(directory, to):
-            until(lambda: box.delivered(Stream.PROFILE) == goal, 300)
+        with Uplink(directory, to, backoff_max_s=run.of(1, 5)):
+            until(lambda: box.delivered(Stream.PROFILE) == goal, 900)
         seconds = time.monotonic() - began
-        until(lambda: _missing(box, head_end) == 0, 60)
+        _await_all(box, head_end)
         recovery = (
-            f"{seconds:.0f} s, {proxy.connections} connections, {proxy.passed[0]} octets up, "
+            f"{seconds:.0f} s, {proxy.connections} connections; {proxy.passed[0]} octets up, "
+            f"{proxy.passed[0] / count:.0f} a record with all handshakes; "
             f"{head_end.listener.repeated} records came again"
         )
-        injection = "proxy: 80 kbit/s, 300 ms there and back, slices of 500 B, 3 % of pieces reset"
+        injection = (
+            f"proxy: {8 * quicker} kbit/s, {3 / quicker:g} s there and back, slices of 500 B, "
+            f"{100 * proxy.reset_p:.0f} % of pieces reset"
+        )
         line = _line(30, "slow link that breaks", injection, f"{count} records", recovery, box, head_end)
     return [line]
 
@@ -170,11 +183,26 @@ def lost_pubacks(run: Run) -> list[Line]:
         with Uplink(directory, to, max_bytes=4000, answer_s=0.5, in_flight=8):
             until(lambda: box.delivered(Stream.PROFILE) == goal, 300)
         seconds = time.monotonic() - began
-        until(lambda: _missing(box, head_end) == 0, 60)
+        _await_all(box, head_end)
         recovery = f"{seconds:.0f} s; {head_end.listener.repeated} records came again under their own ids"
         injection = f"proxy inside TLS drops PUBACK with p = 0.3: {proxy.dropped} dropped"
         line = _line(31, "PUBACK lost", injection, f"{count} records", recovery, box, head_end)
     return [line]
+
+
+def rivals(run: Run) -> Line:
+    """Two boxes with one identity, for a day: each takes the session from the other as soon as it connects."""
+    hours = [len(connects_of_two(random.Random(f"rivals/{run.seed}/{n}"), 86_400)) / 24 for n in range(run.of(2, 100))]
+    return Line(
+        33,
+        "client id taken over by a copy, for a day",
+        "virtual time, both with the uplink's back-off; a broker that says nothing",
+        f"{len(hours)} days",
+        None,
+        None,
+        f"{max(hours):.0f} connects an hour of both together, at most",
+        max(hours) < MOST_CONNECTS_AN_HOUR,
+    )
 
 
 # ---- what has tests of its own
@@ -218,4 +246,8 @@ renewal = tests_of(
 )  # fmt: skip
 days_of_change = tests_of(
     15, "days on which clocks change", "zones x dates by the meters' clocks", "tests/field/test_ring_clock.py",
+)  # fmt: skip
+polls_under_steps = tests_of(
+    14, "the box's clock steps and is believed", "by 1 s to 10 years, 40 times in 12 h; no poll is moved by a second",
+    "tests/soak/test_clock_steps.py",
 )  # fmt: skip

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 
-from tests.faults import boxes, disks, kills, network, power, storm, virtual
+from tests.faults import boxes, disks, kills, network, power, storm, strained, virtual
 from tests.faults.report import Line
 from tests.faults.run import Run
 
@@ -51,11 +51,11 @@ def power_cut(run: Run) -> list[Line]:
 
 def _store_cut(run: Run) -> Line:
     words = ("--commits", run.of(40, 400), "--lives", 2, "--burst", run.of(100, 3000))
-    found = power.of_store(*words, seed=run.seed, every=run.of(20, 2))
+    found = power.of_store(*words, seed=run.seed, every=run.of(20, 1))
     return Line(
         1,
         "power cut, any instant: polls with ledger, alarms, journal, counters, cursor, close and next start",
-        "recorded by strace, cut at each second write, sync and acknowledgement: "
+        f"recorded by strace, cut at {'every' if run.full else 'each 20th'} write, sync and acknowledgement: "
         + ", ".join(f"{name} {count}" for name, count in found.at.items()),
         f"{found.points} crash points of {found.events} boundaries",
         found.worst,
@@ -82,7 +82,7 @@ def kill_9(run: Run) -> list[Line]:
             of_uplink,
             f"delivers again: {of_uplink.recovery()}; {of_uplink.repeated} records came again, known by their id",
         ),
-        *([boxes.killed(run)] if run.full else []),
+        *(boxes.killed(run) if run.full else []),
     ]
 
 
@@ -123,6 +123,26 @@ def failed_sync(run: Run) -> list[Line]:
     ]
 
 
+def steps(run: Run) -> list[Line]:
+    """The box's clock steps in ten days of faults; then every poll is compared with those of a box left in peace."""
+    return [*virtual.steps(run), *network.polls_under_steps(run)]
+
+
+def unplugged(run: Run) -> list[Line]:
+    """The adapter of a virtual line, for a long time; then that of a whole box."""
+    return [*virtual.unplugged(run), strained.unplugged(run)]
+
+
+def takeover(run: Run) -> list[Line]:
+    """Over a broker, and for a day in virtual time."""
+    return [*network.takeover(run), network.rivals(run)]
+
+
+def starved(run: Run) -> list[Line]:
+    """Of memory, and of a processor."""
+    return [*boxes.low_memory(run), strained.little_cpu(run)]
+
+
 ROWS: dict[int, Callable[[Run], list[Line]]] = {
     1: power_cut,
     2: kill_9,
@@ -137,20 +157,20 @@ ROWS: dict[int, Callable[[Run], list[Line]]] = {
     11: virtual.log_storm,
     12: disks.card,
     13: virtual.boots_in_1970,
-    14: virtual.steps,
+    14: steps,
     15: network.days_of_change,
     16: virtual.meters_clocks,
-    17: virtual.unplugged,
+    17: unplugged,
     27: network.outages,
     28: storm.broker_restart,
     29: network.half_open,
     30: network.slow,
     31: network.lost_pubacks,
     32: network.oversize,
-    33: network.takeover,
+    33: takeover,
     34: network.certificates,
     35: network.renewal,
     40: virtual.slopes,
-    41: boxes.low_memory,
+    41: starved,
     42: boxes.hung,
 }

@@ -4,7 +4,7 @@ import random
 
 import pytest
 
-from tests.faults import rows, trace
+from tests.faults import network, rows, strained, trace
 from tests.faults.disk import SECTOR, Cut, Disk
 from tests.faults.trace import Closed, Opened, Renamed, Resized, Synced, Unlinked, Written
 
@@ -37,6 +37,14 @@ def test_kill_9(run):
 
 def test_a_thousand_boxes_come_back_spread(run):
     hold(rows.ROWS[28](run))
+
+
+def test_an_adapter_comes_back_under_another_name(run):
+    hold([strained.unplugged(run)])
+
+
+def test_two_with_one_identity_do_not_flap(run):
+    hold([network.rivals(run)])
 
 
 # ---- the disk

@@ -2,24 +2,31 @@
 
 import gc
 import logging
+import math
 import multiprocessing
 import random
 from collections import Counter
+from collections.abc import Callable
 from contextlib import contextmanager
 from pathlib import Path
 
 from tests.faults.report import Line
 from tests.faults.run import Run
-from tests.soak.faults import DAY_S, HABITS, HOUR_S, MINUTE_S, Fault, FaultKind
+from tests.soak.faults import DAY_S, HABITS, HOUR_S, MINUTE_S, YEAR_S, Fault, FaultKind
 from tests.soak.run import run_line, scratch
+from tests.soak.scenario import DRIFT_PPM
 from tests.soak.virtual_clock import VirtualTime
 from tests.soak.world import Scenario, World
 
 QUIET_S = 0.4 * DAY_S
 
+Amount = Callable[[random.Random], float]
 
-def _drawn(kind: FaultKind, count: int, days: float, meters: int, seed: int, most_s: float) -> list[Fault]:
-    """So many faults of one kind, with the amounts that the soak gives them."""
+
+def _drawn(
+    kind: FaultKind, count: int, days: float, meters: int, seed: int, most_s: float, amount: Amount | None
+) -> list[Fault]:
+    """So many faults of one kind, with the amounts that the soak gives them where there are no others."""
     dice = random.Random(f"{kind.value}/{seed}")
     habit = next(each for each in HABITS if each.kind is kind)
     found = []
@@ -27,17 +34,26 @@ def _drawn(kind: FaultKind, count: int, days: float, meters: int, seed: int, mos
         for_s = dice.uniform(min(MINUTE_S, most_s), most_s)
         at_s = dice.uniform(HOUR_S, days * DAY_S - QUIET_S - for_s)
         meter = dice.randrange(meters) if habit.of_meter else -1
-        found.append(Fault(kind, at_s, for_s, meter, habit.amount(dice)))
+        found.append(Fault(kind, at_s, for_s, meter, (amount or habit.amount)(dice)))
     return found
 
 
-def _lived(run: Run, row: int, fault: str, injection: str, kinds: dict[FaultKind, tuple[int, float]]) -> Line:
+def _lived(
+    run: Run,
+    row: int,
+    fault: str,
+    injection: str,
+    kinds: dict[FaultKind, tuple[int, float]],
+    *,
+    amount: Amount | None = None,
+    drift_ppm: float = DRIFT_PPM,
+) -> Line:
     """A line of meters with these faults: (how many in ten days, longest of each)."""
     days, meters = (10.0, 8) if run.full else (1.5, 2)
     faults = []
     for kind, (count, most_s) in kinds.items():
-        faults += _drawn(kind, max(1, round(count * days / 10)), days, meters, run.seed, most_s)
-    scenario = Scenario(run.seed, days=days, meters=meters, faults=tuple(faults), ring_days=35)
+        faults += _drawn(kind, max(1, round(count * days / 10)), days, meters, run.seed, most_s, amount)
+    scenario = Scenario(run.seed, days=days, meters=meters, faults=tuple(faults), ring_days=35, drift_ppm=drift_ppm)
     outcome = run_line(scenario)
     verdict = outcome.verdict
     intervals = sum(verdict.intervals.values())
@@ -72,15 +88,24 @@ def boots_in_1970(run: Run) -> list[Line]:
 
 
 def steps(run: Run) -> list[Line]:
-    """The box's clock is wrong by seconds to a year, either way, for minutes to hours."""
+    """The box's clock is wrong by a second to ten years, either way, for minutes to hours."""
     kinds = {FaultKind.BOX_CLOCK: (60, 2 * HOUR_S)}
-    return [_lived(run, 14, "the box's clock steps", "by 10 s to 400 days, both ways, and back", kinds)]
+    injection = "by 1 s to 10 years, both ways, and back"
+    return [_lived(run, 14, "the box's clock steps", injection, kinds, amount=_a_second_to_ten_years)]
+
+
+def _a_second_to_ten_years(dice: random.Random) -> float:
+    return dice.choice((-1, 1)) * math.exp(dice.uniform(0.0, math.log(10 * YEAR_S)))
 
 
 def meters_clocks(run: Run) -> list[Line]:
     """Meters drift all the time, and are set wrong and right again."""
     kinds = {FaultKind.CLOCK_SET: (60, 0.0)}
-    return [_lived(run, 16, "meters' clocks drift and jump", "+-40 ppm always; set by 2 s to 3 h, both ways", kinds)]
+    injection = "+-40 ppm always; set by 2 s to 3 h, both ways"
+    return [
+        _lived(run, 16, "meters' clocks drift and jump", injection, kinds),
+        _lived(run, 16, "meters' clocks drift far", "+-2 % always, nobody sets them", {}, drift_ppm=20_000.0),
+    ]
 
 
 def unplugged(run: Run) -> list[Line]:
@@ -173,14 +198,14 @@ def _watch(seed: int, days: float, meters: int, answer) -> None:
 
 def slopes(run: Run) -> list[Line]:
     """A process of its own lives through days with all the soak's faults, and looks at itself twice a day."""
-    days, meters = (21.0, 8) if run.full else (2.0, 2)
+    days, meters = (45.0, 8) if run.full else (2.0, 2)
     context = multiprocessing.get_context("spawn")
     answer, to = context.Pipe(duplex=False)
     process = context.Process(target=_watch, args=(run.seed, days, meters, to))
     process.start()
     looks = answer.recv()
     process.join()
-    late = [look for look in looks if look[0] > days / 3]
+    late = [look for look in looks if look[0] > days / 2]  # caches have filled by then
     slope = _slope([(day, kib) for day, kib, _ in late])
     descriptors = (late[0][2], late[-1][2])
     told = (

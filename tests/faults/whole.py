@@ -12,7 +12,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 
@@ -20,10 +20,12 @@ import cbor2
 
 from dcu.demo.proof import Completeness, captured, compare
 from dcu.errors import SocketFault
-from dcu.record import Stream
 from dcu.sim import MeterConfig, running_line
+from dcu.sim.running import PtyLine
 from dcu.wire import connect
 from tests.e2e.conftest import KEYS, SERIALS, write_configuration
+from tests.faults.judge import announced
+from tests.faults.nursery import Field
 
 PERIOD_S = 5
 AGAIN_S = 0.5
@@ -40,18 +42,29 @@ class WholeBox:
         directory: of the configuration; the state is in `state` below it.
         program: what is run in place of `python -m dcu`.
         before: words in front of the command, e.g. prlimit's.
+        forked: by the nursery, and `program`, `before` and `environment` mean nothing.
 
     Attributes:
         starts: how often the process was started.
         codes: how it ended each time.
+        line: that its meters hang on.
     """
 
-    def __init__(self, directory: Path, *, program: Sequence[str] = ("-m", "dcu"), before: Sequence[str] = ()) -> None:
+    line: PtyLine
+
+    def __init__(
+        self,
+        directory: Path,
+        *,
+        program: Sequence[str] = ("-m", "dcu"),
+        before: Sequence[str] = (),
+        forked: bool = False,
+    ) -> None:
         self.directory = directory
-        self.program, self.before = list(program), list(before)
+        self.program, self.before, self._forked = list(program), list(before), forked
         self.starts = 0
         self.codes: list[int] = []
-        self.process: subprocess.Popen[bytes] | None = None
+        self.process: subprocess.Popen[bytes] | Field | None = None
         self.environment: dict[str, str] = {}
         self._wanted = threading.Event()
         self._keeper: threading.Thread | None = None
@@ -74,8 +87,11 @@ class WholeBox:
     def _keep(self) -> None:
         command = [*self.before, sys.executable, *self.program, "field", "--config", str(self.directory / "dcu.toml")]
         while self._wanted.is_set():
-            with (self.directory / "field.log").open("ab") as log:
-                self.process = subprocess.Popen(command, stdout=log, stderr=log, env=os.environ | self.environment)
+            if self._forked:
+                self.process = Field(command[-3:], self.directory / "field.log")
+            else:
+                with (self.directory / "field.log").open("ab") as log:
+                    self.process = subprocess.Popen(command, stdout=log, stderr=log, env=os.environ | self.environment)
             self.starts += 1
             self.codes.append(self.process.wait())
             if self._wanted.is_set():
@@ -118,6 +134,13 @@ class WholeBox:
             time.sleep(0.2)
         raise AssertionError(f"no {more} intervals within {within_s:g} s:\n{self.log[-3000:]}")
 
+    def until(self, there: Callable[[], bool], what: str, within_s: float = 60.0) -> None:
+        """Wait for something that the box shows. Raises AssertionError."""
+        deadline = time.monotonic() + within_s
+        while not there():
+            assert time.monotonic() < deadline, f"not within {within_s:g} s: {what}\n{self.log[-3000:]}"
+            time.sleep(0.1)
+
     @property
     def log(self) -> str:
         """What it said."""
@@ -125,17 +148,8 @@ class WholeBox:
 
     def announced(self) -> tuple[int, int]:
         """(records that were dropped and announced, ids that are gone unannounced), of the stopped box's store."""
-        dropped: dict[str, set[int]] = {}
-        gone = 0
         with closing(sqlite3.connect(self.directory / "state" / "dcu.db")) as raw:
-            for (body,) in raw.execute("SELECT body FROM record_alarm"):
-                facts = cbor2.loads(body).get("facts", {})
-                if {"stream", "first", "last"} <= facts.keys():
-                    dropped.setdefault(facts["stream"], set()).update(range(facts["first"], facts["last"] + 1))
-            for stream in Stream:
-                ids = {n for (n,) in raw.execute(f"SELECT id FROM record_{stream.value}")}
-                gone += len(set(range(1, max(ids, default=0) + 1)) - ids - dropped.get(stream.value, set()))
-        return sum(len(ids) for ids in dropped.values()), gone
+            return announced(raw)
 
     def proof(self) -> Completeness:
         """Of the stopped box's store against the meters' ledgers."""
@@ -162,6 +176,7 @@ def whole_box(directory: Path, **options) -> Iterator[WholeBox]:
     with running_line(configs, baud=57600, ledger=directory / "ledger", link=directory / "rs485") as line:
         write_configuration(directory, directory / "rs485", line.tcp)
         box = WholeBox(directory, **options)
+        box.line = line
         try:
             yield box
         finally:
@@ -182,10 +197,12 @@ def mounted(place: Path, megabytes: float) -> Iterator[Path]:
         subprocess.run(["umount", "-l", str(place)], check=False, capture_output=True)
 
 
-def kills(directory: Path, count: int, seed: int) -> tuple[WholeBox, Completeness, list[float]]:
+def kills(
+    directory: Path, count: int, seed: object, *, forked: bool = False
+) -> tuple[WholeBox, Completeness, list[float]]:
     """kill -9 of the field process of a whole box, again and again; the seconds until it answered again."""
     dice, back = random.Random(f"whole/{seed}"), []
-    with whole_box(directory) as box:
+    with whole_box(directory, forked=forked) as box:
         box.start()
         box.until_held(1)
         for _ in range(count):

@@ -98,6 +98,7 @@ class FieldMeter:
         self.exchange_s = 0.05
         self.buffers = {obis.BLOCK_LOAD: Buffer(period=900)}
         self.registers = {LogicalName.of("1.0.0.2.0"): b"V1.0"}
+        self.attributes = {}  # of objects that have several
         self.polls = []
         self.described = []
         self.before_poll = lambda: None
@@ -144,6 +145,8 @@ class FieldMeter:
         if ref.class_id == ClassId.PROFILE_GENERIC:
             buffer = self.buffers[ref.logical_name]
             return {4: buffer.period, 7: len(buffer.rows)}[ref.attribute]
+        if ref in self.attributes:
+            return self.attributes[ref]
         return self.registers.get(ref.logical_name, AttributeDenied(f"{ref}: object undefined"))
 
     def rows_of(self, want):
@@ -190,6 +193,9 @@ class Report:
     def denied(self, task, fault):
         self.faults[task] = fault
 
+    def changed(self, meter):
+        self.other_firmware = meter
+
     def malformed(self, task, fault, next_s):
         self.faults[task] = fault
         self.next_s[task] = next_s
@@ -215,7 +221,7 @@ class Field:
 
     def tasks(self):
         found = [Task(SERIAL, TaskKind(s.kind.value), s.logical_name) for s in self.configured.model.profiles]
-        return [*found, *([Task(SERIAL, TaskKind.BALANCE)] if self.configured.model.balance else [])]
+        return [*found, *([Task(SERIAL, TaskKind.BALANCE)] if self.configured.model.balance_and_states else [])]
 
     @contextmanager
     def associate(self, meter, purpose):
@@ -258,6 +264,9 @@ class Field:
 
     def times(self):
         return sorted(at for at, *_ in self.held())
+
+    def times_of_load(self):
+        return sorted(at for at, *_ in self.held(obis.BLOCK_LOAD))
 
     def alarms(self):
         return [record["kind"] for record in self.records(Stream.ALARM)]

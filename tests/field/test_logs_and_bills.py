@@ -9,7 +9,7 @@ from dcu.gaps import Absence
 from dcu.meter import Amount, AttributeRef, ProfileKind, ProfileSpec
 from dcu.obis import LogicalName
 from dcu.reading import UNTIMED, Column
-from dcu.record import Stream
+from dcu.record import Stream, encode_layout, layout_digest
 from tests.field.conftest import BLOCK, DAY_S, LAYOUT, SERIAL, Buffer, Field
 
 POWER, TRANSACTION, BILLING = (LogicalName.of(name) for name in ("0.0.99.98.2", "0.0.99.98.3", "1.0.98.1.0"))
@@ -272,6 +272,31 @@ def test_money_travels_with_its_unit(meter, store, clock):
     box.visit()
     [record] = box.records(Stream.CREDIT)
     assert (record["values"], record["amount"], record["meter"]) == ([2500], "rupee", SERIAL)
+
+
+RELAY = tuple(AttributeRef(70, LogicalName.of("0.0.96.3.10"), n) for n in (2, 3, 4))
+LIMIT = AttributeRef(71, LogicalName.of("0.0.17.0.0"), 4)
+MODE = AttributeRef(1, obis.PAYMENT_MODE, 2)
+
+
+def test_relay_limit_and_modes_travel_with_the_balance_each_asked_once(meter, store, clock):
+    meter.registers |= {obis.CURRENT_BALANCE: 2500, obis.PAYMENT_MODE: 1, LIMIT.logical_name: 40_000}
+    meter.attributes = dict(zip(RELAY, (True, 1, 4), strict=True))
+    balance = (MODE, AttributeRef(1, obis.CURRENT_BALANCE, 2))
+    box = Field(meter, store, clock, (), balance=balance, states=(*RELAY, LIMIT, MODE))
+    box.visit()
+    [record] = box.records(Stream.CREDIT)
+    assert record["values"] == [1, 2500, True, 1, 4, 40_000]
+    assert all(len(refs) == len(set(refs)) for refs, _ in meter.polls)
+    columns = tuple(Column(ref.class_id, ref.logical_name, ref.attribute) for ref in (*balance, *RELAY, LIMIT))
+    assert record["layout"] == layout_digest(encode_layout(columns))
+
+
+def test_a_meter_without_balance_tells_its_relay_all_the_same(meter, store, clock):
+    meter.attributes = {RELAY[0]: False, RELAY[1]: 0}
+    box = Field(meter, store, clock, (), states=RELAY)
+    box.visit()
+    assert [record["values"] for record in box.records(Stream.CREDIT)] == [[False, 0]]
 
 
 # ---- all together ----

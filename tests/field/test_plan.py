@@ -9,15 +9,32 @@ import pytest
 from dcu import obis
 from dcu.clock import SystemClock
 from dcu.config.meter_models import shipped
-from dcu.errors import AttributeDenied, AttributeFailed, CaptureMismatch, LinkLost, MeterBusy, StoreFull
+from dcu.errors import (
+    AddressClash,
+    AssociationRefused,
+    CaptureMismatch,
+    LinkLost,
+    MeterBusy,
+    MeterSilent,
+    ReplyForged,
+    ReplyReplayed,
+    StoreFull,
+    WrongMeter,
+)
 from dcu.field.announce import Announcer
-from dcu.field.plan import REFUSED_AGAIN_S, BusPlan
+from dcu.field.plan import BusPlan
 from dcu.meter import Meter, MeterSecrets
 from dcu.record import Stream
 from dcu.schedule import Schedule, Task, TaskKind
 from tests.field.conftest import IST, LAYOUT, SERIAL, Buffer, FieldMeter, records
 
 OTHER = "GXT00000002"
+TROUBLES = (
+    MeterSilent("no answer"),
+    ReplyForged("bad tag"),
+    AddressClash("two answer"),
+    WrongMeter("another", found="Y"),
+)
 
 
 def meter_named(serial):
@@ -108,6 +125,34 @@ def test_a_meter_that_breaks_off_in_every_visit_is_backed_off_and_alarmed_once(p
     assert plan.condition[SERIAL] == "ok"
 
 
+def test_what_is_worse_than_silence_is_told_of_a_meter_that_was_silent_before(plan, store):
+    """Somebody cuts the meter off and plugs a false one in."""
+    meter = meter_named(SERIAL)
+    for fault in TROUBLES:
+        plan.failed(meter, fault)
+    assert alarms(store) == ["meter-silent", "meter-paused", "address-clash", "meter-set-aside"]
+    plan.answered(meter)
+    plan.visited(meter)
+    assert alarms(store)[4:] == ["meter-returned"]
+    plan.failed(meter, MeterSilent("no answer"))
+    assert alarms(store)[5:] == ["meter-silent"]
+
+
+def test_a_forged_reply_is_told_behind_a_refused_association(plan, store):
+    meter = meter_named(SERIAL)
+    for fault in (AssociationRefused("wrong secret"), ReplyForged("bad tag"), ReplyReplayed("an old counter")):
+        plan.failed(meter, fault)
+    assert [record["facts"]["forged"] for record in records(store, Stream.ALARM)] == [False, True]
+
+
+def test_faults_that_take_turns_are_told_once_each_until_the_meter_is_well(plan, store):
+    meter = meter_named(SERIAL)
+    for _ in range(50):
+        for fault in TROUBLES:
+            plan.failed(meter, fault)
+    assert len(alarms(store)) == 4
+
+
 @pytest.mark.parametrize("fault", [LinkLost("DM", place=SERIAL), MeterBusy("temporary failure")])
 def test_one_object_that_fails_does_not_keep_the_meters_other_objects_from_being_read(plan, clock, fault):
     line = Line(clock)
@@ -164,18 +209,6 @@ def test_a_meter_that_says_more_than_a_frame_carries_does_not_block_the_others_r
     assert alarms(store) == ["meter-set-aside"]
     stored = records(store, Stream.PROFILE)
     assert stored and str(obis.INSTANTANEOUS) not in {record["profile"] for record in stored}
-
-
-@pytest.mark.parametrize(
-    ("fault", "again"),
-    [(AttributeDenied("object undefined"), False), (AttributeFailed("hardware fault"), True)],
-)
-def test_an_object_that_the_meter_cannot_give_now_is_asked_again_later(plan, clock, fault, again):
-    task = Task(SERIAL, TaskKind.RING, obis.BLOCK_LOAD)
-    plan.denied(task, fault)
-    assert task not in plan.due(clock.monotonic_s())._left
-    clock.advance(REFUSED_AGAIN_S)
-    assert (task in plan.due(clock.monotonic_s())._left) == again
 
 
 def test_a_plan_may_be_asked_from_many_threads(store, clock, scene):

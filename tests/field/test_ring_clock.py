@@ -6,11 +6,13 @@ from zoneinfo import ZoneInfo
 import pytest
 
 from dcu import gaps
+from dcu.field.events import CLOCK_SET
 from dcu.field.visit import VisitScene
-from dcu.meter import ByRange
-from dcu.reading import ClockState
+from dcu.meter import ByRange, ClassId, ProfileKind, ProfileSpec
+from dcu.obis import LogicalName
+from dcu.reading import ClockState, Column
 from dcu.record import Stream
-from tests.field.conftest import DAY_S, Buffer, Field, FieldMeter
+from tests.field.conftest import BLOCK, DAY_S, LAYOUT, Buffer, Field, FieldMeter
 
 QUARTER = 900
 
@@ -217,3 +219,29 @@ def test_daily_rows_of_a_zone_with_summer_time_stand_on_one_grid(store, clock, m
     assert [reason for *_, reason in box.state().absent] == ["meter off"]
     assert gaps.missing(box.state(), midnight(31)) == ()
     assert isinstance(box.scene, VisitScene) and isinstance(meter, FieldMeter)
+
+
+def test_a_clock_that_was_set_back_and_right_between_two_looks_is_told_by_its_log(box, meter, clock, store, now_s):
+    """What it captured a second time has other values."""
+    log = LogicalName.of("0.0.99.98.3")
+    code = Column(ClassId.DATA, LogicalName.of("0.0.96.11.3"), 2)
+    events = ProfileSpec("transactions", log, None, ProfileKind.EVENTS)
+    box = Field(meter, store, clock, specs=(BLOCK, events))
+    meter.buffers[log] = Buffer(layout=(LAYOUT[0], code))
+    meter.capture(now_s - 3600, now_s)
+    meter.buffers[log].put(now_s - 7200, 152)
+    clock.advance(now_s + 60 - clock.now().timestamp())
+    box.visit()
+    box.visit()
+    meter.block.put(now_s, 7, 7)
+    meter.buffers[log].put(now_s - 120, CLOCK_SET)
+    meter.buffers[log].put(now_s + 300, CLOCK_SET)
+    clock.advance(900)
+    meter.capture(now_s + 900, now_s + 900)
+    box.visit()
+    clock.advance(900)
+    meter.capture(now_s + 1800, now_s + 1800)
+    box.visit()
+    rows = [row for record in box.records() if record["profile"] == str(BLOCK.logical_name) for row in record["rows"]]
+    assert [row for row in rows if row[1:] == [7, 7]] == [[now_s, 7, 7]]
+    assert len(rows) == len(meter.block.rows)

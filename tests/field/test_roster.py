@@ -6,13 +6,16 @@ import pytest
 
 from dcu.command import Change, Command, Operation
 from dcu.config import load
+from dcu.field.announce import Announcer
 from dcu.field.plan import BusPlan
-from dcu.field.roster import Roster
+from dcu.field.roster import Roster, telling
+from dcu.headend.contract import Contract
 from dcu.mailbox import Stop
+from dcu.record import Stream
 from dcu.schedule import Schedule, Task, TaskKind
 from dcu.store import SqliteStore
 from tests.config.test_config import EXAMPLE, SECRETS
-from tests.field.conftest import FakeClock
+from tests.field.conftest import FakeClock, records
 
 OLD, NEW, THIRD = "GXT20931188", "GXT20931999", "GXT20931777"
 MORE = SECRETS + SECRETS.replace(OLD, NEW)
@@ -86,6 +89,15 @@ def test_one_is_added_at_once_and_is_there_after_a_restart(file, store):
     assert (meter.address, meter.area, meter.secrets.unicast_key) == (18, "JH-RNC", bytes(range(16)))
 
 
+@pytest.mark.parametrize("octets", [b"", b"\xff", b"{}", b"[7]", b'[{"change": "add"}]', b'[{"change": "sell"}]'])
+def test_what_is_kept_and_damaged_stops_no_start(file, store, octets):
+    assert Box(file(), store).order(Change.ADD, NEW, **PLACE) == ""
+    store.transact(lambda tx: tx.save_document("meters", 9, octets))
+    box = Box(file(), store)
+    assert box.meters == [OLD]
+    assert [text for serial, text in box.troubles if "damaged" in text and not serial] or octets == b"{}"
+
+
 def test_one_is_replaced_in_its_place(file, store):
     box = Box(file(), store)
     assert box.order(Change.REPLACE, NEW, old=OLD, **PLACE | {"address": 17}) == ""
@@ -131,6 +143,19 @@ def test_what_cannot_be_carried_out_is_refused_in_words(file, store, change, met
     box = Box(file(), store)
     assert word in box.order(change, meter, **more)
     assert box.heard == [] and store.transact(lambda tx: tx.document("meters")) is None
+
+
+def test_its_troubles_are_alarms_of_the_contract(store):
+    tell = telling(Announcer(store, FakeClock()))
+    tell(NEW, "commissioned by command, and cannot be read: no entry")
+    tell("", "what was commanded of meters is damaged: the file alone says which are here")
+    alarms = records(store, Stream.ALARM)
+    assert [(alarm["kind"], alarm.get("meter")) for alarm in alarms] == [
+        ("meter-set-aside", NEW),
+        ("meter-set-aside", None),
+    ]
+    for alarm in alarms:
+        Contract().check_value("record-alarm.json", alarm)
 
 
 def test_keys_that_went_cost_that_meter_alone(file, store, tmp_path):

@@ -1,5 +1,7 @@
 """The box of docs/signing/vectors.json: its documents judged by the box's own code, as they are when they come."""
 
+from zoneinfo import ZoneInfo
+
 from dcu.command import Command, CommandRefused, Debit, Operation, Profile, RelaySequence, Restraint, State
 from dcu.config.meter_models import shipped
 from dcu.meter import Meter
@@ -53,7 +55,7 @@ class Judge:
         vet_policy(opened, self.trust.keys, self.trust.issuer, self.box["dcu"], self.known_s, voices=voices, **vet)
 
     def _permit(self, opened):
-        vet_permit(opened, self.trust.keys, self.trust.issuer, self.box["dcu"])
+        vet_permit(opened, self.trust.keys, self.trust.issuer, self.box["dcu"], self.box["jid"])
 
     def _command(self, opened):
         check_all(self._case(opened, read_command(opened.claims)))
@@ -89,6 +91,7 @@ class Judge:
             meter=meters.get(command.meter),
             set_aside=command.meter in box.get("set_aside", ()),
             meters=len(meters),
+            zone=ZoneInfo("Asia/Kolkata"),
             carried_out=frozenset(Operation),
         )
 
@@ -99,7 +102,8 @@ class Judge:
         """What the permit that a command names says, as `relay.book` finds it."""
         held = {}
         for text in self.box["permits"]:
-            permit, signer = held_permit(text.encode(), self.trust.keys, self.trust.issuer, self.box["dcu"], self.now)
+            box, trust = self.box, self.trust
+            permit, signer = held_permit(text.encode(), trust.keys, trust.issuer, box["dcu"], box["jid"], self.now)
             held[permit.id] = (permit, signer)
         found, wanted = [], command.permit
         while wanted in held and len(found) < 2:

@@ -28,9 +28,9 @@ class Box:
     def __init__(self, signer, jid=JID, salt=""):
         self.signer, self.jid, self.salt, self.entries = signer, jid, salt, []
 
-    def decide(self, state="done", kind="command", **more):
+    def decide(self, state="done", kind="command", pol=7, **more):
         n, previous = len(self.entries) + 1, self.entries[-1].digest if self.entries else GENESIS
-        account = Account(kind, ISS, f"c-{n}{self.salt}", "connect", METER, b"d" * 32, (), state, pol=7, more=more)
+        account = Account(kind, ISS, f"c-{n}{self.salt}", "connect", METER, b"d" * 32, (), state, pol=pol, more=more)
         body = canonical(account.claims)
         self.entries.append(Entry(n, NOW + n, kind, body, link(previous, n, NOW + n, kind, body)))
         clock = ClockState.TRUSTED
@@ -217,3 +217,52 @@ def test_verify_remembers_and_refuses_and_the_next_command_knows_lease_and_polic
     assert "2 entries, one chain; all 2 known heads" in kit("trace", "j.jsonl", "--dcu", DCU, "--state", "heads.json")
     (kit.directory / "j.jsonl").write_text("\n".join(lines_of(DCU, JID, fork.entries)))
     kit("trace", "j.jsonl", "--dcu", DCU, "--state", "heads.json", code=5)
+
+
+def test_a_box_that_came_back_with_older_law_is_cut_at_by_nobody(kit, box, signer):
+    """A wiped card, with the policy and the keys that its trust.json brings."""
+
+    def verify(made, *more, code=0):
+        (kit.directory / "r.jws").write_bytes(made[0])
+        return kit("verify", "r.jws", "--box", "box.json", "--state", "heads.json", *more, code=code)
+
+    words = ("--dcu", DCU, "--iss", ISS, "--state", "heads.json", "--out", "cut.jws")
+    cut = ("command", "disconnect", METER, "--seq", 9, "--why", "safety", *words)
+    verify(box.decide("given-out", "lease", lease=LEASE, keys=3))
+    kit(*cut)
+    wiped = Box(signer, "fedcba9876543210")
+    said = verify(wiped.decide("given-out", "lease", pol=1, lease=LEASE, keys=2), "--new-journal", code=5)
+    assert "it obeys key document 2, and had 3" in said and "policy 1, and had 7" in said and "send it" in said
+    assert "policy 1, and had 7" in kit(*cut, code=1)
+    kit("command", "connect", METER, "--seq", 9, *words)
+    verify(wiped.decide("accepted", "keys", pol=None, version=3))
+    assert "keys" not in kit(*cut, code=1)
+    verify(wiped.decide("waiting", "policy", pol=7))
+    kit(*cut, code=1)
+    verify(wiped.decide("in-force", "policy", pol=7))
+    kit(*cut)
+    claims = kit.json("show", "cut.jws")["claims"]
+    assert (claims["jid"], claims["pol"]) == ("fedcba9876543210", 7)
+
+
+def test_a_permit_is_for_the_journal_that_is_known(kit, box):
+    (kit.directory / "r.jws").write_bytes(box.decide()[0])
+    kit("verify", "r.jws", "--box", "box.json", "--state", "heads.json")
+    day = ("--iss", ISS, "--date", "2026-11-23", "--max", 5, "--state", "heads.json", "--out", "permit.jws")
+    kit("permit", "P-1", *day, "--dcu", DCU, "--profile", "arrears")
+    assert kit.json("show", "permit.jws")["claims"]["jid"] == JID
+    kit("permit", "T-1", *day)
+    assert "jid" not in kit.json("show", "permit.jws")["claims"]
+    kit("permit", "P-1", *day, "--dcu", "other", "--profile", "arrears", code=1)
+
+
+def test_a_file_of_before_knows_its_policy_as_the_highest(box, tmp_path):
+    path, heads = tmp_path / "heads.json", Heads()
+    heads.note(box.decide("given-out", "lease", lease=LEASE, keys=3)[1])
+    heads.save(path)
+    document = json.loads(path.read_text())
+    for name in ("keys", "most"):
+        del document["boxes"][DCU][name]
+    path.write_text(json.dumps(document))
+    known = Heads.load(path).boxes[DCU]
+    assert (known.pol, known.most_pol, known.keys, known.most_keys, known.behind) == (7, 7, 0, 0, "")

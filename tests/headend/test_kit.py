@@ -21,6 +21,7 @@ from dcu.reading import ClockState
 from dcu.relay.canonical import to_base64url
 from dcu.relay.envelope import COMMAND, IDENTIFIER, claims_of, kids_of, open_envelope, payload_of, unsigned
 from dcu.relay.key import load_signer
+from dcu.relay.policy.floor import DAY_S
 from dcu.relay.public_key import ORDER, public_key
 from dcu.relay.receipts import Account, seal_receipt
 from dcu.relay.schema import OPERATIONS
@@ -94,6 +95,38 @@ def test_what_the_box_would_refuse_by_its_form_is_not_even_drafted(kit):
     kit.command("read", METER, "--profile", "1.0.99.1.0.255", "--since", "soon", code=2)
     kit("command", "connect", METER, "--iss", ISS, "--dcu", DCU, "--seq", 1, "--out", "x", code=2)  # no journal
     assert not (kit.directory / "cmd.jws").exists()
+
+
+def test_what_every_box_would_refuse_is_said_before_anybody_signs(kit):
+    now_s = int(time.time())
+    cut = ("disconnect", METER, "--why", "arrears", "--pol", 7, "--case", "C-1")
+    prepaid = (
+        "disconnect",
+        METER,
+        "--why",
+        "credit",
+        "--area",
+        AREA,
+        "--pol",
+        7,
+        "--seq",
+        9,
+        "--ledger",
+        "W-1",
+        "--ledger-at",
+        now_s,
+    )
+    for words, code in (
+        ((*cut, "--seq", 9, "--notice", now_s - 20 * DAY_S), ""),
+        ((*cut, "--seq", 9, "--notice", now_s - 14 * DAY_S), "E_NOTICE"),
+        ((*cut, "--seq", 9, "--notice", 0), "E_NOTICE"),
+        ((*cut, "--seq", 1 << 53, "--notice", now_s - 20 * DAY_S), "E_SEQ"),
+        ((*prepaid, "--low-credit-at", now_s - 4 * DAY_S), ""),
+        ((*prepaid, "--low-credit-at", now_s - 61 * DAY_S), "E_NOTICE"),
+        (("connect", METER, "--seq", 1 << 53), ""),
+    ):
+        said = kit.command(*words)
+        assert (code in said and "the box will refuse it" in said) if code else "refuse" not in said, said
 
 
 def test_two_signatures_are_two_acts(kit):

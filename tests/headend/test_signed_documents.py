@@ -92,8 +92,8 @@ POLICY = {
     "no_payment_mode_register": ["some-model"],
 }  # fmt: skip
 OF_BOX = {
-    "v": 1, "typ": "permit", "id": "P-1", "iss": "hes", "dcu": "JH", "date": "2026-11-23", "profile": "arrears",
-    "max_n": 5,
+    "v": 1, "typ": "permit", "id": "P-1", "iss": "hes", "dcu": "JH", "jid": "j", "date": "2026-11-23",
+    "profile": "arrears", "max_n": 5,
 }  # fmt: skip
 SHARE = OF_BOX | {"profile": "prepaid", "of": "T-1"}
 OF_CITY = {"v": 1, "typ": "permit", "id": "T-1", "iss": "hes", "date": "2026-11-23", "total": 6000}

@@ -16,6 +16,7 @@ from tests.proof.papers import (
     DAY_S,
     FLOOR_S,
     HOUR_S,
+    NOON,
     command_claims,
     evidence_of,
     permit_id,
@@ -131,8 +132,9 @@ class Trial:
         self.clock = KeptClock()
         self.clock.hear(meters=False)
         self.box = StillBox("JH-RNC-0042", people.trust(), SERIALS, clock=self.clock)
-        self.box.commission(signed_policy(people, policy_claims(self.box.dcu, list(SERIALS))))
-        for document in permits(people, self.box.dcu, "prepaid", DATE, 50):
+        always = {"iat": NOON - 20 * YEAR_S, "nbf": NOON - 20 * YEAR_S, "exp": NOON + 20 * YEAR_S}
+        self.box.commission(signed_policy(people, policy_claims(self.box.dcu, list(SERIALS), **always)))
+        for document in permits(people, self.box.dcu, self.box.store.epoch, "prepaid", DATE, 50):
             assert self.box.hand_in(document) == "accepted"
         self.opened_in: list[Standing] = []
         for serial in SERIALS:
@@ -207,6 +209,7 @@ def matrix(run: Run) -> list[Line]:
             wrong == unheard == 0 and served == untrusted > len(made) // 2 and opened > 0,
             (
                 "disconnects dated by true time, and by the box's own belief, as a thief of all keys would date them.",
+                "the policy holds for forty years, so that its dates refuse nobody in the clock's place.",
                 (
                     "where a false time service disciplines the clock and no meter speaks against it, it is believed: "
                     "what is then dated by that time is judged by it."

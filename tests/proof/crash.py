@@ -141,7 +141,7 @@ class Process:
         """Policy, permits, and the command."""
         box, people = self.box, self.people
         box.commission(signed_policy(people, policy_claims(DCU, [METER])))
-        for document in permits(people, DCU, "prepaid", DATE, 5):
+        for document in permits(people, DCU, box.store.epoch, "prepaid", DATE, 5):
             box.hand_in(document)
         told = evidence_of("prepaid", NOON, permit_id("prepaid", DATE), box.desk.lease) if op == "disconnect" else {}
         claims = command_claims(op, DCU, box.store.epoch, METER, CMD, NOON, seq=1, **told)

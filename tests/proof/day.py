@@ -5,6 +5,7 @@ within the caps. Some consumers pay while their disconnect still waits. At 22:00
 minutes; by then half the boxes have lost the time. Some meters do not answer at once, some answers are lost.
 """
 
+import functools
 import random
 from collections import Counter
 from dataclasses import dataclass, field
@@ -38,7 +39,7 @@ TAKING_S = 4.0
 
 @dataclass
 class Served:
-    """What a box came to."""
+    """What a box came to, or several."""
 
     cuts: int = 0
     cut: int = 0
@@ -49,6 +50,13 @@ class Served:
     slowest_s: float = 0.0
     codes: Counter = field(default_factory=Counter)
 
+    def add(self, other: "Served") -> None:
+        """What another one came to."""
+        for name in ("cuts", "cut", "paid_in_time", "connects", "connected", "wrong"):
+            setattr(self, name, getattr(self, name) + getattr(other, name))
+        self.slowest_s = max(self.slowest_s, other.slowest_s)
+        self.codes.update(other.codes)
+
 
 def shares(chance: random.Random, boxes: int, cuts: int) -> list[tuple[int, int]]:
     """(meters, cuts) of each box: sizes differ by a factor of twenty, and what they owe by more."""
@@ -56,7 +64,7 @@ def shares(chance: random.Random, boxes: int, cuts: int) -> list[tuple[int, int]
     most = [usual_caps_day(size) for size in sizes]
     weights = [size * chance.lognormvariate(0, 0.5) for size in sizes]
     owed = [0] * boxes
-    while sum(owed) < cuts:
+    while sum(owed) < min(cuts, sum(most)):
         (i,) = chance.choices(range(boxes), weights)
         if owed[i] < most[i]:
             owed[i] += 1
@@ -80,7 +88,7 @@ def one_box(people: People, chance: random.Random, dcu: str, meters: int, owed: 
     box = StillBox(dcu, people.trust(), [f"{dcu[-4:]}-{m:04}" for m in range(meters)], clock=clock, taking_s=TAKING_S)
     remembering(box)
     box.commission(signed_policy(people, policy_claims(dcu, list(box.wall))))
-    for document in permits(people, dcu, "prepaid", DATE, owed):
+    for document in permits(people, dcu, box.store.epoch, "prepaid", DATE, owed):
         assert box.hand_in(document) == "accepted"
     chosen = chance.sample(sorted(box.wall), owed)
     day(people, chance, box, chosen, served)
@@ -153,17 +161,24 @@ def night(people: People, chance: random.Random, box: StillBox, dark: list[str],
             served.slowest_s = max(served.slowest_s, wall.acts[-1][0] - asked[serial])
 
 
+@functools.cache
+def the_city(run: Run) -> list[tuple[int, int]]:
+    """Its boxes; some pay before they are cut, and 6,000 are to be connected again."""
+    return shares(run.chance("city"), run.of(4, 600), run.of(40, 6_100))
+
+
+def the_box(run: Run, i: int) -> Served:
+    """One of them; every other one loses the time."""
+    meters, owed = the_city(run)[i]
+    return one_box(People(run.seed), run.chance(f"box {i}"), f"JH-RNC-{i:04}", meters, owed, lost=i % 2 == 1)
+
+
 def legitimate(run: Run) -> list[Line]:
     """The whole city."""
-    people, chance, total = People(run.seed), run.chance("day"), Served()
-    n, cuts = run.of(4, 600), run.of(40, 6000)
-    city = shares(chance, n, cuts)
-    for i, (meters, owed) in enumerate(city):
-        found = one_box(people, chance, f"JH-RNC-{i:04}", meters, owed, lost=i % 2 == 1)
-        for name in ("cuts", "cut", "paid_in_time", "connects", "connected", "wrong"):
-            setattr(total, name, getattr(total, name) + getattr(found, name))
-        total.slowest_s = max(total.slowest_s, found.slowest_s)
-        total.codes.update(found.codes)
+    n, total = run.of(4, 600), Served()
+    city = the_city(run)
+    for found in run.over(the_box, n):
+        total.add(found)
     served = total.cut + total.paid_in_time + total.connected
     share = served / (total.cuts + total.connects)
     sizes = [meters for meters, _ in city]

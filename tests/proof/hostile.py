@@ -61,7 +61,7 @@ class HeadEnd:
 
     def permits(self) -> list[bytes]:
         """Of the day."""
-        return self._kept(permits(self.people, self.box.dcu, "prepaid", self._date(), 5))
+        return self._kept(permits(self.people, self.box.dcu, self.box.store.epoch, "prepaid", self._date(), 5))
 
     def policy(self) -> list[bytes]:
         """The next version, in force for two months more."""

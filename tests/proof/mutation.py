@@ -98,7 +98,8 @@ def _a_handful(run: Run) -> Line:
         n for n, each in enumerate(every) if each["where"] in {"_distinct", "_no_float"} and "raise" in each["line"]
     ]
     found = tried([file], run.scratch / "found.json", tests=few, changes=[*loud, silent])
-    *noticed, unnoticed = (each["fate"] == "killed" for each in found["sites"])
+    killed = {key(each) for each in found["sites"] if each["fate"] == "killed"}  # in the order in which they ended
+    noticed, unnoticed = [key(every[n]) in killed for n in loud], key(every[silent]) in killed
     return Line(
         "a change of the verifier makes a test fail, and one that nothing can notice does not",
         f"{len(loud)} changes, and one that is explained",

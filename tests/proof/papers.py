@@ -106,13 +106,14 @@ def signed_policy(people: People, claims: Mapping[str, Any], kids: Iterable[str]
 
 
 def permits(
-    people: People, dcu: str, profile: str, date: str, most: int, *, kid: str = "", total: int = 10**6
+    people: People, dcu: str, jid: str, profile: str, date: str, most: int, *, kid: str = "", total: int = 10**6
 ) -> list[bytes]:
     """The envelopes that permit so many disconnects of that day; of prepaid the city's total comes first.
 
     Args:
         people: who sign.
         dcu: box.
+        jid: its journal.
         profile: of authority.
         date: local day.
         most: disconnects of that box.
@@ -120,7 +121,8 @@ def permits(
         total: of the whole city.
     """
     common = {"v": 1, "typ": "permit", "iss": ISS, "date": date}
-    share = common | {"id": permit_id(profile, date), "dcu": dcu, "profile": profile, "max_n": most}
+    share = common | {"id": permit_id(profile, date), "dcu": dcu, "jid": jid}
+    share |= {"profile": profile, "max_n": most}
     if profile == "arrears":
         return [signed(people, share, [kid or "per-1"], PERMIT)]
     whole = common | {"id": f"T-{date}", "total": total}

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Any
+from zoneinfo import ZoneInfo
 
 from dcu.command import OPEN, RelaySequence
 from dcu.errors import AttributeDenied, LinkLost, MeterSilent
@@ -356,6 +357,7 @@ class StillBox:
             meters=self.meters,
             buses={"north": self.bus},
             signer=RECEIPTS,
+            zone=ZoneInfo("Asia/Kolkata"),
             stop=StillStop(),
             alarm=self.alarms.append,
             set_aside=self.aside.__contains__,

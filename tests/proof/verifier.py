@@ -1,5 +1,7 @@
 """The whole verification of one command, octets to verdict, without a box around it: what the mutants are shown to."""
 
+from zoneinfo import ZoneInfo
+
 from dcu.command import CommandRefused, Profile
 from dcu.meter import Meter
 from dcu.reading import ClockState
@@ -67,7 +69,7 @@ class Verifier:
             if opened.typ == POLICY:
                 vet_policy(opened, self.trust.keys, ISS, DCU, NOON, above=0)
             elif opened.typ == PERMIT:
-                vet_permit(opened, self.trust.keys, ISS, DCU)
+                vet_permit(opened, self.trust.keys, ISS, DCU, JID)
             else:
                 check_all(self._case(opened))
         except Unforeseen:
@@ -94,5 +96,6 @@ class Verifier:
             meter=self.meters.get(command.meter),
             set_aside=False,
             meters=len(SERIALS),
+            zone=ZoneInfo("Asia/Kolkata"),
             carried_out=CARRIED_OUT,
         )

@@ -13,6 +13,7 @@ import sys
 import threading
 import time
 from pathlib import Path
+from zoneinfo import ZoneInfo
 
 from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
@@ -25,6 +26,7 @@ from dcu.relay.desk import RelayDesk
 from dcu.relay.key import FileSigner
 from dcu.relay.trust import Commissioning
 from dcu.store import SqliteStore
+from tests.relay.pole import noon_zone
 from tests.relay.world import DCU, METER, RANCHI, TOPIC, FakeBus, FakeMeter
 
 
@@ -114,6 +116,7 @@ def main(directory, where):
         meters={METER: Meter(METER, "north", shipped()["is15959-1ph"], 17, RANCHI)},
         buses={"north": bus},
         signer=FileSigner(load_pem_private_key((directory / "box.pem").read_bytes(), None)),
+        zone=ZoneInfo(noon_zone()),
         stop=stop,
         alarm=lambda alarm: None,
         set_aside=lambda serial: False,

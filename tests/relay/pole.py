@@ -28,11 +28,22 @@ from dcu.store import Counters, SqliteStore
 
 DCU, ISS, METER, AREA = "JH-RNC-0042", "hes.ranchi", "GXT20931188", "JH-RNC"
 TOPIC = f"dcu/v1/{DCU}/cmd"
-IST = timezone(timedelta(minutes=330))
 BAUD = 115200
 KEYS = {"guek": b"G" * 16, "gak": b"A" * 16, "lls": b"lls-pass", "hls": b"H" * 16}
 BALANCE_PAISE = 25_000
 DAY_S = 86_400
+
+
+def noon_zone():
+    """A timezone in which it is about noon now: the floor of 08:00 to 18:00 is tested elsewhere."""
+    ahead = (12 - datetime.now(UTC).hour + 12) % 24 - 12
+    return f"Etc/GMT{-ahead:+d}"
+
+
+ZONE = noon_zone()
+LOCAL = timezone(timedelta(hours=-int(ZONE[7:])))
+OFFSET_MIN = -60 * int(ZONE[7:])
+"""Of policy, box and meter: nobody is disconnected at night by any of them."""
 
 
 def signer(kid=""):
@@ -56,18 +67,12 @@ def trust():
     return TrustStore(ISS, keys)
 
 
-def noon_zone():
-    """A timezone in which it is about noon now: the floor of 08:00 to 18:00 is tested elsewhere."""
-    ahead = (12 - datetime.now(UTC).hour + 12) % 24 - 12
-    return f"Etc/GMT{-ahead:+d}"
-
-
 def policy(**changes):
     now_s = int(time.time())
     caps = {name: {"hour": 9, "day": 9, "week": 9, "spacing_s": 0, "wait_s": 0} for name in ("arrears", "prepaid")}
     area = {"prepaid_live": True, "since": 0, "profile": "arrears", "reconnect": "close", "grace_days": 0}
     claims = {"v": 1, "typ": "policy", "iss": ISS, "dcu": DCU, "version": 1, "iat": now_s - 60, "nbf": now_s - 60}
-    claims |= {"exp": now_s + 86400, "timezone": noon_zone(), "areas": {AREA: area}, "meters": {METER: AREA}}
+    claims |= {"exp": now_s + 86400, "timezone": ZONE, "areas": {AREA: area}, "meters": {METER: AREA}}
     claims |= {"hours": dict.fromkeys(("mon", "tue", "wed", "thu", "fri", "sat", "sun"), "08:00-18:00")}
     claims |= {"closed": [], "protected": {}, "grace": {}, "emergency_h": 0, "caps": caps}
     claims |= {"limit_floor_w": 1000, "no_payment_mode_register": []}
@@ -108,7 +113,7 @@ class Pole:
             NoPlan(),
             self.clock,
             self.stop,
-            IST,
+            LOCAL,
             system_title=client_title(DCU),
             timing=LineTiming.at_baud(BAUD),
         )
@@ -132,7 +137,7 @@ class Pole:
             set_aside=lambda serial: False,
             meters_heard=lambda: True,
             beat=lambda: None,
-            zone=IST,
+            zone=LOCAL,
             settle_s=0.05,
         )
         self.desk_thread = threading.Thread(target=self.desk.run)
@@ -153,8 +158,8 @@ class Pole:
     # ---- the head-end ----
 
     def permit(self):
-        day = datetime.now(timezone(timedelta(hours=-int(noon_zone()[7:])))).date().isoformat()
-        claims = {"v": 1, "typ": "permit", "id": "P-1", "iss": ISS, "dcu": DCU, "date": day}
+        day = datetime.now(LOCAL).date().isoformat()
+        claims = {"v": 1, "typ": "permit", "id": "P-1", "iss": ISS, "dcu": DCU, "jid": self.store.epoch, "date": day}
         claims |= {"profile": "arrears", "max_n": 5}
         assert self.desk.put(seal(claims, PERMIT, [SIGNERS["prm"]]), TOPIC, 1, False).code is None
 
@@ -225,7 +230,8 @@ class Pole:
 @contextmanager
 def standing(directory, **meter):
     """A pole with its line."""
-    config = MeterConfig(serial=METER, address=17, keys=MeterKeys(**KEYS), balance_paise=BALANCE_PAISE, **meter)
+    place = {"balance_paise": BALANCE_PAISE, "utc_offset_min": OFFSET_MIN}
+    config = MeterConfig(serial=METER, address=17, keys=MeterKeys(**KEYS), **place, **meter)
     with running_line([config], baud=BAUD, ledger=directory) as line:
         pole = Pole(line, directory)
         try:

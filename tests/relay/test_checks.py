@@ -1,6 +1,7 @@
 """The check table: each check refuses its case, and with that check deleted the very same case is accepted."""
 
 from dataclasses import replace
+from zoneinfo import ZoneInfo
 
 import pytest
 
@@ -22,12 +23,15 @@ from dcu.meter import Meter
 from dcu.reading import ClockState
 from dcu.relay.case import Case, Evidence, Ledger, Moment
 from dcu.relay.checks import COLUMNS, TABLE, When, check_all, freshness, meters, safety
+from dcu.relay.checks.freshness import FREE_NUMBERS, LAST_CUT, STEP
 from dcu.relay.checks.meters import RANGES_AT_MOST
 from dcu.relay.checks.safety import spacing_left_s
 from dcu.relay.permit import Leave, Permit
 from dcu.relay.policy import Area, Caps, Reconnect, Shield, read_policy
+from dcu.relay.policy.floor import LEAST_LIMIT_W
 from dcu.relay.public_key import Role
 from dcu.relay.schema import read_command
+from dcu.relay.withdrawals import AT_MOST
 from tests.relay.world import (
     DATE,
     DAY,
@@ -45,6 +49,7 @@ from tests.relay.world import (
 )
 
 HOUR = 3600
+KOLKATA = ZoneInfo("Asia/Kolkata")
 LEASE = "L-1"
 WORLD = World()
 STAGES = (When.ACCEPTED, When.DUE)
@@ -59,6 +64,7 @@ POLICY = replace(
     emergency_h=72,
     caps={Profile.ARREARS: CAPS, Profile.PREPAID: CAPS},
 )
+ARMING = replace(POLICY, areas={RANCHI: replace(AREA, reconnect=Reconnect.ARM)})
 STRICT = replace(POLICY, areas=POLICY.areas | {RANCHI: replace(AREA, profile=Profile.ARREARS)})
 CREDIT = {"low_credit_at": NOW - 4 * DAY, "ledger": "W-1", "ledger_at": NOW - 600}
 WRITTEN = {"notice": NOW - 16 * DAY, "case": "RNC-1"}
@@ -134,8 +140,10 @@ def good(op: Operation, stage: When) -> Case:
         meter=BUS_METER,
         set_aside=False,
         meters=100,
+        zone=KOLKATA,
         carried_out=frozenset(Operation),
         evidence=evidence if due else None,
+        kept=POLICY,
     )
 
 
@@ -233,7 +241,6 @@ def in_the_same_window(n, window_s):
 
 
 OF_THE_OTHER_PROFILE = [debit(DAY - 9, n, profile=Profile.ARREARS) for n in range(3)]
-ARMING = {RANCHI: replace(AREA, reconnect=Reconnect.ARM)}
 LATER = command(ledger_at=NOW + 2 * HOUR, exp=NOW + 3 * HOUR)
 OF_THE_REQUESTER = replace(leave(Profile.ARREARS), signers=(TRUST.keys["per-asha"],))
 R = Refusal
@@ -242,6 +249,7 @@ TAMPERED = [
     ("keys", R.E_KEY, first_kid(revoked=True)),
     ("dates of keys", R.E_KEY, first_kid(exp=NOW)),
     ("dates of keys", R.E_KEY, first_kid(nbf=NOW + 1)),
+    ("dates of keys", R.E_KEY, of(first_kid(exp=NOW - 9 * DAY), moment(clock=ClockState.UNTRUSTED, heard=False))),
     ("key document", R.E_KEY, with_(trust=replace(TRUST, exp=NOW))),
     ("target", R.E_TARGET, command(dcu="JH-RNC-0043")),
     ("target", R.E_TARGET, command(iss="hes.other")),
@@ -291,17 +299,21 @@ TAMPERED = [
     ("lease", R.E_LEASE, with_(leases=())),
     ("sequence", R.E_SEQ, too_low),
     ("sequence", R.E_SEQ, command(seq=None)),
+    ("sequence", R.E_SEQ, command(seq=FREE_NUMBERS + 1)),
+    ("sequence", R.E_SEQ, of(command(seq=LAST_CUT + 1), ledger(sequence=RelaySequence(LAST_CUT, LAST_CUT)))),
+    ("sequence of connect", R.E_SEQ, command(seq=FREE_NUMBERS + 1)),
     ("sequence of connect", R.E_SEQ, too_low),
     ("meter", R.E_METER, with_(meter=replace(BUS_METER, serial=FAR_METER))),
-    ("meter", R.E_METER, with_(set_aside=True)),
+    ("set aside", R.E_METER, with_(set_aside=True)),
     ("meter", R.E_METER, with_(meter=None)),
     ("meter if named", R.E_METER, with_(meter=None)),
     ("change", R.E_METER, with_(change_fault="no such model")),
     ("identity", R.E_METER, evidence(serial=FAR_METER)),
     ("relay", R.E_METER, evidence(output=None)),
     ("relay", R.E_METER, evidence(control_mode=0)),
-    ("reconnect", R.E_METER, policy(areas=ARMING)),
-    ("reconnect", R.E_METER, of(policy(areas=ARMING), evidence(control_mode=2))),
+    ("reconnect", R.E_METER, with_(kept=ARMING)),
+    ("reconnect", R.E_METER, with_(kept=ARMING, policy=None)),
+    ("reconnect", R.E_METER, of(with_(kept=ARMING), evidence(control_mode=2))),
     ("carried out", R.E_POLICY, with_(carried_out=frozenset())),
     ("frozen", R.E_FROZEN, restrained("freeze")),
     ("locked", R.E_LOCKED, restrained("lock")),
@@ -322,7 +334,11 @@ TAMPERED = [
     ("live", R.E_NOT_LIVE, policy(areas={RANCHI: replace(AREA, since=NOW + 1, grace_days=0)})),
     ("prepaid", R.E_NOT_PREPAID, evidence(payment_mode=0)),
     ("prepaid", R.E_NOT_PREPAID, evidence(payment_mode=None)),
+    ("prepaid", R.E_NOT_PREPAID, of(evidence(payment_mode=0), policy(no_payment_mode_register={"is15959-1ph"}))),
     ("notice", R.E_NOTICE, command(low_credit_at=NOW + 1)),
+    ("notice", R.E_NOTICE, command(low_credit_at=0)),
+    ("notice", R.E_NOTICE, command(low_credit_at=NOW - 60 * DAY - 1)),
+    ("notice", R.E_NOTICE, of(command(low_credit_at=NOW - 40 * DAY - 1), policy(emergency_h=0))),
     ("notice", R.E_NOTICE, command(low_credit_at=None)),
     ("notice", R.E_NOTICE, command(ledger=None)),
     ("notice", R.E_NOTICE, command(ledger_at=None)),
@@ -331,6 +347,9 @@ TAMPERED = [
     ("notice", R.E_NOTICE, of(arrears, command(case=None))),
     ("notice", R.E_NOTICE, of(arrears, command(notice=None))),
     ("notice", R.E_NOTICE, of(arrears, command(notice=NOW - 15 * DAY + 1))),
+    ("notice", R.E_NOTICE, of(arrears, command(notice=0))),
+    ("notice", R.E_NOTICE, of(arrears, command(notice=NOW - 731 * DAY - 1))),
+    ("notice", R.E_NOTICE, of(strict, command(notice=0))),
     ("notice", R.E_NOTICE, of(arrears, command(why=None))),
     ("notice", R.E_NOTICE, of(arrears, command(why=Why.REQUEST, case=None))),
     ("notice", R.E_NOTICE, of(strict, command(notice=None))),
@@ -342,11 +361,14 @@ TAMPERED = [
     ("window", R.E_WINDOW, policy(hours={"mon": (0, 12 * 60 + 40)})),
     ("window", R.E_WINDOW, policy(hours={"mon": (12 * 60 + 41, 1440)})),
     ("window", R.E_WINDOW, policy(closed=read_policy(WORLD.policy_claims(closed=[DATE])).closed)),
+    ("window", R.E_WINDOW, with_(zone=ZoneInfo("Pacific/Auckland"))),  # 20:10 there
+    ("window", R.E_WINDOW, with_(zone=ZoneInfo("UTC"))),  # 07:10
     ("permit", R.E_PERMIT, ledger(leave=Leave())),
     ("permit", R.E_PERMIT, command(permit="P-2")),
     ("permit", R.E_PERMIT, ledger(leave=leave(date="2026-11-24"))),
     ("permit", R.E_PERMIT, ledger(leave=leave(Profile.ARREARS))),
     ("permit", R.E_PERMIT, ledger(leave=replace(leave(), used=5))),
+    ("permit", R.E_PERMIT, ledger(leave=replace(leave(), total=5, total_used=5))),
     ("permit", R.E_PERMIT, ledger(leave=replace(leave(), signers=(TRUST.keys["plan-1"], TRUST.keys["bill-1"])))),
     ("permit", R.E_PERMIT, of(strict, ledger(leave=OF_THE_REQUESTER))),
     ("caps", R.E_CAP, in_the_same_window(2, HOUR)),
@@ -363,17 +385,20 @@ TAMPERED = [
     ("range", R.E_STATE, command(last=None)),
     ("range", R.E_FLOOD, ledger(ranges=RANGES_AT_MOST)),
     ("fit", R.E_STATE, evidence(unfit="no limiter")),
-    ("cancelled", R.E_STATE, ledger(cancels=None)),
+    ("cancelled", R.E_FLOOD, ledger(cancels=None, withdrawals=AT_MOST)),
     ("cancelled", R.E_STATE, ledger(cancels=(FAR_METER, State.PENDING))),
     ("cancelled", R.E_STATE, ledger(cancels=(METER, State.DISPATCHED))),
     ("cancelled", R.E_STATE, ledger(cancels=(METER, State.ACCEPTED))),
+    ("withdrawn", R.E_STATE, ledger(withdrawn=True)),
 ]  # fmt: skip
 STUMBLES = {
     ("keys", R.E_KID): {KeyError},
+    ("dates of keys", R.E_KEY): {R.E_CLOCK},  # of a clock that nobody knows
     ("policy", R.E_POLICY): {R.E_POLICY},
     ("area of message", R.E_POLICY): {R.E_POLICY},
     ("meter", R.E_METER): {R.E_AREA},
     ("notice", R.E_NOTICE): {R.E_GRACE},
+    ("live", R.E_NOT_LIVE): {R.E_NOTICE},  # nobody was told of low credit since then
 }
 """Where a later check would stumble over the same fault: what then answers in its place."""
 
@@ -422,7 +447,15 @@ AT_THE_EDGE = {
     "a key of this second": first_kid(nbf=NOW),
     "a key in its last second": first_kid(exp=NOW + 1),
     "a key document in its last second": with_(trust=replace(TRUST, exp=NOW + 1)),
-    "live since now": policy(areas={RANCHI: replace(AREA, since=NOW, grace_days=0)}),
+    "live since now": of(
+        policy(areas={RANCHI: replace(AREA, since=NOW, grace_days=0)}, emergency_h=0), command(low_credit_at=NOW)
+    ),
+    "told sixty days ago": of(
+        policy(areas={RANCHI: replace(AREA, since=NOW - 90 * DAY)}), command(low_credit_at=NOW - 60 * DAY)
+    ),
+    "a notice two years old": of(arrears, command(notice=NOW - 731 * DAY)),
+    "a permit's last, and its total's": ledger(leave=replace(leave(), total=5)),
+    "the last number of a cut": of(command(seq=LAST_CUT), ledger(sequence=RelaySequence(LAST_CUT - 1, 5))),
     "grace that is just over": policy(grace={METER: NOW}),
     "converted thirty days ago": policy(areas={RANCHI: replace(AREA, since=NOW - 30 * DAY)}),
     "emergency credit that is just over": command(low_credit_at=NOW - 72 * HOUR),
@@ -632,7 +665,8 @@ JUDGED_AS = [
     (Operation.LIMIT, When.ACCEPTED, command(watts=1000), Operation.LIMIT),
     (Operation.LIMIT, When.ACCEPTED, command(watts=999), CUT),
     (Operation.LIMIT, When.ACCEPTED, command(watts=None), CUT),
-    (Operation.LIMIT, When.DUE, with_(policy=None), CUT),
+    (Operation.LIMIT, When.DUE, with_(policy=None), Operation.LIMIT),
+    (Operation.LIMIT, When.DUE, with_(policy=None, kept=None), CUT),
     (Operation.LIMIT, When.DUE, command(lease=LEASE), CUT),
     (Operation.BALANCE, When.ACCEPTED, command(balance=None), Operation.BALANCE),
     (Operation.BALANCE, When.DUE, command(balance=400), Operation.BALANCE),
@@ -657,7 +691,24 @@ def test_what_is_signed_as_a_payment_or_a_limit_cannot_lower_anything():
     assert outcome(unseen) is R.E_QUORUM
     for stage in STAGES:
         assert outcome(command(watts=999)(good(Operation.LIMIT, stage))) is R.E_QUORUM
-        assert outcome(with_(policy=None)(good(Operation.LIMIT, stage))) is R.E_QUORUM
+        assert outcome(with_(policy=None, kept=None)(good(Operation.LIMIT, stage))) is R.E_QUORUM
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_power_is_given_back_by_a_limit_also_where_the_policy_has_ended(stage):
+    ended = with_(policy=None)(good(Operation.LIMIT, stage))
+    assert outcome(ended) == "accepted"
+    assert outcome(command(watts=999)(ended)) is R.E_QUORUM
+
+
+@pytest.mark.parametrize("watts", [0, 1, LEAST_LIMIT_W - 1])
+@pytest.mark.parametrize("floor_w", [0, 1, LEAST_LIMIT_W])
+@pytest.mark.parametrize("stage", STAGES)
+def test_no_policy_makes_a_limit_of_next_to_nothing_a_limit(stage, floor_w, watts):
+    case = of(policy(limit_floor_w=floor_w), command(watts=watts))(good(Operation.LIMIT, stage))
+    assert case.column is Operation.DISCONNECT and outcome(case) is R.E_QUORUM
+    least = of(policy(limit_floor_w=floor_w), command(watts=LEAST_LIMIT_W))(good(Operation.LIMIT, stage))
+    assert least.column is Operation.LIMIT and outcome(least) == "accepted"
 
 
 def test_a_floor_that_is_raised_while_a_limit_is_on_its_way_stops_it():
@@ -693,6 +744,34 @@ def test_no_clock_that_is_not_trusted_cuts_anybody(years, stage):
     assert outcome(lost(good(Operation.CONNECT, stage))) == "accepted"
 
 
+@pytest.mark.parametrize("stage", STAGES)
+def test_there_is_always_a_number_for_the_connect_after_a_cut(stage):
+    after = ledger(sequence=RelaySequence(LAST_CUT, LAST_CUT))(good(Operation.CONNECT, stage))
+    assert outcome(command(seq=LAST_CUT + 1)(after)) == "accepted"
+
+
+@pytest.mark.parametrize("op", [Operation.CONNECT, Operation.DISCONNECT])
+def test_numbers_may_be_milliseconds_and_go_up_in_steps(op):
+    assert outcome(command(seq=NOW * 1000)(good(op, When.ACCEPTED))) == "accepted"
+    high = ledger(sequence=RelaySequence(FREE_NUMBERS, 5))(good(op, When.ACCEPTED))
+    assert outcome(command(seq=FREE_NUMBERS + STEP)(high)) == "accepted"
+    assert outcome(command(seq=FREE_NUMBERS + STEP + 1)(high)) is R.E_SEQ
+
+
+@pytest.mark.parametrize("years", [-50, 10])
+@pytest.mark.parametrize("stage", STAGES)
+@pytest.mark.parametrize("op", [Operation.BALANCE, Operation.MESSAGE, Operation.LIMIT])
+def test_money_text_and_limits_do_not_wait_for_the_clock(op, stage, years):
+    lost = moment(clock=ClockState.UNTRUSTED, now_s=NOW + years * 365 * DAY)
+    case = command(why=Why.REQUEST)(good(op, stage)) if op is Operation.MESSAGE else good(op, stage)
+    assert outcome(lost(case)) == "accepted"
+    assert outcome(of(lost, moment(floor_s=NOW + HOUR))(case)) is R.E_EXPIRED
+
+
+def test_meters_are_not_changed_by_a_clock_that_nobody_knows():
+    assert outcome(moment(clock=ClockState.UNTRUSTED)(good(Operation.METER, When.ACCEPTED))) is R.E_CLOCK
+
+
 def test_after_a_cut_for_safety_two_people_connect():
     case = ledger(sequence=RelaySequence(4, 4, 3))(good(Operation.CONNECT, When.ACCEPTED))
     assert outcome(with_(kids=("apr-1", "req-1"))(case)) == "accepted"
@@ -713,7 +792,7 @@ def test_a_general_notice_needs_neither_policy_nor_area():
 
 
 def test_a_meter_of_an_arming_area_that_waits_for_its_button_is_connected():
-    case = policy(areas=ARMING)(good(Operation.CONNECT, When.DUE))
+    case = with_(kept=ARMING)(good(Operation.CONNECT, When.DUE))
     for mode in (1, 3, 5, 6, None):
         assert outcome(evidence(control_mode=mode)(case)) == "accepted"
 

@@ -103,7 +103,7 @@ def write_documents(directory):
     now_s, signers = int(time.time()), commission.signers
     epoch, lease = json.loads((directory / "lease").read_text())
     today = datetime.now(ZoneInfo(noon_zone())).date().isoformat()
-    permit = permit_claims(permit_id="P-1", iss=ISS, date=today, max_n=3, dcu=DCU, profile=Profile.ARREARS)
+    permit = permit_claims(permit_id="P-1", iss=ISS, date=today, max_n=3, dcu=DCU, jid=epoch, profile=Profile.ARREARS)
     cut = command_claims(
         op=Operation.DISCONNECT,
         iss=ISS,

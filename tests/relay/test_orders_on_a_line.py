@@ -8,13 +8,18 @@ import cbor2
 import pytest
 
 from dcu.record import Stream
+from dcu.sim import model
+from dcu.sim.axdr import Datum, Tag, octets, structure, u16
+from dcu.sim.objects import Attribute, CosemObject, fixed, logical_name
+from dcu.sim.payment import LIMITER_NAME
+from dcu.sim.xdlms import Refused, Result
 from tests.relay.pole import (
     ASKER,
     BALANCE_PAISE,
     BILLING,
     BOTH,
     DAY_S,
-    IST,
+    LOCAL,
     METER,
     standing,
 )
@@ -48,6 +53,43 @@ def test_a_load_limit_below_the_floor_is_a_disconnect_by_another_name(pole, watt
     assert (told.state, pole.meter.account.load_limit_w) == ("done", watts)
 
 
+def odd_limiter(threshold):
+    """A limiter that shows that and takes nothing."""
+
+    def refuse(_value):
+        raise Refused(Result.OTHER_REASON)
+
+    def make(_account, _happen, _watched):
+        power = structure(u16(3), octets(logical_name("1.0.1.7.0")), Datum(Tag.INTEGER, 2))
+        shown = Attribute(lambda: threshold, refuse)
+        return CosemObject(71, LIMITER_NAME, {2: fixed(power), 3: shown, 4: shown})
+
+    return make
+
+
+@pytest.mark.parametrize(
+    ("threshold", "state", "code"),
+    [
+        (Datum(Tag.FLOAT32, 3.4028234663852886e38), "failed", ""),  # "no limit", and no other is taken
+        (Datum(Tag.LONG64_UNSIGNED, (1 << 64) - 1), "failed", ""),
+        (Datum(Tag.FLOAT32, float("nan")), "refused", "E_STATE"),
+        (Datum(Tag.FLOAT32, float("inf")), "refused", "E_STATE"),
+    ],
+    ids=["greatest float", "greatest integer", "no number", "infinity"],
+)
+def test_what_a_limiter_shows_that_no_receipt_can_carry_ends_its_own_command_alone(
+    tmp_path, monkeypatch, threshold, state, code
+):
+    monkeypatch.setattr(model, "limiter", odd_limiter(threshold))
+    with standing(tmp_path) as pole:
+        told = pole.order("limit", watts=3000)
+        assert (told.state, told.code) == (state, code)
+        if state == "failed":
+            assert told.claims["readback"][1]["holds"] is False
+            assert told.claims["readback"][1]["watts"].isdecimal()
+        assert pole.desk_thread.is_alive()
+
+
 # ---- money ----------------------------------------------------------------------------------------------------------
 
 PAID = {"recharge": 50_000, "recharged_at": 1_795_000_000, "balance": 74_000}
@@ -59,7 +101,7 @@ def test_a_payment_is_written_once_register_by_register_and_read_back(pole):
     assert told.claims["readback"] == [{"holds": True, "balance": 74_000, "recharge": 50_000}] * 2
     account = pole.meter.account
     assert (account.balance, account.recharge) == (74_000, 50_000)
-    paid_at = datetime.fromtimestamp(1_795_000_000, IST)
+    paid_at = datetime.fromtimestamp(1_795_000_000, LOCAL)
     assert account.recharge_time[:8] == paid_at.year.to_bytes(2, "big") + bytes(
         [paid_at.month, paid_at.day, 0xFF, paid_at.hour, paid_at.minute, paid_at.second]
     )

@@ -10,6 +10,7 @@ from tests.relay.world import (
     DATE,
     DCU,
     ISS,
+    JID,
     METER,
     NEIGHBOURS,
     NOW,
@@ -26,18 +27,18 @@ from tests.relay.world import (
 
 R = Refusal
 KEYS = trust().keys
-OF_CITY = {"dcu": ..., "profile": ..., "max_n": ..., "total": 6000}
+OF_CITY = {"dcu": ..., "jid": ..., "profile": ..., "max_n": ..., "total": 6000}
 SHARE = {"profile": "prepaid", "max_n": 12, "of": "T-1"}
 
 
 def envelope(signers=(PERMITTER,), **changes):
-    claims = {"v": 1, "typ": "permit", "id": "P-9", "iss": ISS, "dcu": DCU, "date": DATE}
+    claims = {"v": 1, "typ": "permit", "id": "P-9", "iss": ISS, "dcu": DCU, "jid": JID, "date": DATE}
     claims |= {"profile": "arrears", "max_n": 5} | changes
     return seal({name: value for name, value in claims.items() if value is not ...}, PERMIT, signers)
 
 
 def vetted(signers=(PERMITTER,), keys=KEYS, **changes):
-    return vet_permit(open_envelope(envelope(signers, **changes), keys, NOW, {PERMIT}), keys, ISS, DCU)
+    return vet_permit(open_envelope(envelope(signers, **changes), keys, NOW, {PERMIT}), keys, ISS, DCU, JID)
 
 
 def test_a_permit_of_a_box():
@@ -55,6 +56,8 @@ def test_a_permit_of_the_whole_city_and_a_share_of_it():
 
 REFUSED = {
     "another box": ({"dcu": "JH-RNC-0043"}, R.E_TARGET),
+    "another journal": ({"jid": "j-older"}, R.E_JID),
+    "a share of another journal": ({"signers": (PLANNER,), "jid": "j-older"} | SHARE, R.E_JID),
     "another head-end": ({"iss": "hes.other"}, R.E_TARGET),
     "the city of another head-end": (OF_CITY | {"iss": "hes.other"}, R.E_TARGET),
     "signed by who requests": ({"signers": (REQUEST,)}, R.E_QUORUM),
@@ -102,7 +105,7 @@ def test_the_numbers_that_a_permit_may_have(number):
 
 def test_a_permit_that_was_stored_is_judged_again_on_current_trust():
     stored = envelope()
-    permit, signer = held_permit(stored, KEYS, ISS, DCU, NOW)
+    permit, signer = held_permit(stored, KEYS, ISS, DCU, JID, NOW)
     assert (permit.id, signer.kid) == ("P-9", "per-1")
     for keys, code in (
         (trust(per_1={"revoked": True}), R.E_KEY),
@@ -111,16 +114,16 @@ def test_a_permit_that_was_stored_is_judged_again_on_current_trust():
         (trust(without=("per-1",)), R.E_KID),
     ):
         with pytest.raises(CommandRefused) as refusal:
-            held_permit(stored, keys.keys, ISS, DCU, NOW)
+            held_permit(stored, keys.keys, ISS, DCU, JID, NOW)
         assert refusal.value.code is code
 
 
 def test_a_permit_is_sealed_as_one():
-    claims = {"v": 1, "typ": "permit", "id": "P-9", "iss": ISS, "dcu": DCU, "date": DATE}
+    claims = {"v": 1, "typ": "permit", "id": "P-9", "iss": ISS, "dcu": DCU, "jid": JID, "date": DATE}
     assert read_permit(claims | {"profile": "arrears", "max_n": 5}).id == "P-9"
     with pytest.raises(CommandRefused) as refusal:
         dressed = seal(claims | {"profile": "arrears", "max_n": 5}, COMMAND, [PERMITTER])
-        held_permit(dressed, KEYS, ISS, DCU, NOW)
+        held_permit(dressed, KEYS, ISS, DCU, JID, NOW)
     assert refusal.value.code is R.E_HDR
 
 

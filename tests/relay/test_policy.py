@@ -11,7 +11,7 @@ from dcu.reading import ClockState
 from dcu.relay.case import Moment
 from dcu.relay.envelope import PERMIT, POLICY, open_envelope
 from dcu.relay.permit import read_permit, vet_permit
-from dcu.relay.policy import compare, most_a_day, policy_in_force, read_policy, usual_caps, vet_policy
+from dcu.relay.policy import briefly, compare, most_a_day, policy_in_force, read_policy, usual_caps, vet_policy
 from dcu.relay.policy.comparison import Comparison
 from dcu.relay.policy.floor import SLOW_S
 from dcu.relay.standing import Seen
@@ -25,6 +25,7 @@ from tests.relay.world import (
     DHANBAD,
     FAR_METER,
     ISS,
+    JID,
     METER,
     NOW,
     PERMITTER,
@@ -340,7 +341,7 @@ IN_WORDS = [
     (
         of_area(DHANBAD, since=1),
         of_area(DHANBAD, since=2, prepaid_live=True),
-        ["prepaid becomes live in JH-DHN"],
+        ["prepaid becomes live in JH-DHN since 1970-01-01 00:00, without grace"],
         ["prepaid is not live any more in JH-DHN"],
     ),
     (
@@ -394,7 +395,8 @@ def test_a_pause_that_is_shortened_and_a_button_that_is_spared_are_widenings():
     )
     found = compare(read_policy(slow), read_policy(claims()))
     assert len(found.widens) == 3 and not found.narrows
-    assert not compare(read_policy(claims()), read_policy(slow)).widens
+    back = compare(read_policy(claims()), read_policy(slow))
+    assert back.widens == (f"in {RANCHI} a connect leaves it to the button",) and len(back.narrows) == 2
 
 
 def test_what_is_the_same_changes_nothing_and_the_first_permits_all_that_it_says():
@@ -406,8 +408,17 @@ def test_what_is_the_same_changes_nothing_and_the_first_permits_all_that_it_says
 
 def test_changes_are_told_in_words():
     found = compare(read_policy(claims(**BASE)), read_policy(claims(**BASE) | {"areas": area(), "emergency_h": 80}))
-    assert "prepaid becomes live in JH-DHN" in found.widens
+    assert "prepaid becomes live in JH-DHN since 2026-11-22 07:10, without grace" in found.widens
     assert found.narrows == ("80 h of emergency credit, not 72",)
+
+
+def test_what_does_not_fit_is_counted():
+    clauses = ("prepaid becomes live", "an hour more", "a day more")
+    assert briefly(clauses, 200) == "prepaid becomes live; an hour more; a day more"
+    assert briefly(clauses, 46) == "prepaid becomes live; an hour more; a day more"
+    assert briefly(clauses, 45) == "prepaid becomes live; and 2 more"
+    assert briefly(clauses, 20) == "and 3 more" and briefly(clauses, 9) == "3 changes"
+    assert briefly((), 9) == ""
 
 
 # ---- which holds ----------------------------------------------------------------------------------------------------
@@ -484,6 +495,7 @@ def permit_claims(**changes):
         "id": "P-1",
         "iss": ISS,
         "dcu": DCU,
+        "jid": JID,
         "date": DATE,
         "profile": "arrears",
         "max_n": 5,
@@ -491,7 +503,7 @@ def permit_claims(**changes):
     return {name: value for name, value in (members | changes).items() if value is not ...}
 
 
-CITY = {"dcu": ..., "profile": ..., "max_n": ..., "total": 6000}
+CITY = {"dcu": ..., "jid": ..., "profile": ..., "max_n": ..., "total": 6000}
 PERMITS_REFUSED = {
     "another day": {"date": "2026-13-01"},
     "a day spelled otherwise": {"date": "20261123"},
@@ -526,14 +538,14 @@ def test_permits_and_who_signs_them():
         for other in (PERMITTER, PLANNER, BILLING, REQUEST, POLICY_A):
             opened = open_envelope(WORLD.permit(signer=other, **changes), trust().keys, NOW, {PERMIT})
             if other is signer:
-                assert vet_permit(opened, trust().keys, ISS, DCU)
+                assert vet_permit(opened, trust().keys, ISS, DCU, JID)
             else:
                 with pytest.raises(CommandRefused, match="E_QUORUM"):
-                    vet_permit(opened, trust().keys, ISS, DCU)
+                    vet_permit(opened, trust().keys, ISS, DCU, JID)
     for elsewhere in ({"dcu": "JH-RNC-0043"}, {"iss": "hes.other"}):
         opened = open_envelope(WORLD.permit(**elsewhere), trust().keys, NOW, {PERMIT})
         with pytest.raises(CommandRefused, match="E_TARGET"):
-            vet_permit(opened, trust().keys, ISS, DCU)
+            vet_permit(opened, trust().keys, ISS, DCU, JID)
 
 
 # ---- in the box -----------------------------------------------------------------------------------------------------

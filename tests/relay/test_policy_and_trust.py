@@ -127,6 +127,7 @@ WIDENS = {
     "prepaid since before": (area(since=NOW - 2 * DAY), f"prepaid is live in {RANCHI} since"),
     "an area more": ({"areas": {RANCHI: LIVE, DHANBAD: NOT_LIVE, "JH-BKR": LIVE}}, "JH-BKR is new in it"),
     "the quick profile": (area(profile="prepaid"), f"{RANCHI} is under the profile prepaid"),
+    "the light by the button": (area(reconnect="arm"), f"in {RANCHI} a connect leaves it to the button"),
     "a meter more": ({"meters": TWO | {"GXT20931190": RANCHI}}, "GXT20931190 may be disconnected"),
     "a meter elsewhere": ({"meters": TWO | {FAR_METER: RANCHI}}, f"{FAR_METER} in another area"),
     "nobody protected": ({"protected": {}}, f"{METER} is protected no more"),
@@ -150,7 +151,6 @@ NARROWS = {
     ),
     "a shorter life": ({"exp": NOW + 9 * DAY}, f"it holds until {DATED}"),
     "prepaid nowhere": (area(prepaid_live=False), f"prepaid is not live any more in {RANCHI}"),
-    "the light by the button": (area(reconnect="arm"), f"in {RANCHI} a connect leaves it to the button"),
     "days of grace": (area(grace_days=30), f"30 days of grace in {RANCHI}, not 0"),
     "a meter less": ({"meters": {METER: RANCHI}, "grace": {}}, f"{FAR_METER} not in it any more"),
     "somebody protected": ({"protected": {METER: "medical", FAR_METER: "essential"}}, f"{FAR_METER} is protected"),
@@ -202,6 +202,7 @@ def test_what_is_called_a_narrowing_permits_nothing_more(before, after):
     for now_s in range(NOW, NOW + 14 * DAY, 1800):
         assert old.open_at(now_s)[0] or not new.open_at(now_s)[0]
         assert all(old.live(name, now_s) or not new.live(name, now_s) for name in new.areas)
+    assert all(new.areas[name].reconnect is old.areas[name].reconnect for name in new.areas)
     assert all(new.grace_until_s(serial) >= old.grace_until_s(serial) for serial in new.meters)
     for profile, caps in new.caps.items():
         was = old.caps[profile]

@@ -131,7 +131,14 @@ def test_a_connect_is_tried_again_after_half_a_minute_while_its_time_holds(is_se
 def test_nothing_else_is_tried_again():
     for op in (CUT, OTHER, READ):
         assert not sent(op).again("first", 0.0)
-    assert not Timetable().again("nobody", 0.0) and not table(a=entry(LIGHT, 9.0)).again("a", 0.0)
+    assert not Timetable().again("nobody", 0.0) and not table(a=entry(CUT, 9.0)).again("a", 0.0)
+
+
+def test_a_connect_that_waits_again_already_is_told_so_and_keeps_its_moment():
+    """An errand that waits no longer and a leave that came too late both ask for another try."""
+    waiting = table(a=entry(LIGHT, 9.0))
+    assert waiting.again("a", 0.0)
+    assert [at.due_s for _, at in waiting.unsent()] == [9.0]
 
 
 def test_what_is_forgotten_is_gone_wherever_it_stood():

@@ -6,15 +6,19 @@ from hypothesis import strategies as st
 
 from dcu.command import CommandRefused, Refusal, State
 from dcu.relay import dispatch, intake
+from dcu.relay.canonical import canonical
+from dcu.relay.case import Evidence
 from dcu.relay.envelope import claims_of, payload_of
 from dcu.relay.key_document import read_key_document
+from dcu.relay.letters import Brought
 from dcu.relay.permit import read_permit
 from dcu.relay.policy import compare, read_policy
+from dcu.relay.receipts import ReadBack
 from dcu.relay.schema import OPERATIONS, READERS, hints, read_command
 from tests.relay.test_authority import key_document
 from tests.relay.test_policy import claims as policy_claims
 from tests.relay.test_policy import permit_claims
-from tests.relay.world import METER, World, commissioned
+from tests.relay.world import ISS, METER, World, commissioned
 
 WORLD = World()
 SCALARS = st.one_of(
@@ -131,6 +135,39 @@ def test_a_bug_in_the_second_judging_ends_the_command_not_the_box(world, monkeyp
         assert world.put(world.command("connect")).status == "accepted"
         assert world.states() == {"c-1": State.REFUSED}
     assert world.put(world.command("connect")).status == "accepted" and world.wall[METER].connected
+
+
+def test_a_bug_behind_the_dispatch_ends_the_command_in_doubt_not_the_box(world, monkeypatch):
+    settle = dispatch.Life.settle
+
+    def stumbles(life, key, event, reason="", readback=()):
+        if readback:
+            raise ZeroDivisionError("our bug")
+        return settle(life, key, event, reason)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(dispatch.Life, "settle", stumbles)
+        assert world.put(world.command()).status == "accepted"
+        assert world.states() == {"c-1": State.IN_DOUBT}
+    assert world.receipts()[-1].claims["reason"] == "unforeseen ZeroDivisionError"
+    assert world.put(world.command("connect")).status == "accepted" and world.wall[METER].connected
+
+
+def test_a_bug_where_a_read_is_told_ends_the_read_not_the_box(world, monkeypatch):
+    monkeypatch.setattr(dispatch.Life, "bring", stumble)
+    world.put(world.command("read", attribute="1:0.0.96.1.0.255/2"), work=False)
+    world.desk._letters.post(Brought((ISS, "c-1"), Evidence(METER)), urgent=True)
+    world.settle()
+    assert world.states() == {"c-1": State.REFUSED}
+    world.bus.queue.clear()
+    assert world.put(world.command()).status == "accepted" and world.wall[METER].acts == [1]
+
+
+@pytest.mark.parametrize("number", [1 << 53, (1 << 53) + 1, -(1 << 63), (1 << 64) - 1, 10**400])
+def test_a_number_that_no_receipt_can_carry_is_told_by_its_digits(number):
+    told = ReadBack(said={"watts": number}).claims["watts"]
+    assert told == number if abs(number) <= 1 << 53 else told == str(number)[:200]
+    canonical({"watts": told})
 
 
 SCHEMA_FAULTS = {

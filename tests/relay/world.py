@@ -5,6 +5,7 @@ import copy
 import threading
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
+from zoneinfo import ZoneInfo
 
 import cbor2
 from cryptography.hazmat.primitives.asymmetric import ec
@@ -148,7 +149,7 @@ class MemoryAuthority:
         self.rows.permits[iss, permit_id] = envelope
 
     def permit_uses(self, iss, permit_id):
-        return sum((d.iss, d.permit) == (iss, permit_id) for d in self.rows.debits)
+        return sum(d.iss == iss and permit_id in {d.permit, d.total} for d in self.rows.debits)
 
     def restraints(self):
         return list(self.rows.restraints.values())
@@ -364,6 +365,7 @@ class World:
         }
         self.meters |= {serial: Meter(serial, "north", model, 19, RANCHI) for serial in NEIGHBOURS}
         self.trust = trust()
+        self.zone = ZoneInfo("Asia/Kolkata")
         self.commissioned = ()  # documents in trust.json
         self.rows, self.epoch = Rows(), JID
         self.aside = set()
@@ -388,6 +390,7 @@ class World:
             meters=self.meters,
             buses={"north": self.bus},
             signer=BOX,
+            zone=self.zone,
             stop=self.stop,
             alarm=self.alarms.append,
             set_aside=self.aside.__contains__,
@@ -530,8 +533,10 @@ class World:
         return seal(self.policy_claims(version, **changes), POLICY, signers)
 
     def permit(self, permit_id=PERMIT_ID, *, signer=PERMITTER, **changes):
-        claims = {"v": 1, "typ": "permit", "id": permit_id, "iss": ISS, "dcu": DCU, "date": DATE}
+        claims = {"v": 1, "typ": "permit", "id": permit_id, "iss": ISS, "dcu": DCU, "jid": self.epoch, "date": DATE}
         claims |= {"profile": "arrears", "max_n": 1000} | changes
+        if "total" in claims:
+            claims.pop("jid")
         return seal({name: value for name, value in claims.items() if value is not ...}, PERMIT, [signer])
 
     # ---- what came of it ----

@@ -67,28 +67,28 @@ class _Habit:
     amount: Callable[[random.Random], float] = lambda _rng: 0.0
 
 
-def _log(rng: random.Random, least: float, most: float) -> float:
+def log_uniform(rng: random.Random, least: float, most: float) -> float:
     return math.exp(rng.uniform(math.log(least), math.log(most))) if least > 0 else 0.0
 
 
-def _either_way(least: float, most: float) -> Callable[[random.Random], float]:
-    return lambda rng: rng.choice((-1, 1)) * _log(rng, least, most)
+def either_way(least: float, most: float) -> Callable[[random.Random], float]:
+    return lambda rng: rng.choice((-1, 1)) * log_uniform(rng, least, most)
 
 
 HABITS = (
     _Habit(FaultKind.CABLE_CUT, 8, 10 * MINUTE_S, 3 * DAY_S),
-    _Habit(FaultKind.NOISE, 20, 5 * MINUTE_S, 6 * HOUR_S, amount=lambda rng: _log(rng, 3e-5, 3e-3)),
+    _Habit(FaultKind.NOISE, 20, 5 * MINUTE_S, 6 * HOUR_S, amount=lambda rng: log_uniform(rng, 3e-5, 3e-3)),
     _Habit(FaultKind.UNPLUGGED, 6, MINUTE_S, 6 * HOUR_S),
-    _Habit(FaultKind.BABBLING, 4, 5 * MINUTE_S, 4 * HOUR_S, amount=lambda rng: _log(rng, 0.05, 10.0)),
+    _Habit(FaultKind.BABBLING, 4, 5 * MINUTE_S, 4 * HOUR_S, amount=lambda rng: log_uniform(rng, 0.05, 10.0)),
     _Habit(FaultKind.BOX_OFF, 12, MINUTE_S, 4 * DAY_S),
     _Habit(FaultKind.BOX_OFF, 1, 12 * DAY_S, 16 * DAY_S),
     _Habit(FaultKind.BOX_CUT_IN_COMMIT, 20, 20.0, 5 * MINUTE_S, amount=lambda rng: rng.randrange(2)),
-    _Habit(FaultKind.BOX_CLOCK, 6, MINUTE_S, DAY_S, amount=_either_way(10.0, 400 * DAY_S)),
+    _Habit(FaultKind.BOX_CLOCK, 6, MINUTE_S, DAY_S, amount=either_way(10.0, 400 * DAY_S)),
     _Habit(FaultKind.HUNG, 2, 10 * MINUTE_S, 2 * DAY_S, of_meter=True),
     _Habit(FaultKind.HUNG, 0.2, 12 * DAY_S, 20 * DAY_S, of_meter=True),
     _Habit(FaultKind.SLOW, 2, HOUR_S, DAY_S, of_meter=True, amount=lambda rng: rng.uniform(0.3, 2.5)),
     _Habit(FaultKind.METER_OFF, 12, MINUTE_S, 3 * DAY_S, of_meter=True),
-    _Habit(FaultKind.CLOCK_SET, 3, of_meter=True, amount=_either_way(2.0, 3 * HOUR_S)),
+    _Habit(FaultKind.CLOCK_SET, 3, of_meter=True, amount=either_way(2.0, 3 * HOUR_S)),
     _Habit(FaultKind.PERIOD, 0.5, of_meter=True, amount=lambda rng: rng.choice((900.0, 1800.0, 3600.0))),
     _Habit(FaultKind.UPGRADED, 0.5, of_meter=True, amount=lambda rng: rng.randrange(3)),
     _Habit(FaultKind.REPLACED, 0.1, HOUR_S, 2 * DAY_S, of_meter=True),
@@ -112,7 +112,9 @@ def draw(seed: object, days: float, meters: int, quiet_s: float) -> list[Fault]:
         wanted = habit.a_year * (meters if habit.of_meter else 1) * days / 365
         count = max(1, int(wanted + rng.random()))
         for _ in range(count):
-            for_s = min(_log(rng, habit.least_s, habit.most_s), max(end_s / 5, habit.least_s if days > 100 else 0))
+            for_s = min(
+                log_uniform(rng, habit.least_s, habit.most_s), max(end_s / 5, habit.least_s if days > 100 else 0)
+            )
             at_s = rng.uniform(0.02 * end_s, max(end_s - for_s, 0.02 * end_s))
             meter = rng.randrange(meters) if habit.of_meter or habit.kind is FaultKind.BABBLING else -1
             faults.append(Fault(habit.kind, at_s, for_s, meter, habit.amount(rng)))

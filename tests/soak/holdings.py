@@ -30,7 +30,7 @@ class Known:
         twice: (captured_at, n) of rows that more than one record carries.
         period_s, since_s: as the gap ledger has them; None where it has none.
         held: instants that the gap ledger holds: on the grid and beside it.
-        absent: (first, last, reason), ascending, on the grid of the period at which they were found absent.
+        absent: (first, last, reason), to the second, ascending and disjoint.
         told_lost: alarms that rows of it were lost.
     """
 

@@ -1,6 +1,6 @@
 """The judge: every interval of a run, held as the meter captured it or absent for the reason that was its cause."""
 
-from bisect import bisect_left
+from bisect import bisect_right
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -104,11 +104,8 @@ class RingJudge:
 
     def _held_and_absent(self) -> Iterator[int]:
         """Instants that cannot be both; between rows of another period nothing is missing, which says less."""
-        period_s = self._known.period_s or 1
-        for first, last, reason in self._known.absent:
-            if reason == Absence.OTHER_PERIOD.value:
-                continue
-            yield from (at for at in range(first, last + 1, period_s) if at in self._known.rows)
+        other = Absence.OTHER_PERIOD.value
+        yield from (at for at in self._known.rows if self._reason(at) not in {None, other})
 
     def _judge(self, at: int) -> None:
         if at in self._known.rows:
@@ -133,23 +130,29 @@ class RingJudge:
             self._mistake("unexplained", at, f"{missing} rows more of that time: {self._captured[at]}")
 
     def _reason(self, at: int) -> str | None:
-        near = self._known.absent[max(0, bisect_left(self._firsts, at + 1) - 4) :]  # of two periods they may overlap
-        for first, last, reason in near:
-            if first > at:
-                break
-            if at <= last:
-                return reason
-        return None
+        place = bisect_right(self._firsts, at) - 1
+        if place < 0:
+            return None
+        _, last, reason = self._known.absent[place]
+        return reason if at <= last else None
 
     def _causes(self, at: int) -> Iterator[str]:
         """Reasons for which this instant may truly be absent."""
         number = self._losses.number(at)
-        if self._losses.was_lost(number):
+        if self._losses.was_lost(number) or (at not in self._captured and self._borders_on_lost(at)):
             yield Absence.OVERWRITTEN.value  # of one that was never captured, nobody can tell that any more
         if self._truth.removed_s < float("inf") and self._was_taken_away(number):
             yield Absence.METER_REPLACED.value
-        if at not in self._captured:
+        if all(self._losses.was_lost(number) for number in self._numbers.get(at, ())):
             yield from self._causes_of_none(at)
+
+    def _borders_on_lost(self, at: int) -> bool:
+        """Whether the row before one that was never captured is lost, and no log says that the meter was off."""
+        before = self._losses.number_before(at)
+        if before is None or not self._losses.was_lost(before):
+            return False
+        moments = (stretch.elapsed(at) for stretch in self._truth.stretches)
+        return not any(first <= when_s <= last for when_s in moments for first, last in self._truth.off)
 
     def _was_taken_away(self, number: int) -> bool:
         if number >= len(self._truth.rows):
@@ -157,13 +160,19 @@ class RingJudge:
         return self._losses.was_out_of_reach(number, self._truth.removed_s)
 
     def _causes_of_none(self, at: int) -> Iterator[str]:
-        """Why the meter did not capture it."""
+        """Why the meter did not capture it, also when its clock passed it another time and the row of that is lost."""
         before: Stretch | None = None
         on_grid = False
+        captured = [self._losses.captured_s(number) for number in self._numbers.get(at, ())]
         for stretch in self._truth.stretches:
             when_s = stretch.elapsed(at)
-            if stretch.from_s - EDGE_S <= when_s <= stretch.to_s + EDGE_S:
-                on_grid |= at in stretch.grid(when_s - 1, when_s + 1)
+            if any(abs(when_s - captured_s) <= EDGE_S for captured_s in captured):
+                on_grid = True
+            elif stretch.from_s - EDGE_S <= when_s <= stretch.to_s + EDGE_S:
+                if self._is_shown_again(at, when_s):
+                    yield Absence.CLOCK_SET.value
+                else:
+                    on_grid |= at in stretch.grid(when_s - 1, when_s + 1)
                 if any(first - EDGE_S <= when_s <= last + EDGE_S for first, last in self._truth.off):
                     yield Absence.METER_OFF.value
             if before is not None and before.clock(stretch.from_s) - EDGE_S <= at <= stretch.clock_s + EDGE_S:
@@ -172,6 +181,10 @@ class RingJudge:
             before = stretch
         if not on_grid:
             yield Absence.OTHER_PERIOD.value
+
+    def _is_shown_again(self, at: int, when_s: float) -> bool:
+        """Whether the meter has a later row then, and captures nothing before its clock has passed that."""
+        return not self._truth.repeats and self._losses.newest_at(when_s - EDGE_S) > at
 
     def _mistake(self, kind: str, at: int, text: str) -> None:
         self.verdict.mistake(kind, self._truth, at, text)

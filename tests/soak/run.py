@@ -117,6 +117,7 @@ def truths(world: World) -> Iterator[tuple[Truth, float]]:
                     unreachable,
                     life.removed_s,
                     rolls=profile != NON_ROLLOVER,
+                    repeats=life.repeats,
                 ),
                 stretches[-1].clock(min(life.removed_s, end_s - SETTLED_S)),
             )

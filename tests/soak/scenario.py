@@ -4,6 +4,8 @@ from dataclasses import dataclass, field
 
 from tests.soak.faults import DAY_S, Fault, draw
 
+DRIFT_PPM = 40.0
+
 
 @dataclass(frozen=True, slots=True)
 class Scenario:
@@ -19,6 +21,7 @@ class Scenario:
         ring_days: of the meters' block load rings; IS 15959 asks for 35.
         quiet_s: before the end nothing goes wrong any more, so that what can be read is read.
         faults: that come; None: those of the seed.
+        drift_ppm: of the meters' clocks, at most, either way.
     """
 
     seed: int
@@ -30,6 +33,7 @@ class Scenario:
     ring_days: int = 35
     quiet_s: float = 2 * DAY_S
     faults: tuple[Fault, ...] | None = None
+    drift_ppm: float = DRIFT_PPM
 
     def drawn(self) -> list[Fault]:
         """By their beginning."""
@@ -47,6 +51,7 @@ class Life:
         period_s: capture period of its block load at the beginning.
         rate: its clock's seconds a true second.
         event_entries: rows of its event logs.
+        repeats: after its clock was set back it captures the same moments again.
         installed_s, removed_s: when it hung on the line.
         known_s: when the box was told of it.
         off: spans without supply.
@@ -60,6 +65,7 @@ class Life:
     period_s: int
     rate: float
     event_entries: int
+    repeats: bool = False
     installed_s: float = 0.0
     known_s: float = 0.0
     removed_s: float = float("inf")

@@ -7,7 +7,7 @@ from dataclasses import replace
 import cbor2
 import pytest
 
-from dcu.field import ring
+from dcu.field import explaining
 from dcu.field.events import EventsPart
 from dcu.field.ring import RingPart
 from dcu.store import ledger
@@ -56,7 +56,7 @@ def rows(part, change):
 
 def reasons(change):
     """Other reasons for holes."""
-    return code("explained", lambda found: tuple(change(found)), ring, ledger)
+    return code("explained", lambda found: tuple(change(found)), explaining, ledger)
 
 
 def renamed(old, new):

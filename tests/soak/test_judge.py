@@ -114,6 +114,68 @@ def test_a_clock_that_was_set_back_shows_a_moment_twice_and_both_rows_are_wanted
     assert [round(times.captured_s(n)) for n in (4, 5)] == [4500, 5400]
 
 
+def passed_twice(*, repeats, off=(), cleared=(), unreachable=()):
+    """Five quarters, then the clock is set back by half an hour; the period was an hour before, a quarter behind it."""
+    before = Stretch(0.0, 5000.0, START_S, 1.0, 1800)
+    behind = Stretch(5000.0, 12_000.0, START_S + 5000.0 - 3600.0, 1.0, PERIOD_S)
+    rows = [(START_S + 1800, (1,)), (START_S + 3600, (2,))]
+    again = [START_S + n * PERIOD_S for n in range(2, 10)]
+    rows += [(at, (10 + n,)) for n, at in enumerate(again) if (repeats and not off) or at > START_S + 3600]
+    return Truth(
+        "SK",
+        "1.0.99.1.0.255",
+        rows,
+        1000,
+        [before, behind],
+        off,
+        cleared,
+        unreachable,
+        repeats=repeats,
+    )
+
+
+@pytest.mark.parametrize(
+    ("repeats", "reason", "mistakes"),
+    [
+        (False, "clock set", {}),
+        (False, "other period", {}),
+        (False, "meter off", {"wrong reason": 1}),
+        (True, "clock set", {"wrong reason": 1}),
+    ],
+)
+def test_what_a_meter_does_not_capture_again_is_absent_since_its_clock_was_set(repeats, reason, mistakes):
+    """At a quarter to the hour it was no interval at first, and then the meter had a later row."""
+    twice = passed_twice(repeats=repeats)
+    quarter = START_S + 3 * PERIOD_S
+    held = known([row for row in twice.rows if row[0] != quarter], [(quarter, quarter, reason)])
+    for at_ in held.rows:
+        held.rows[at_] = [values for when, values in twice.rows if when == at_]
+    assert kinds(twice, held) == mistakes
+
+
+@pytest.mark.parametrize(
+    ("unreachable", "mistakes"), [([(0.0, 99e3)], {}), ([], {"wrong reason": 1})], ids=["lost", "it was there to read"]
+)
+def test_of_an_instant_whose_first_row_is_lost_the_second_passage_counts(unreachable, mistakes):
+    """The ring was emptied before anybody read the first row; the second time the meter had no power."""
+    off, hour = [(6300.0, 8700.0)], START_S + 3600
+    twice = passed_twice(repeats=False, off=off, cleared=[40_000.0], unreachable=unreachable)
+    rows = [row for row in twice.rows if row[0] > hour]
+    held = Known(rows={at_: [values] for at_, values in rows}, period_s=PERIOD_S, since_s=hour)
+    held.held, held.absent = set(held.rows), [(hour, hour, "meter off")]
+    assert kinds(twice, held) == mistakes
+
+
+@pytest.mark.parametrize(
+    ("off", "mistakes"), [((), {}), ([(4 * PERIOD_S + 100.0, 6 * PERIOD_S + 100.0)], {"wrong reason": 2})]
+)
+def test_what_was_never_captured_beside_lost_rows_cannot_be_told_from_them_but_by_the_power_log(off, mistakes):
+    lost = truth(12, without=(5, 4), off=off, cleared=[12 * PERIOD_S + 1.0], unreachable=[(0.0, 99e3)])
+    lost.cleared = [4 * PERIOD_S + 50.0]
+    held = known(lost.rows[4:], [(at(0), at(5), "overwritten")])
+    assert kinds(lost, held) == mistakes
+
+
 def test_rows_of_a_log_are_there_or_went_round_unseen():
     log = [(at(n), (101 + n % 2,)) for n in range(30)]
     stretch = Stretch(0.0, 30_000.0, START_S, 1.0, 0)

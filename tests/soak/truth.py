@@ -3,6 +3,7 @@
 from bisect import bisect_left
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from itertools import accumulate
 from typing import Any
 
 Span = tuple[float, float]
@@ -57,6 +58,8 @@ class Truth:
         unreachable: spans in which the box could not speak to it.
         removed_s: when another meter took its place, if one did.
         rolls: a full buffer drops its oldest row.
+        repeats: what the clock passes twice is captured twice; else nothing is captured that is not later than the
+            newest row.
     """
 
     serial: str
@@ -69,6 +72,7 @@ class Truth:
     unreachable: Sequence[Span] = ()
     removed_s: float = float("inf")
     rolls: bool = True
+    repeats: bool = True
 
     def capture_times(self) -> list[float]:
         """When each row was captured, elapsed seconds: the first stretch after the last one's that can have been it."""
@@ -104,6 +108,7 @@ class Losses:
         self._truth = truth
         self._grace_s = grace_s
         self._captured = truth.capture_times()
+        self._newest = list(accumulate((at for at, _ in truth.rows), max))
         self._first = {}
         for number, (at, _) in enumerate(truth.rows):
             self._first.setdefault(at, number)
@@ -113,10 +118,20 @@ class Losses:
         """When a row was captured."""
         return self._captured[number]
 
+    def newest_at(self, elapsed_s: float) -> int:
+        """The latest time of a row that was captured by then; 0 before the first."""
+        count = bisect_left(self._captured, elapsed_s)
+        return self._newest[count - 1] if count else 0
+
     def number(self, at: int) -> int:
         """Of the first row of that time or after it."""
         place = bisect_left(self._order, at)
         return self._first[self._order[place]] if place < len(self._order) else len(self._truth.rows)
+
+    def number_before(self, at: int) -> int | None:
+        """Of the first row of the latest time before it; None where there is none."""
+        place = bisect_left(self._order, at)
+        return self._first[self._order[place - 1]] if place else None
 
     def was_lost(self, number: int) -> bool:
         """Whether the buffer lost a row so early."""

@@ -43,6 +43,7 @@ class VirtualLine:
         self.time = time
         self.meters = list(meters)
         self._addresses = [_address(meter) for meter in self.meters]
+        self._faults = [meter.faults.link for meter in self.meters]
         self.baud = baud
         self.model = LineModel(baud, noise, seed)
         self.cut = self.echo = False
@@ -93,8 +94,7 @@ class VirtualLine:
 
     def _babble(self) -> None:
         """Meters that talk although nobody asked them; heard only while somebody uses the line."""
-        for number, meter in enumerate(self.meters):
-            faults = meter.faults.link
+        for number, faults in enumerate(self._faults):
             if (faults.hold is not None or faults.babble_s > 0) and self.model.queued(number) == 0:
                 self.model.say(number, self.time.elapsed_s, faults.unasked(self.time.elapsed_s))
 

@@ -81,18 +81,18 @@ class World:
             max_info=rng.choice((128, 128, 512, 1024, 2030)),
             window=rng.choice((1, 1, 3, 7)),
             turnaround_ms=rng.uniform(10, 120),
-            clock_drift_ppm=rng.uniform(-40, 40),
+            clock_drift_ppm=rng.uniform(-self.scenario.drift_ppm, self.scenario.drift_ppm),
             repeats=rng.random() < 0.3,
             newest_first=rng.random() < 0.2,
             **{rng.choice(("null_compressed", "compact", "weekday", "clock_tag25")): True},
             event_entries=rng.choice((20, 50, 100)),
+            inactivity_s=rng.choice((120, 600, 1800)),
         )
 
     def _life(self, meter: VirtualMeter) -> Life:
         config, now_s = meter.config, self.time.elapsed_s
-        life = Life(
-            config.serial, config.capture_period_s, 1 + config.clock_drift_ppm / 1e6, config.event_entries, now_s, now_s
-        )
+        rate = 1 + config.clock_drift_ppm / 1e6
+        life = Life(config.serial, config.capture_period_s, rate, config.event_entries, config.repeats, now_s, now_s)
         life.clock.append((now_s, meter.clock.now()))
         return life
 

@@ -12,11 +12,11 @@ import cbor2
 import pytest
 from running_store import Running, running
 from test_retention import BODY, ids, pour
-from test_writer import append, together
+from test_writer import Gate, append, together
 
-from dcu.errors import Fate, StoreDown, StoreFault, StoreFull
+from dcu.errors import Fate, StoreBusy, StoreDown, StoreFault, StoreFull
 from dcu.record import Stream
-from dcu.store import memory, writer
+from dcu.store import memory, pace, writer
 from dcu.store.database import Database
 from dcu.store.limits import page_limit_of
 
@@ -76,21 +76,32 @@ def test_a_write_that_fails_is_told_to_all_and_the_store_comes_back_by_itself(pa
         assert it.fault is None
 
 
-def test_the_memory_is_bounded_the_oldest_goes_and_that_is_told(path, monkeypatch):
-    monkeypatch.setattr(memory, "CAPACITY", 5)
+def test_the_memory_is_bounded_the_oldest_goes_and_that_is_told(path):
     with running(path) as it:
-        it.store._writer.memory = memory.Memory(5)
+        it.store._writer.memory = memory.Memory(5 * memory.WORK_BYTES)
         with no_growth():
             with pytest.raises(StoreFault):
                 it.store.transact(append(b"x" * 9000))
             until(lambda: it.store.condition != "ok", "it is down")
-            for n in range(12):
-                it.store.keep(append(b"%d" % n))
+            kept = [it.store.keep(append(b"%d" % n)) for n in range(12)]
+            assert [each.waits for each in kept] == [False] * 7 + [True] * 5
         until(lambda: it.store.condition == "ok" and not len(it.store._writer.memory), "it is up")
-        found = it.store.transact(lambda tx: tx.page(Stream.PROFILE, 0)).records
+        found = it.store.transact(lambda tx: tx.page(Stream.PROFILE, 0, 10**7)).records
         assert [int(record.body) for record in found] == [7, 8, 9, 10, 11]
         [trouble] = alarms(it.store, "store-trouble")
         assert (trouble["facts"]["kept"], trouble["facts"]["lost"]) == (5, 7)
+        assert not any(each.waits for each in kept)
+
+
+def test_the_memory_counts_what_its_works_hold():
+    ring = memory.Memory(100_000)
+    small = [ring.keep(append(b"small")) for _ in range(20)]
+    large = ring.keep(append(b"large"), 88_000)
+    assert [each.waits for each in small] == [False] * 15 + [True] * 5 and ring.lost == 15
+    taken = ring.take(10)
+    assert len(taken) == 6 and len(ring) == 0
+    ring.put_back(taken)
+    assert ring.keep(append(b"beyond all"), 10**9).waits and not large.waits and len(ring) == 1
 
 
 def test_a_kept_work_that_is_at_fault_itself_hinders_no_other(path):
@@ -124,6 +135,50 @@ def test_after_a_failed_sync_the_log_is_written_out_before_anything_is_added(pat
         assert "PRAGMA wal_checkpoint(TRUNCATE)" in after
         first = 1 + after.index("COMMIT")  # of the look at the file when it was opened
         assert after.index("PRAGMA wal_checkpoint(TRUNCATE)") == first, "nothing was added before"
+
+
+def test_a_disk_that_does_not_answer_is_waited_for_by_one_and_the_others_are_told_at_once(path, monkeypatch):
+    monkeypatch.setattr(pace, "STALLED_S", 0.01)
+    with running(path) as it:
+        with Gate(it.store):
+            with pytest.raises(StoreBusy, match="not begun"):
+                it.store.transact(append(b"waits in vain"), wait_s=0.05)
+            with pytest.raises(StoreDown, match="has not answered"):
+                it.store.transact(append(b"refused"), wait_s=WAIT_S)
+            assert "has not answered" in it.store.condition
+            it.store.keep(append(b"kept"))
+        until(lambda: it.store.condition == "ok" and not len(it.store._writer.memory), "it answers")
+        it.store.transact(append(b"after"))
+        found = it.store.transact(lambda tx: tx.page(Stream.PROFILE, 0)).records
+        assert [record.body for record in found] == [b"kept", b"after"]
+        [trouble] = alarms(it.store, "store-trouble")
+        assert trouble["facts"]["kept"] == 1 and "did not answer" in trouble["facts"]["cause"]
+
+
+def test_the_very_caller_whose_work_stalls_says_so(path, monkeypatch):
+    monkeypatch.setattr(pace, "STALLED_S", 0.01)
+    entered, go = threading.Event(), threading.Event()
+
+    def hang(_tx):
+        entered.set()
+        assert go.wait(WAIT_S)
+
+    with running(path) as it:
+        with pytest.raises(StoreBusy, match="may or may not"):
+            it.store.transact(hang, wait_s=1.0)
+        assert entered.is_set() and it.store.condition != "ok"
+        go.set()
+        until(lambda: it.store.condition == "ok", "it answers")
+
+
+def test_a_caller_with_little_patience_says_nothing_of_the_disk(path):
+    with running(path) as it:
+        with Gate(it.store):
+            with pytest.raises(StoreBusy):
+                it.store.transact(append(b"impatient"), wait_s=0.01)
+            assert it.store.condition == "ok"
+        assert it.store.transact(append(b"after")) == 1
+        assert alarms(it.store, "store-trouble") == []
 
 
 # ---- disks of our own

@@ -239,9 +239,10 @@ def test_until_rows_show_another_grid_nothing_that_is_known_is_forgotten(path):
         note(it.store, *slots(0, 12), reason="overwritten")
         it.store.transact(lambda tx: tx.forget_absent(SERIAL, LOAD, slots(11)[0]))
     with closing(sqlite3.connect(path)) as file:
-        found = sorted(file.execute("SELECT first_s, last_s, reason FROM absent"))
-    assert (*slots(2, 5), "meter off") in found
-    assert {each for each in found if each[2] == "overwritten"} == {(*slots(8, 11), "overwritten")}
+        found = file.execute("SELECT first_s, last_s, reason FROM absent").fetchall()
+    why = {n: {reason for first, last, reason in found if first <= DAY + 900 * n <= last} for n in range(13)}
+    assert [n for n in why if "meter off" in why[n]] == [2, 3, 4, 5]
+    assert [n for n in why if "overwritten" in why[n]] == [8, 9, 10, 11]
 
 
 def test_a_poll_moves_the_end_of_one_span(store):
@@ -302,3 +303,63 @@ def test_every_row_reaches_the_stream_exactly_once(tmp_path_factory, steps):
             assert len(named) == len(set(named)) and not held.intersection(named)
     finally:
         current.__exit__(None, None, None)
+
+
+def test_what_was_missing_when_the_period_changed_stays_to_be_settled(path):
+    """It outlives a start of the process; rows that come and reasons that are found settle it, in any order."""
+    with running(path) as it:
+        describe(it.store)
+        admit(it.store, slots(0, 1, 6))
+        it.store.transact(lambda tx: tx.describe(SERIAL, LOAD, LAYOUT, 3600, DAY, until_s=slots(9)[0] + 17))
+        assert not known(it.store).is_shown
+        admit(it.store, slots(4, 8, 12))
+    with running(path) as it:
+        state = known(it.store)
+        assert (state.is_shown, state.held) == (True, (tuple(slots(0, 12)),))
+        [grid] = state.earlier
+        assert (grid.period_s, grid.until_s, grid.sure_s) == (900, slots(9)[0] + 17, slots(6)[0])
+        found = [(each.first_s, each.last_s, each.before_s, each.behind_s) for each in state.unsettled]
+        assert found == [
+            (*slots(2, 3), *slots(1, 4)),
+            (*slots(5, 5), *slots(4, 6)),
+            (*slots(7, 7), *slots(6, 8)),
+            (*slots(9, 9), *slots(8, 12)),
+        ]
+        assert admit(it.store, slots(5, 3)) == slots(5, 3)
+        note(it.store, *slots(7, 8))
+        note(it.store, slots(1)[0] + 1, slots(3)[0] - 1, reason="clock set")
+        it.store.transact(lambda tx: tx.note_absent(SERIAL, LOAD, *slots(7, 9), "overwritten", fill=True))
+        assert known(it.store).unsettled == ()
+        assert known(it.store).absent == (), "none of these is an instant of the grid in force"
+    with closing(sqlite3.connect(path)) as file:
+        found = file.execute("SELECT first_s, last_s, reason FROM absent WHERE reason != 'other period'").fetchall()
+    why = {n: reason for first, last, reason in found for n in range(13) if first <= DAY + 900 * n <= last}
+    assert why == {2: "clock set", 7: "meter off", 9: "overwritten"}
+
+
+def test_without_a_moment_only_what_lies_before_the_newest_row_stays_open(store):
+    describe(store)
+    admit(store, slots(0, 3))
+    describe(store, period_s=3600)
+    [grid] = known(store).earlier
+    assert (grid.from_s, grid.until_s) == tuple(slots(1, 3))
+
+
+def test_of_many_changes_the_newest_are_kept(store):
+    describe(store)
+    for n in range(12):
+        admit(store, [DAY + 86_400 * n + 900 * k for k in (4, 8)])
+        describe(store, period_s=(1800, 900)[n % 2])
+    assert [grid.period_s for grid in known(store).earlier] == [900, 1800] * 4
+
+
+def test_a_row_that_comes_splits_what_is_absent_to_the_second(path):
+    with running(path) as it:
+        describe(it.store)
+        admit(it.store, slots(0, 5))
+        note(it.store, DAY + 1, slots(5)[0] - 1)
+        assert admit(it.store, [*slots(2), DAY + 3000]) == [*slots(2), DAY + 3000]
+        assert known(it.store).absent == ((*slots(1, 1), "meter off"), (*slots(3, 4), "meter off"))
+    with closing(sqlite3.connect(path)) as file:
+        found = file.execute("SELECT first_s - ?, last_s - ? FROM absent ORDER BY first_s", (DAY, DAY)).fetchall()
+    assert found == [(1, 1799), (1801, 2999), (3001, 4499)]

@@ -58,12 +58,33 @@ def test_events_of_one_second_are_all_kept_and_none_comes_twice(store):
     assert [record.get("again") for record in records(store)] == [[[1, 1], [2, 2]], [[0, 1]]]
 
 
-def test_a_bill_is_stored_once_for_its_date(store):
-    bill = rows_of((DAY, 5), profile=LogicalName.of("1.0.98.1.0"))
-    other = rows_of((DAY, 6), (DAY + 86_400, 7), profile=bill.profile)
-    assert store.transact(lambda tx: tx.admit_bills(bill)).rows == bill.rows
-    assert [r.values for r in store.transact(lambda tx: tx.admit_bills(other)).rows] == [(7,)]
-    assert len(records(store, Stream.BILLING)) == 2
+def test_a_bill_is_its_date_and_its_values(store):
+    """A clock that is set back over the end of a month closes two bills of one date; neither may be lost."""
+    profile = LogicalName.of("1.0.98.1.0")
+    first, both = rows_of((DAY, 5), profile=profile), rows_of((DAY + 86_400, 7), (DAY, 6), (DAY, 5), profile=profile)
+    assert store.transact(lambda tx: tx.admit_bills(first)).rows == first.rows
+    let_in = store.transact(lambda tx: tx.admit_bills(both))
+    assert ([row.values for row in let_in.rows], let_in.again) == ([(7,), (6,)], ((1, 1),))
+    assert store.transact(lambda tx: tx.admit_bills(both)).rows == ()
+    assert store.transact(lambda tx: tx.holds(both, bills=True)) == (True, True, True)
+    assert store.transact(lambda tx: tx.holds(rows_of((DAY, 8), profile=profile), bills=True)) == (False,)
+    assert [record.get("again") for record in records(store, Stream.BILLING)] == [None, [[1, 1]]]
+
+
+def test_of_two_bills_of_one_date_in_one_answer_the_older_one_is_the_first(store):
+    both = rows_of((DAY, 6), (DAY, 5), profile=LogicalName.of("1.0.98.1.0"))
+    let_in = store.transact(lambda tx: tx.admit_bills(both))
+    assert ([row.values for row in let_in.rows], let_in.again) == ([(6,), (5,)], ((0, 1),))
+
+
+def test_a_running_period_under_the_date_of_the_last_bill_is_no_bill_before_another_stands_before_it(store):
+    profile = LogicalName.of("1.0.98.1.0")
+    store.transact(lambda tx: tx.admit_bills(rows_of((DAY, 5), profile=profile), newest=True))
+    for value in (6, 7, 8):
+        grown = rows_of((DAY, value), profile=profile)
+        assert store.transact(lambda tx, grown=grown: tx.admit_bills(grown, newest=True)).rows == ()
+    closed = rows_of((DAY, 8), (DAY, 5), profile=profile)
+    assert [r.values for r in store.transact(lambda tx: tx.admit_bills(closed)).rows] == [(8,)]
 
 
 def test_a_snapshot_is_not_stored_twice_in_a_row(store):
@@ -108,6 +129,18 @@ def test_what_happened_explains_absences_anew(ring):
     ring.transact(lambda tx: tx.note_happening(SERIAL, Happening(Absence.METER_OFF, slots(1)[0], slots(4)[0])))
     assert [reason for *_, reason in state(ring).absent] == ["meter off", "meter off"]
     assert ring.transact(lambda tx: tx.meter(SERIAL)).happenings[0] == jump
+
+
+def test_a_hole_that_is_found_in_parts_gets_one_reason(ring):
+    """The log tells when the clock was set, and the hole ends there; how long it is shows part by part."""
+    ring.transact(lambda tx: tx.admit(rows_of(*((at, 1) for at in slots(0, 9)))))
+    at_s = slots(8)[0] + 300
+    ring.transact(lambda tx: tx.note_happening(SERIAL, Happening(Absence.CLOCK_SET, at_s, at_s)))
+    for span, reason in ((slots(1, 3), "meter off"), (slots(4, 8), "clock set")):
+        ring.transact(
+            lambda tx, span=span, reason=reason: tx.note_absent(SERIAL, LOAD, span[0] - 899, span[1] + 899, reason)
+        )
+    assert state(ring).absent == ((*slots(1, 8), "clock set"),)
 
 
 def test_another_firmware_makes_all_that_is_cached_stale(ring):

@@ -10,12 +10,11 @@ import pytest
 from dcu.event import Health
 from dcu.reading import ClockState, from_epoch
 from dcu.record import Stream, encode_health
-from dcu.uplink.backoff import Backoff
 from dcu.uplink.rivals import OFTEN, SOON_S, Rivals
 from tests.broker import endpoint
 from tests.uplink.proxy import FaultProxy, Inside
 from tests.uplink.scripted import PUBACK
-from tests.uplink.world import DCU, Uplink, until
+from tests.uplink.world import DCU, MOST_CONNECTS_AN_HOUR, Uplink, connects_of_two, until
 
 
 @pytest.fixture
@@ -118,25 +117,9 @@ def test_two_with_one_identity_are_recognised_and_rest(tmp_path, field, box, pro
 
 
 def test_two_with_one_identity_connect_a_few_times_an_hour():
-    """Row 33 in virtual time, a day: each takes the session from the other as soon as it connects."""
-    rng = random.Random(33)
-    boxes = [(Backoff(draw=rng.uniform), Rivals()) for _ in range(2)]
-    due, since = [0.0, 0.5], [None, None]
-    connects = []
-    while (now := min(due)) < 86_400:
-        n = due.index(now)
-        connects.append(now)
-        boxes[n][0].connected(now)
-        since[n], due[n] = now, float("inf")
-        other = 1 - n
-        if since[other] is not None:
-            backoff, rivals = boxes[other]
-            backoff.lost(now)
-            rival = rivals.ended(now - since[other], closed=True, told=False)
-            since[other] = None
-            due[other] = now + (backoff.rest_s() if rival else backoff.next_s())
-    late = [at for at in connects if at > 3600]
-    assert len(late) / 23 < 40
+    """Row 33 in virtual time, a day."""
+    late = [at for at in connects_of_two(random.Random(33), 86_400) if at > 3600]
+    assert len(late) / 23 < MOST_CONNECTS_AN_HOUR
 
 
 def test_rivals_are_not_seen_where_the_broker_says_why_or_the_network_cuts():

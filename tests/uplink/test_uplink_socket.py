@@ -12,6 +12,7 @@ import pytest
 
 from dcu.clock import BUILT
 from dcu.errors import SocketFault, StoreBusy, StoreFault
+from dcu.field.read_ahead import MOST, MOST_BYTES, ReadAhead, last_of, read
 from dcu.record import Stream, decode_batch
 from dcu.uplink.field_line import FieldLine
 from dcu.wire import connect, encode_frame
@@ -248,3 +249,90 @@ def test_a_batch_is_asked_for_ahead_and_heard_before_anything_else(field, line):
     line.ask_ahead(Next({Stream.PROFILE: 10}, MAX_BATCH, 0))
     line.ask_ahead(Next({Stream.PROFILE: 9}, MAX_BATCH, 0))
     assert line.take_ahead().first == 10, "the last question counts"
+
+
+def drained(field, line, max_bytes=2000, **more):
+    """What a drain of readings hears, and how often the store was asked."""
+    asked, heard, after = [], [], dict(more)
+    transact = field.store.transact
+    field.store.transact = lambda work, **with_: asked.append(1) or transact(work, **with_)
+    while isinstance(offer := line.ask(Next(after, max_bytes, 0)), Offer):
+        assert decode_batch(offer.batch).first == offer.first
+        heard += range(offer.first, offer.last + 1)
+        after[offer.stream] = offer.last
+    field.store.transact = transact
+    return heard, len(asked)
+
+
+def test_batches_of_a_backlog_are_read_several_at_a_time(field, line):
+    field.append(Stream.PROFILE, 400)
+    batches = sum(1 for _ in every_batch(field, 2000))
+    heard, asked = drained(field, line)
+    assert heard == list(range(1, 401))
+    assert asked == -(-batches // MOST) + 1
+
+
+def every_batch(field, max_bytes):
+    """Batches of readings as the store itself cuts them."""
+    last = 0
+    while batch := field.store.transact(lambda tx, last=last: tx.next_batch({Stream.PROFILE: last}, max_bytes)):
+        last = last_of(batch)
+        yield batch
+
+
+def test_what_is_appended_meanwhile_comes_before_what_was_read_ahead(field, line):
+    field.append(Stream.PROFILE, 400)
+    first = line.ask(Next({}, 2000, 0))
+    field.append(Stream.ALARM, 1)
+    urgent = line.ask(Next({Stream.PROFILE: first.last}, 2000, 0))
+    assert urgent.stream is Stream.ALARM
+    behind = line.ask(Next({Stream.PROFILE: first.last, Stream.ALARM: 1}, 2000, 0))
+    assert (behind.stream, behind.first) == (Stream.PROFILE, first.last + 1)
+
+
+def test_nothing_is_read_ahead_while_another_stream_waits(field, line):
+    field.append(Stream.PROFILE, 400)
+    field.append(Stream.HEALTH, 400)
+    after, turns = {}, []
+    for _ in range(16):
+        offer = line.ask(Next(after, 2000, 0))
+        assert offer.first == after.get(offer.stream, 0) + 1
+        after[offer.stream] = offer.last
+        turns.append(offer.stream)
+    assert turns.count(Stream.HEALTH) >= 4
+
+
+@pytest.mark.parametrize("question", [Next({}, 2000, 0), Next({}, 1000, 0), Next({Stream.PROFILE: 100}, 2000, 0)])
+def test_another_question_than_the_expected_one_is_answered_as_if_nothing_was_read(field, line, question):
+    field.append(Stream.PROFILE, 400)
+    line.ask(Next({}, 2000, 0))
+    alone = field.store.transact(lambda tx: tx.next_batch(question.after, question.max_bytes))
+    offer = line.ask(question)
+    assert (offer.first, offer.last) == (alone.first, last_of(alone))
+
+
+def test_reading_ahead_ends_at_a_hole_and_goes_on_behind_it(field, line):
+    field.append(Stream.PROFILE, 400)
+    gone = field.store.transact(lambda tx: tx._database.write("DELETE FROM record_profile WHERE id BETWEEN 60 AND 69"))
+    assert gone is not None
+    heard, _ = drained(field, line)
+    assert heard == [*range(1, 60), *range(70, 401)]
+
+
+def test_what_was_read_of_another_store_is_no_answer(field):
+    field.append(Stream.PROFILE, 400)
+    asked = Next({}, 2000, 0)
+    parts = field.store.transact(lambda tx: read(tx, asked, 2000))
+    following = Next({Stream.PROFILE: last_of(parts[0])}, 2000, 0)
+    for state, answer in (((7, "old"), parts[1]), ((7, "new"), None), ((8, "old"), None)):
+        ahead = ReadAhead()
+        ahead.keep(asked, parts, 7, "old")
+        assert ahead.take(following, *state) is answer
+
+
+def test_a_conversation_keeps_no_more_than_is_promised(field):
+    field.append(Stream.PROFILE, 3000)
+    parts = field.store.transact(lambda tx: read(tx, Next({}, MOST_BYTES, 0), MOST_BYTES))
+    assert len(parts) == 1
+    parts = field.store.transact(lambda tx: read(tx, Next({}, 1, 0), 1))
+    assert len(parts) == MOST

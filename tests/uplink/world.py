@@ -20,9 +20,11 @@ from dcu.headend.link import ALL_BATCHES, ALL_STATES, HeadEndLink
 from dcu.headend.listen import Listener
 from dcu.mailbox import Bell, Stop
 from dcu.store import SqliteStore
+from dcu.uplink.backoff import to_broker
 from dcu.uplink.dials import Dials
 from dcu.uplink.inbox import Inbox
 from dcu.uplink.publisher import Publisher
+from dcu.uplink.rivals import Rivals
 from dcu.wire import connect
 from tests.records import record
 
@@ -166,10 +168,10 @@ def uplink_process(directory, endpoint, log, **more):
 
 
 class HeadEnd:
-    """The head-end: link and listener in a thread."""
+    """The head-end: link and listener in a thread; each message, or one of so many, is held against the contract."""
 
-    def __init__(self, endpoint, *, filters=(ALL_BATCHES, ALL_STATES), client_id="hes", keeping=None):
-        self.items, self.states, self.messages = [], [], []
+    def __init__(self, endpoint, *, filters=(ALL_BATCHES, ALL_STATES), client_id="hes", keeping=None, check_each=1):
+        self.items, self.states, self.messages, self._check_each = [], [], [], check_each
         self.stop = Stop()
         self.link = HeadEndLink(endpoint, self.stop, filters=filters, client_id=client_id, backoff_max_s=0.2)
         self.listener = Listener(
@@ -190,7 +192,7 @@ class HeadEnd:
         self.stop.set()
         self._thread.join(10)
         self.link.close()
-        for message in self.messages:
+        for message in self.messages[:: self._check_each]:
             CONTRACT.check(*message)
 
     def __enter__(self):
@@ -198,3 +200,25 @@ class HeadEnd:
 
     def __exit__(self, *_):
         self.close()
+
+
+MOST_CONNECTS_AN_HOUR = 40
+
+
+def connects_of_two(rng, seconds):
+    """When two boxes with one identity connect: each takes the session from the other, and the broker says nothing."""
+    boxes = [(to_broker(draw=rng.uniform), Rivals()) for _ in range(2)]
+    due, since, connects = [0.0, 0.5], [None, None], []
+    while (now := min(due)) < seconds:
+        n = due.index(now)
+        connects.append(now)
+        boxes[n][0].connected(now)
+        since[n], due[n] = now, float("inf")
+        other = 1 - n
+        if since[other] is not None:
+            backoff, rivals = boxes[other]
+            backoff.lost(now)
+            rival = rivals.ended(now - since[other], closed=True, told=False)
+            since[other] = None
+            due[other] = now + (backoff.rest_s() if rival else backoff.next_s())
+    return connects

@@ -3,6 +3,6 @@
 `table` is the table and walks it; `voices`, `freshness`, `meters` and `safety` hold the rules.
 """
 
-from dcu.relay.checks.table import COLUMNS, TABLE, UNCONSUMED, Check, When, check_all
+from dcu.relay.checks.table import COLUMNS, MEANT, TABLE, UNCONSUMED, Check, When, check_all
 
-__all__ = ["COLUMNS", "TABLE", "UNCONSUMED", "Check", "When", "check_all"]
+__all__ = ["COLUMNS", "MEANT", "TABLE", "UNCONSUMED", "Check", "When", "check_all"]

@@ -4,11 +4,21 @@ from typing import Final
 
 from dcu.command import CommandRefused, Refusal
 from dcu.reading import ClockState
+from dcu.relay.canonical import MAX_INTEGER
 from dcu.relay.case import Case
 from dcu.relay.policy import SKEW_S
 from dcu.relay.policy.floor import LONGEST_LIFE_S
 
 __all__ = ["LONGEST_LIFE_S"]
+
+FREE_NUMBERS: Final = 1 << 42
+"""Up to here any sequence number may follow: head-ends number by ones, or by milliseconds of UTC (until 2109)."""
+
+STEP: Final = 1 << 32
+"""From one number to the next beyond that: no one key uses all numbers up."""
+
+LAST_CUT: Final = 1 << 52
+"""A disconnect's number is at most this, so that there always is a greater one for the connect after it."""
 
 _UNKNOWN: Final = "the box does not know what time it is"
 
@@ -50,7 +60,11 @@ def check_time(case: Case) -> None:
 
 
 def check_time_where_known(case: Case) -> None:
-    """14, of what gives light or only restricts: where the time is unknown, only what is surely over is refused."""
+    """14, of what gives light, only restricts or cuts nobody: where the time is unknown, only what is surely over.
+
+    A payment is written, a limit and a text are set on a box that does not know the time: by a clock of 1970 all of
+    them would be early, and by one that runs ahead over.
+    """
     if case.moment.clock.known:
         check_time(case)
     else:
@@ -71,16 +85,19 @@ def check_lease(case: Case) -> None:
 
 def check_sequence_of_disconnect(case: Case) -> None:
     """16: above every relay operation of that meter; when due, nothing later has been accepted meanwhile."""
-    _check_sequence(case, case.ledger.sequence.any)
+    _check_sequence(case, case.ledger.sequence.any, LAST_CUT)
 
 
 def check_sequence_of_connect(case: Case) -> None:
     """16: above the last disconnect of that meter; when due, no later cut has been accepted meanwhile."""
-    _check_sequence(case, case.ledger.sequence.disconnect)
+    _check_sequence(case, case.ledger.sequence.disconnect, MAX_INTEGER)
 
 
-def _check_sequence(case: Case, highest: int) -> None:
+def _check_sequence(case: Case, highest: int, most: int) -> None:
     own = 0 if case.evidence is None else 1  # its own number was consumed when it was accepted
     seq = case.command.seq
     if seq is None or seq + own <= highest:
         raise CommandRefused(Refusal.E_SEQ, f"seq {seq} is not above {highest}")
+    most = min(most, max(FREE_NUMBERS, case.ledger.sequence.any + STEP))
+    if seq > most:
+        raise CommandRefused(Refusal.E_SEQ, f"seq {seq} is too far ahead: at most {most}")

@@ -5,6 +5,7 @@ from typing import Final
 from dcu.command import CommandRefused, Refusal, State
 from dcu.relay.case import Case
 from dcu.relay.policy import Reconnect
+from dcu.relay.withdrawals import AT_MOST
 
 RANGES_AT_MOST: Final = 16
 """Of a `resend`: so many may wait."""
@@ -15,9 +16,13 @@ CLOSES_AT_ONCE: Final = frozenset({2, 4})
 
 
 def check_meter(case: Case) -> None:
-    """17: commissioned here, and not set aside."""
+    """17: commissioned here."""
     if case.meter is None or case.meter.serial != case.command.meter:
         raise CommandRefused(Refusal.E_METER, f"no meter {case.command.meter} here")
+
+
+def check_set_aside(case: Case) -> None:
+    """17: it answered as itself lately. A connect does not ask: the meter says its serial before anything is sent."""
     if case.set_aside:
         raise CommandRefused(Refusal.E_METER, f"{case.command.meter} is set aside: it is not what it was")
 
@@ -48,8 +53,11 @@ def check_relay(case: Case) -> None:
 
 
 def check_reconnect(case: Case) -> None:
-    """17: where the policy leaves the closing to the consumer's hand, the meter does not close by itself."""
-    area = case.policy.area_of(case.command.meter) if case.policy is not None else None
+    """17: where the policy leaves the closing to the consumer's hand, the meter does not close by itself.
+
+    The policy that two people signed last: no narrowing by one of them, and no end of it, closes a relay.
+    """
+    area = case.kept.area_of(case.command.meter) if case.kept is not None else None
     mode = case.evidence.control_mode if case.evidence is not None else None
     if area is not None and area.reconnect is Reconnect.ARM and mode in CLOSES_AT_ONCE:
         raise CommandRefused(
@@ -78,8 +86,15 @@ def check_fit(case: Case) -> None:
 
 
 def check_cancelled(case: Case) -> None:
-    """25: what is to be taken back is a disconnect of that meter, and has not been dispatched."""
+    """25: what is taken back is a disconnect of that meter that was not dispatched, or one that has yet to come."""
     found = case.ledger.cancels
-    if found is None or found[0] != case.command.meter or found[1] is not State.PENDING:
-        told = found[1].value if found is not None else "not known here"
-        raise CommandRefused(Refusal.E_STATE, f"{case.command.cancels} cannot be taken back: {told}")
+    if found is None and case.ledger.withdrawals >= AT_MOST:
+        raise CommandRefused(Refusal.E_FLOOD, f"{AT_MOST} disconnects that have not come are taken back already")
+    if found is not None and (found[0] != case.command.meter or found[1] is not State.PENDING):
+        raise CommandRefused(Refusal.E_STATE, f"{case.command.cancels} cannot be taken back: {found[1].value}")
+
+
+def check_withdrawn(case: Case) -> None:
+    """25: nobody has taken it back before it came."""
+    if case.ledger.withdrawn:
+        raise CommandRefused(Refusal.E_STATE, f"{case.command.cmd_id} was taken back before it came")

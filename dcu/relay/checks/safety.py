@@ -5,8 +5,16 @@ from typing import Final
 
 from dcu.command import CommandRefused, Debit, Profile, Refusal, Why
 from dcu.relay.case import Case, Moment
-from dcu.relay.policy import SKEW_S, Policy, most_a_day
-from dcu.relay.policy.floor import DAY_S, HOUR_S, NOTICE_S, WEEK_S, WITNESS_S
+from dcu.relay.policy import SKEW_S, Policy, most_a_day, within_floor
+from dcu.relay.policy.floor import (
+    DAY_S,
+    HOUR_S,
+    LOW_CREDIT_MOST_S,
+    NOTICE_MOST_S,
+    NOTICE_S,
+    WEEK_S,
+    WITNESS_S,
+)
 
 PREPAID: Final = 1
 """Payment mode register 0.0.94.96.20: 0 post-paid, 1 prepaid (reference/is15959.md)."""
@@ -80,11 +88,16 @@ def check_live(case: Case) -> None:
 
 
 def check_prepaid(case: Case) -> None:
-    """20, credit: the meter itself says that it is prepaid, unless the policy names its model as unable to say."""
+    """20, credit: the meter itself says that it is prepaid.
+
+    One whose model the policy names as unable to say so need not; but where it does say something, that counts: the
+    model is a word of the box's file or of a `meter` command, which make no post-paid consumer a prepaid one.
+    """
     if case.command.why is not Why.CREDIT:
         return
-    exempt = case.meter is not None and case.meter.model.name in _policy(case).no_payment_mode_register
-    if not exempt and (case.evidence is None or case.evidence.payment_mode != PREPAID):
+    said = case.evidence.payment_mode if case.evidence is not None else None
+    unable = case.meter is not None and case.meter.model.name in _policy(case).no_payment_mode_register
+    if said != PREPAID and not (unable and said is None):
         raise CommandRefused(Refusal.E_NOT_PREPAID, "the meter's own payment mode does not say prepaid")
 
 
@@ -96,12 +109,21 @@ def check_notice(case: Case) -> None:
     if case.profile is Profile.PREPAID:
         if command.low_credit_at is None or command.ledger is None or command.low_credit_at > now_s:
             raise CommandRefused(Refusal.E_NOTICE, "no message of low credit, or no entry of the ledger")
+        area = case.policy.area_of(command.meter) if case.policy is not None else None
+        if command.low_credit_at < max(now_s - LOW_CREDIT_MOST_S, area.since if area is not None else 0):
+            days = LOW_CREDIT_MOST_S // DAY_S
+            raise CommandRefused(
+                Refusal.E_NOTICE, f"told of low credit more than {days} days ago, or before prepaid was live"
+            )
         if command.ledger_at is None or not now_s - WITNESS_S <= command.ledger_at <= now_s + SKEW_S:
             raise CommandRefused(Refusal.E_NOTICE, f"the witness read the ledger more than {WITNESS_S} s ago")
     elif command.why is not Why.SAFETY and command.case is None:
         raise CommandRefused(Refusal.E_NOTICE, "no case")
-    elif command.why in {Why.ARREARS, Why.CREDIT} and (command.notice is None or command.notice > now_s - NOTICE_S):
-        raise CommandRefused(Refusal.E_NOTICE, f"no written notice that is {NOTICE_S // DAY_S} days old")
+    elif command.why in {Why.ARREARS, Why.CREDIT} and (
+        command.notice is None or not now_s - NOTICE_MOST_S <= command.notice <= now_s - NOTICE_S
+    ):
+        days, most = NOTICE_S // DAY_S, NOTICE_MOST_S // DAY_S
+        raise CommandRefused(Refusal.E_NOTICE, f"no written notice that is {days} to {most} days old")
 
 
 def check_grace(case: Case) -> None:
@@ -117,10 +139,15 @@ def check_grace(case: Case) -> None:
 
 
 def check_window(case: Case) -> None:
-    """21: within the hours of the policy and of this program, and no closed day."""
+    """21: within the hours of the policy and of this program, and no closed day.
+
+    The hours of this program hold in the policy's timezone and in the box's own: a slip in the policy's moves no night.
+    """
     allowed, local = _policy(case).open_at(case.moment.now_s)
     if not allowed:
         raise CommandRefused(Refusal.E_WINDOW, f"nobody is disconnected now, {local}")
+    if not within_floor(case.zone, case.moment.now_s):
+        raise CommandRefused(Refusal.E_WINDOW, f"nobody is disconnected now: it is {local}, but night by {case.zone}")
 
 
 def check_permit(case: Case) -> None:
@@ -138,6 +165,10 @@ def check_permit(case: Case) -> None:
         raise CommandRefused(Refusal.E_PERMIT, "who signs a command does not permit it")
     if leave.used >= permit.max_n:
         raise CommandRefused(Refusal.E_PERMIT, f"permit {permit.id} is used up: {leave.used} of {permit.max_n}")
+    if leave.total is not None and leave.total_used >= leave.total:
+        raise CommandRefused(
+            Refusal.E_PERMIT, f"the total {permit.of} is used up: {leave.total_used} of {leave.total} on this box alone"
+        )
 
 
 def check_caps(case: Case) -> None:

@@ -24,9 +24,11 @@ def check_keys(case: Case) -> None:
 
 
 def check_dates_of_keys(case: Case) -> None:
-    """7: every key is within its dates, by a clock that may be compared with."""
-    now_s = case.moment.known_s
+    """7: every key is within its dates, by a clock that may be compared with; else none that has surely ended."""
+    now_s, floor_s = case.moment.known_s, case.moment.floor_s
     for key in _keys(case):
+        if key.exp <= floor_s:
+            raise CommandRefused(Refusal.E_KEY, f"{key.kid} ended before any time that this box can be in")
         if now_s is not None and not key.nbf <= now_s < key.exp:
             raise CommandRefused(Refusal.E_KEY, f"{key.kid} is not valid at this time")
 
@@ -77,8 +79,8 @@ def check_two_persons(case: Case) -> None:
 
 
 def check_after_safety(case: Case) -> None:
-    """12: what was cut for safety is connected again by two people."""
-    if case.ledger.sequence.safety:
+    """12: what was cut for safety, or is about to be, is connected again by two people."""
+    if case.ledger.sequence.safety or case.ledger.safety_waits:
         _check_pair(case, Role.REQUEST, Role.APPROVE)
 
 

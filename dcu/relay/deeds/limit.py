@@ -68,7 +68,7 @@ def _watts(shown: Data | Exception, scaler: int | None) -> int | None:
         return None
     try:
         return round(Decimal(shown).scaleb(scaler))
-    except ArithmeticError:
+    except (ArithmeticError, ValueError):  # a float limiter may show that it has no limit
         return None
 
 

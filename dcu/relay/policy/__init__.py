@@ -4,10 +4,11 @@
 `vet` whether one may come into force and still holds.
 """
 
-from dcu.relay.policy.comparison import Comparison, compare
+from dcu.relay.policy.comparison import Comparison, briefly, compare, early_since
 from dcu.relay.policy.document import Area, Caps, Policy, Reconnect, Shield, read_policy
 from dcu.relay.policy.floor import most_a_day, usual_caps
-from dcu.relay.policy.vet import SKEW_S, policy_in_force, two_independent, vet_policy
+from dcu.relay.policy.hours import within_floor
+from dcu.relay.policy.vet import SKEW_S, policy_in_force, policy_kept, two_independent, vet_policy
 
 __all__ = [
     "SKEW_S",
@@ -17,11 +18,15 @@ __all__ = [
     "Policy",
     "Reconnect",
     "Shield",
+    "briefly",
     "compare",
+    "early_since",
     "most_a_day",
     "policy_in_force",
+    "policy_kept",
     "read_policy",
     "two_independent",
     "usual_caps",
     "vet_policy",
+    "within_floor",
 ]

@@ -1,16 +1,17 @@
 """What a new policy changes, in words: what becomes more permitted, and what less. Pure.
 
-    compare(old, new).widens == ("prepaid becomes live in JH-DHN", "3 meters more may be disconnected")
+    compare(old, new).widens == ("prepaid becomes live in JH-DHN since .., with grace until ..", "GXT1 may be ..")
 
 Whatever is not surely a narrowing counts as a widening: it needs two keys and waits (`floor.SLOW_S`).
 Source: reference/command-authority.md 0 item 6.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from dcu.relay.policy.document import Area, Policy, Reconnect
+from dcu.relay.policy.floor import DAY_S
 from dcu.relay.policy.hours import DAYS
 
 Found = Iterator[tuple[bool, str]]
@@ -57,23 +58,54 @@ def _areas(old: Policy, new: Policy) -> Found:
         if now is None:
             yield False, f"{area} is not in it any more"
         elif was is None:
-            yield True, f"{area} is new in it"
+            yield True, f"{area} is new in it" + (f", prepaid live {_since(now)}" if now.prepaid_live else "")
         else:
             yield from _area(area, was, now)
 
 
 def _area(area: str, was: Area, now: Area) -> Found:
-    if was.prepaid_live != now.prepaid_live:
-        yield now.prepaid_live, f"prepaid {'becomes live' if now.prepaid_live else 'is not live any more'} in {area}"
+    if now.prepaid_live and not was.prepaid_live:
+        yield True, f"prepaid becomes live in {area} {_since(now)}"
+    elif was.prepaid_live and not now.prepaid_live:
+        yield False, f"prepaid is not live any more in {area}"
     if was.prepaid_live and now.prepaid_live and was.since != now.since:
         yield now.since < was.since, f"prepaid is live in {area} since {_day(now.since)}, not {_day(was.since)}"
     if was.profile is not now.profile:
         yield now.profile.value == "prepaid", f"{area} is under the profile {now.profile.value}"
     if was.reconnect is not now.reconnect:
+        # both ways: a relay that closes by itself is a hazard, and "arm" is darkness where meters have no button
         closes = now.reconnect is Reconnect.CLOSE
-        yield closes, f"in {area} a connect {'may close the relay' if closes else 'leaves it to the button'}"
+        yield True, f"in {area} a connect {'may close the relay' if closes else 'leaves it to the button'}"
     if was.grace_days != now.grace_days:
         yield now.grace_days < was.grace_days, f"{now.grace_days} days of grace in {area}, not {was.grace_days}"
+
+
+def briefly(clauses: Sequence[str], most: int) -> str:
+    """The clauses in so many characters; what does not fit is counted, never left out in silence."""
+    for told in range(len(clauses), -1, -1):
+        left = len(clauses) - told
+        words = "; ".join([*clauses[:told], *([f"and {left} more"] if left else [])])
+        if len(words) <= most:
+            return words
+    return f"{len(clauses)} changes"
+
+
+def early_since(old: Policy | None, new: Policy) -> str:
+    """Where prepaid goes live in the past, in words; empty: nowhere. Its grace would be over before anybody knew of it.
+
+    An area that is new in a policy may be live since long: its meters came from elsewhere.
+    """
+    for area, now in sorted(new.areas.items()):
+        was = old.areas.get(area) if old is not None else None
+        if was is not None and now.prepaid_live and not was.prepaid_live and now.since < new.iat:
+            return f"prepaid becomes live in {area} {_since(now)}, before the policy was issued ({_day(new.iat)})"
+    return ""
+
+
+def _since(area: Area) -> str:
+    """Since when prepaid is live, and until when nobody is disconnected for lack of credit."""
+    grace = f"with grace until {_day(area.since + area.grace_days * DAY_S)}" if area.grace_days else "without grace"
+    return f"since {_day(area.since)}, {grace}"
 
 
 def _meters(old: Policy, new: Policy) -> Found:

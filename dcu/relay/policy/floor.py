@@ -23,8 +23,17 @@ WEEK_S: Final = 7 * DAY_S
 NOTICE_S: Final = 15 * DAY_S
 """Age of a written notice before a disconnect for arrears."""
 
+NOTICE_MOST_S: Final = 731 * DAY_S
+"""And its age at most: two years, as the debt that it speaks of (Electricity Act 2003 s. 56)."""
+
+LOW_CREDIT_MOST_S: Final = 60 * DAY_S
+"""Age of the message of low credit at most: who has paid since is told anew."""
+
 WITNESS_S: Final = 3600
 """Age of the witness's own reading of the ledger, at most."""
+
+LEAST_LIMIT_W: Final = 500
+"""A load limit below this is a disconnect, whatever the policy says: lamp, fan and refrigerator need more."""
 
 SLOW_S: Final = DAY_S
 """How long a policy that makes anything more permitted waits before it takes effect."""

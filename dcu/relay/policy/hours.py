@@ -9,7 +9,7 @@ Source: reference/command-authority.md 0 item 12, 6 (hours and holidays), 8 (che
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import UTC, date, datetime, time, timedelta
+from datetime import UTC, date, datetime, time, timedelta, tzinfo
 from typing import Final
 from zoneinfo import ZoneInfo
 
@@ -78,6 +78,12 @@ def open_at(
     allowed = max(opens, OPENS_MIN) <= minute < min(closes, CLOSES_MIN)
     shut = any(span.begins <= local < span.ends for span in closed)
     return allowed and not shut, f"{DAYS[local.weekday()]} {local:%Y-%m-%d %H:%M} {zone}"
+
+
+def within_floor(zone: tzinfo, now_s: int) -> bool:
+    """Whether it is by day in that zone: within the compiled hours, which no policy lifts."""
+    local = datetime.fromtimestamp(now_s, UTC).astimezone(zone)
+    return OPENS_MIN <= local.hour * 60 + local.minute < CLOSES_MIN
 
 
 def local_date(zone: str, now_s: int) -> str:

@@ -10,7 +10,7 @@ from itertools import combinations
 from typing import Final
 
 from dcu.command import CommandRefused, Refusal
-from dcu.relay.envelope import POLICY, Opened, open_envelope
+from dcu.relay.envelope import POLICY, Opened, claims_of, open_envelope, payload_of
 from dcu.relay.policy.comparison import compare
 from dcu.relay.policy.document import Policy, read_policy
 from dcu.relay.public_key import PublicKey, Role
@@ -97,6 +97,19 @@ def policy_in_force(
     if stricter.version <= policy.version or compare(policy, stricter).widens:
         raise CommandRefused(Refusal.E_POLICY, f"policy {stricter.version} is no narrowing of {policy.version}")
     return stricter
+
+
+def policy_kept(base: bytes | None) -> Policy | None:
+    """The policy that two people signed and this box took, whatever its dates and its keys say by now; None: none.
+
+    It permits nothing. What it spares consumers goes on: the button of an arming area, the floor of load limits.
+    """
+    if base is None:
+        return None
+    try:
+        return read_policy(claims_of(payload_of(base)))
+    except CommandRefused:  # damaged
+        return None
 
 
 def _held(envelope: bytes, keys: Mapping[str, PublicKey], issuer: str, dcu: str, now_s: int, voices: int) -> Policy:

@@ -1,0 +1,159 @@
+"""Inner pages of a damaged file, made anew from those below them: what stands on leaves is not to be lost with them.
+
+With auto_vacuum a pointer map says of each page which one is above it. Only tables with row numbers are mended: the
+inner pages of others hold rows of their own. Format: https://www.sqlite.org/fileformat2.html, sections 1.6 and 1.8.
+"""
+
+import logging
+import os
+import struct
+from itertools import pairwise
+from pathlib import Path
+from typing import BinaryIO, Final
+
+log = logging.getLogger(__name__)
+
+PAGE: Final = 4096
+MAP_EVERY: Final = PAGE // 5 + 1
+"""A pointer map stands on page 2, and again behind as many pages as it has entries."""
+
+INNER: Final = 0x05
+LEAF: Final = 0x0D
+
+_NUMBERED: Final = frozenset({INNER, LEAF})
+_BELOW: Final = 5  # a tree's page that is not its root; the map names the one above it
+_PASSES: Final = 3  # trees are that deep at most
+
+
+def mend_branches(path: Path) -> int:
+    """Mend the closed file at `path`, which has no log; how many pages were made anew.
+
+    Raises:
+        OSError: the disk does not let it be done now.
+    """
+    mended = 0
+    with path.open("r+b") as file:
+        pages = os.fstat(file.fileno()).st_size // PAGE
+        above = _above(file, pages)
+        for _ in range(_PASSES):
+            bad = [page for page, below in above.items() if _is_unfit(file, page, below, pages)]
+            bad.sort(key=lambda page: INNER in _kinds(file, above[page]))  # a page that is led to is made before it
+            made = sum(_make_anew(file, page, above[page]) for page in bad)
+            mended += made
+            if not made:
+                break
+        file.flush()
+        os.fsync(file.fileno())
+    if mended:
+        log.warning("%s: %d inner pages are made anew from those below them", path, mended)
+    return mended
+
+
+def _above(file: BinaryIO, pages: int) -> dict[int, list[int]]:
+    """Pages by the one above them, as the maps tell; page 1 is not ours to mend."""
+    found: dict[int, list[int]] = {}
+    for number in range(2, pages + 1, MAP_EVERY):
+        entries = _read(file, number)
+        for n in range(min(PAGE // 5, pages - number)):
+            kind, parent = struct.unpack_from(">BI", entries, 5 * n)
+            if kind == _BELOW and 2 < parent <= pages:
+                found.setdefault(parent, []).append(number + 1 + n)
+    return found
+
+
+def _is_unfit(file: BinaryIO, page: int, below: list[int], pages: int) -> bool:
+    """Whether it is above pages of a numbered table and does not lead to such pages."""
+    if not _kinds(file, below) & _NUMBERED:
+        return False
+    led_to = _children(_read(file, page))
+    return not led_to or not all(0 < each <= pages for each in led_to) or not _kinds(file, led_to) <= _NUMBERED
+
+
+def _kinds(file: BinaryIO, pages: list[int]) -> set[int]:
+    return {_read(file, page)[0] for page in pages}
+
+
+def _make_anew(file: BinaryIO, page: int, below: list[int]) -> bool:
+    """Point to all pages below it that can be read, in the order of their rows; False where that cannot be."""
+    spans = sorted((*span, each) for each in below if (span := _span(file, each)) is not None)
+    if not spans or any(before[1] >= behind[0] for before, behind in pairwise(spans)):
+        return False
+    cells = [struct.pack(">I", each) + _varint(last) for _, last, each in spans[:-1]]
+    places, at = [], PAGE
+    for cell in cells:
+        at -= len(cell)
+        places.append(at)
+    if at < 12 + 2 * len(cells):
+        return False
+    octets = bytearray(PAGE)
+    struct.pack_into(">BHHHBI", octets, 0, INNER, 0, len(cells), at, 0, spans[-1][2])
+    struct.pack_into(f">{len(cells)}H", octets, 12, *places)
+    for place, cell in zip(places, cells, strict=True):
+        octets[place : place + len(cell)] = cell
+    file.seek((page - 1) * PAGE)
+    file.write(octets)
+    return True
+
+
+def _children(octets: bytes) -> list[int]:
+    """Pages that an inner page leads to; none where it is none."""
+    places = _places(octets, 12)
+    if octets[0] != INNER or places is None:
+        return []
+    return [*(struct.unpack_from(">I", octets, place)[0] for place in places), *struct.unpack_from(">I", octets, 8)]
+
+
+def _span(file: BinaryIO, page: int, depth: int = 0) -> tuple[int, int] | None:
+    """(First, last) row number below a page of a numbered table; None where it cannot be told."""
+    octets = _read(file, page)
+    if octets[0] == LEAF:
+        places = _places(octets, 8)
+        if not places:
+            return None
+        numbers = [_row_number(octets, place) for place in (places[0], places[-1])]
+        return (numbers[0], numbers[1]) if 0 < numbers[0] <= numbers[1] else None
+    led_to = _children(octets)
+    if not led_to or depth == _PASSES or not all(led_to):
+        return None
+    ends = [_span(file, each, depth + 1) for each in (led_to[0], led_to[-1])]
+    return None if ends[0] is None or ends[1] is None else (ends[0][0], ends[1][1])
+
+
+def _places(octets: bytes, head: int) -> tuple[int, ...] | None:
+    """Where the cells of a page stand; None where they cannot stand there."""
+    (count,) = struct.unpack_from(">H", octets, 3)
+    if head + 2 * count > PAGE:
+        return None
+    places: tuple[int, ...] = struct.unpack_from(f">{count}H", octets, head)
+    return places if all(head + 2 * count <= place <= PAGE - 4 for place in places) else None
+
+
+def _row_number(octets: bytes, place: int) -> int:
+    """Of a leaf's cell: it stands behind the size of the row."""
+    _, place = _from_varint(octets, place)
+    return _from_varint(octets, place)[0]
+
+
+def _from_varint(octets: bytes, place: int) -> tuple[int, int]:
+    """(Number, where it ended)."""
+    value = 0
+    for n, octet in enumerate(octets[place : place + 9]):
+        if n == 8:
+            return (value << 8) | octet, place + 9
+        value = (value << 7) | (octet & 0x7F)
+        if octet < 0x80:
+            return value, place + n + 1
+    return -1, PAGE
+
+
+def _varint(value: int) -> bytes:
+    """Row numbers of a store are far below 2**56."""
+    octets = [value & 0x7F]
+    while value := value >> 7:
+        octets.append(0x80 | (value & 0x7F))
+    return bytes(reversed(octets))
+
+
+def _read(file: BinaryIO, page: int) -> bytes:
+    file.seek((page - 1) * PAGE)
+    return file.read(PAGE).ljust(PAGE, b"\0")

@@ -1,0 +1,151 @@
+"""Nobody fills the store: not who replays what was recorded, not who holds the least of keys."""
+
+import pytest
+
+from dcu.command import Operation, Refusal
+from dcu.event import AlarmKind
+from dcu.record import Stream
+from dcu.relay import alarms, allowance, gate
+from dcu.relay.allowance import Allowances
+from dcu.relay.envelope import KEYS, unsigned
+from tests.relay.world import BILLING, METER, PERMITTER, PLANNER, REQUEST, WITNESS, box
+
+R = Refusal
+DAY_S = 86_400
+
+
+@pytest.fixture
+def world():
+    with box() as world:
+        yield world
+
+
+def written(world):
+    rows = world.store.rows
+    return (len(rows.streams[Stream.RECEIPT]), len(rows.journal), len(rows.commands), len(rows.permits))
+
+
+# ---- replays, by nobody ---------------------------------------------------------------------------------------------
+
+
+def test_a_command_whose_time_is_over_is_answered_no_more(world):
+    document = world.command("message")
+    world.put(document)
+    world.clock.pass_s(61)
+    before = written(world)
+    assert world.put(document).status == "duplicate" and written(world)[0] == before[0] + 1
+    world.clock.pass_s(3600)
+    before = written(world)
+    for _ in range(5):
+        world.clock.pass_s(61)
+        assert world.put(document).status == "duplicate"
+    assert written(world) == before
+
+
+def test_all_that_is_replayed_together_has_one_allowance(world, monkeypatch):
+    """A recorded year of commands, handed in again and again within their time."""
+    monkeypatch.setattr(allowance, "REPEATS", (3, 0.0))
+    documents = [world.command("message", exp=world.clock.epoch_s + 4 * 3600) for _ in range(4)]
+    for document in documents:
+        world.put(document)
+    policy, permit = world.commissioned[0], world.permit()
+    before = written(world)
+    for _ in range(4):
+        world.clock.pass_s(61)
+        for document in (*documents, policy, permit):
+            assert world.put(document).status == "duplicate"
+    assert written(world)[0] - before[0] == 3
+    assert world.put(world.command("message")).status == "accepted", "what is new is not touched by that"
+
+
+# ---- the least of keys ----------------------------------------------------------------------------------------------
+
+
+def test_who_may_do_nothing_is_told_so_a_bounded_number_of_times(world, monkeypatch):
+    monkeypatch.setattr(allowance, "REFUSALS", (3, 0.0))
+    before = written(world)
+    for _ in range(10):
+        assert world.put(world.command(signers=[PLANNER])).code is R.E_QUORUM
+    assert written(world)[0] - before[0] == written(world)[1] - before[1] == 3
+    assert world.counts("E_QUORUM") == 10
+    assert world.put(world.command(signers=[WITNESS])).code is R.E_QUORUM
+    assert written(world)[0] - before[0] == 4, "another key has its own"
+
+
+def test_a_flood_of_one_key_keeps_neither_light_nor_others_away(world, monkeypatch):
+    monkeypatch.setattr(allowance, "COMMANDS", (3, 1 / 30))
+    codes = [world.put(world.command("message", signers=[BILLING])).code for _ in range(5)]
+    assert codes == [None, None, None, R.E_FLOOD, R.E_FLOOD]
+    before = written(world)
+    assert world.put(world.command("message", signers=[BILLING])).code is R.E_FLOOD and written(world) == before
+    assert world.put(world.command("message", signers=[REQUEST])).status == "accepted"
+    world.wall[METER].connected = False
+    assert world.put(world.command("connect", signers=[BILLING])).status == "accepted" and world.wall[METER].connected
+    document = world.command("message", signers=[BILLING])
+    assert world.put(document).code is R.E_FLOOD
+    world.clock.pass_s(30)
+    assert world.put(document).status == "accepted", "what was only counted has not used its id up"
+
+
+def test_permits_of_one_key_are_bounded(monkeypatch):
+    monkeypatch.setattr(allowance, "PERMITS", (4, 0.0))
+    with box() as world:  # which has been given one
+        before = written(world)
+        codes = [world.put(world.permit(f"P-{n}", signer=PERMITTER)).code for n in range(10, 16)]
+        assert codes[:3] == [None] * 3 and set(codes[3:]) == {R.E_FLOOD}
+        assert written(world)[3] - before[3] == 3
+
+
+def test_a_key_document_of_strangers_is_read_only_so_often(world):
+    strange = unsigned({"v": 1})
+    assert world.put(strange).code is not None
+    document = b'{"payload":"e30","signatures":[{"protected":"%s","signature":"%s"}]}'
+    from dcu.relay.canonical import canonical, to_base64url
+
+    protected = to_base64url(canonical({"alg": "ES256", "kid": "root-x", "typ": KEYS}))
+    document = document % (protected.encode(), b"A" * 86)
+    codes = [world.put(document, work=False).code for _ in range(gate.KEYS_BURST + 5)]
+    assert set(codes[: gate.KEYS_BURST]) == {R.E_KID} and set(codes[gate.KEYS_BURST :]) == {R.E_FLOOD}
+
+
+def test_alarms_of_refusals_do_not_fill_the_store(world):
+    before = len(world.alarms)
+    for _ in range(alarms.REFUSALS + 30):
+        world.clock.pass_s(61)
+        world.put(b"{", work=False)
+    told = [each for each in world.alarms[before:] if each.kind is AlarmKind.COMMAND_REFUSED]
+    assert alarms.REFUSALS <= len(told) <= alarms.REFUSALS + 2
+
+
+def test_a_year_of_the_worst_is_bounded():
+    """What docs/decisions/0006 says: so many a day, whatever comes."""
+    allowances, told = Allowances(), 0
+    for day in range(10):
+        for n in range(1000):
+            told += allowances.repeat(DAY_S * (day + n / 1000))
+    assert told <= 60 + 10 * 60
+    asked = sum(allowances.command(["k"], Operation.MESSAGE, 10.0 * n) for n in range(8640))
+    assert asked <= 1000 + 2880 + 1
+
+
+# ---- who does not wait any more -------------------------------------------------------------------------------------
+
+
+def test_a_lock_that_was_said_to_have_failed_is_not_made_later(world):
+    from dcu.relay.letters import Lock, Reply
+
+    reply = Reply()
+    assert reply.wait(0.0) is None  # he has gone
+    world.desk._letters.post(Lock(METER, "sunil", "work", 3600, reply), urgent=True)
+    world.settle()
+    assert world.desk.restraints() == []
+
+
+def test_being_connected_again_costs_no_transaction_where_no_lease_is_due(world):
+    world.settle()
+    before = world.store.commits
+    for _ in range(20):
+        world.desk.connected()
+        world.settle()
+    counted = [n for n in world.store.rows.counts if n.startswith("refused")]
+    assert world.store.commits - before <= 2 + len(counted), "those are the barriers'"
