@@ -5,10 +5,8 @@ A change is noticed when one of the tests that run its lines fails. `mutation` r
 
 import ast
 import contextlib
-import functools
 import gc
 import hashlib
-import inspect
 import json
 import math
 import os
@@ -133,9 +131,10 @@ class Trials:
     # ---- what each test runs ----------------------------------------------------------------------------------------
 
     def _measured(self) -> dict[str, Reached]:
-        """Kept until the package changes, or the text of a test."""
+        """Kept until the package changes, or the file of a test."""
         kept = self._cache.get("mutation/reached", {})
-        state = {name: self._state(name) for name in self._items}
+        digests = {file: self._state(file) for file in {name.split("::")[0] for name in self._items}}
+        state = {name: digests[name.split("::")[0]] for name in self._items}
         new = [name for name in self._items if kept.get(name, [""])[0] != state[name]]
         shares = [new[n::WORKERS] for n in range(WORKERS)]
         works = ((lambda share=share: (0, pickle.dumps([self._reach(name) for name in share]))) for share in shares)
@@ -148,9 +147,9 @@ class Trials:
         self._left_out = [name for name, reached in found.items() if reached.seconds > SLOW_S]
         return {name: reached for name, reached in found.items() if reached.seconds <= SLOW_S}
 
-    def _state(self, name: str = "") -> str:
-        own = _source(inspect.unwrap(self._items[name].function)) if name else ""
-        return hashlib.sha256((self._package + own).encode()).hexdigest()
+    def _state(self, file: str = "") -> str:
+        text = (ROOT / file).read_text() if file else ""
+        return hashlib.sha256((self._package + text).encode()).hexdigest()
 
     def _reach(self, name: str) -> Reached:
         reached = traced(lambda: self._noticed([name]), f"{ROOT / PACKAGE}/")
@@ -242,9 +241,6 @@ class Trials:
             print(f"{fate}: {site} | {site.line} | {len(tests)} tests, {seconds:.0f} s {said}", flush=True)
         kept = {name: getattr(site, name) for name in ("file", "where", "line", "change", "number")}
         return kept | {"fate": fate, "by": said, "tests": len(tests)}
-
-
-_source = functools.cache(inspect.getsource)
 
 
 # ---- processes ------------------------------------------------------------------------------------------------------

@@ -328,6 +328,7 @@ TAMPERED = [
     ("area", R.E_AREA, of(arrears, command(area=DHANBAD))),
     ("area", R.E_AREA, of(arrears, policy(meters={}))),
     ("area of message", R.E_AREA, command(area=DHANBAD)),
+    ("area of message", R.E_AREA, command(area=None)),
     ("area of message", R.E_AREA, with_(meter=replace(BUS_METER, area=DHANBAD))),
     ("live", R.E_NOT_LIVE, policy(areas={RANCHI: replace(AREA, prepaid_live=False)})),
     ("live", R.E_NOT_LIVE, policy(areas={RANCHI: replace(AREA, since=NOW + 1, grace_days=0)})),
