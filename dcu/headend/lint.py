@@ -66,7 +66,7 @@ def lint(new: Policy, in_force: Policy | None, now_s: int) -> Finding:
         (*_dates(new, in_force, now_s), *_beyond_hours(new), *_beyond_caps(new), *_beyond_limits(new), *_nowhere(new)),
         found.widens,
         found.narrows,
-        (*_permits_nothing(new), *_unusual(new), *_gentle(new, now_s)),
+        (*_early(new, in_force), *_permits_nothing(new), *_unusual(new), *_gentle(new, now_s)),
     )
 
 
@@ -94,10 +94,14 @@ def _dates(new: Policy, in_force: Policy | None, now_s: int) -> Iterator[str]:
         yield f"it is over before it begins: until {moment(new.exp)}"
     if in_force is not None and (new.iss, new.dcu) != (in_force.iss, in_force.dcu):
         yield f"it is for {new.dcu} of {new.iss}, and what is in force for {in_force.dcu} of {in_force.iss}"
-    elif fault := early_since(in_force, new):
-        yield f"{fault}: E_POLICY"
     elif in_force is not None and not in_force.version < new.version <= in_force.version + STEP:
         yield f"version {new.version} is not {in_force.version + 1} to {in_force.version + STEP}: E_VERSION"
+
+
+def _early(new: Policy, in_force: Policy | None) -> Iterator[str]:
+    """What the box judges by the policy that two people signed last, which may be another than the one in force."""
+    if fault := early_since(in_force, new):
+        yield f"{fault}: E_POLICY, unless the policy that two signed last had it live since then"
 
 
 def _beyond_hours(new: Policy) -> Iterator[str]:

@@ -30,7 +30,10 @@ MEANING: Final[Mapping[Refusal, tuple[str, str]]] = {
         "publish with retain = 0: a retained command comes again at every reconnect",
     ),
     Refusal.E_SIZE: ("it is larger than a document of its kind may be", "8 KiB; policies and key documents 64 KiB"),
-    Refusal.E_FLOOD: ("more documents came than anybody needs", "send no more than two a second"),
+    Refusal.E_FLOOD: (
+        "more documents came than anybody needs",
+        "two a second in all, and one each half minute of a key; the same document may be sent again later",
+    ),
     Refusal.E_JSON: ("it is not strict JSON", "UTF-8, no name twice, whole numbers up to 2^53, four levels at most"),
     Refusal.E_SHAPE: (
         "it is not an envelope",
@@ -66,7 +69,7 @@ MEANING: Final[Mapping[Refusal, tuple[str, str]]] = {
     ),
     Refusal.E_VERSION: ("its version is not above the last one", "one above the version in force"),
     Refusal.E_CLOCK: (
-        "the box does not know what time it is",
+        "the box does not know what time it is, or has not heard its meters' clocks since it started",
         "`dcu clock` says why; nothing is disconnected meanwhile",
     ),
     Refusal.E_EARLY: ("its time has not begun", "iat, nbf, and the clocks"),

@@ -2,7 +2,8 @@
 
 Receipts and the journal are kept for more than a year and are never shed, so nobody may fill the store with them: not
 who replays what was recorded, not who holds the least of keys. Beyond an allowance a document is counted, and neither
-journalled nor answered. What is accepted, and what takes back or gives light, has lanes of its own.
+journalled nor answered. Only what is signed by those who may, for this box, counts against its keys: nobody else can
+use their allowance up. Connects, cancels and freezes have a lane of their own.
 Source: reference/command-authority.md 0 item 2, 8; what comes of it in a year: docs/decisions/0006.
 """
 
@@ -11,8 +12,7 @@ from typing import Final
 
 from dcu.bucket import TokenBucket
 from dcu.command import Operation
-
-DAY_S: Final = 86_400.0
+from dcu.relay.policy.floor import DAY_S
 
 REPEATS: Final = (60, 60 / DAY_S)
 """Receipts given out again, of the whole box: at once, and then a second."""

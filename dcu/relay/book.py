@@ -36,8 +36,6 @@ from dcu.relay.trust import Commissioning
 from dcu.relay.withdrawals import held, is_taken_back
 
 _NONCE_OCTETS: Final = 12
-_SPARED: Final = frozenset({Operation.CONNECT, Operation.LIMIT})
-"""Operations in whose favour the last policy goes on to speak after its end (`Case.kept`)."""
 
 
 class Book:
@@ -137,7 +135,7 @@ class Book:
             carried_out=CARRIED_OUT if self.roster is not None else CARRIED_OUT - {Operation.METER},
             evidence=evidence,
             change_fault=self._change_fault(command),
-            kept=self.kept(tx) if command.op in _SPARED else None,
+            kept=self._kept_for(tx, command, policy, due=evidence is not None),
         )
 
     def _change_fault(self, command: Command) -> str:
@@ -156,6 +154,21 @@ class Book:
         """The policy that two people signed last, whatever its dates and keys say by now."""
         found = tx.document(POLICY_BASE)
         return policy_kept(found[1] if found else None)
+
+    def _kept_for(self, tx: Transaction, command: Command, policy: Policy | None, *, due: bool) -> Policy | None:
+        """The policy that goes on to spare consumers, where that bears on a command.
+
+        A limit's floor is the higher one of what two people signed and what one narrowed since.
+        """
+        if command.op is Operation.CONNECT:
+            return self.kept(tx) if due else None
+        if command.op is not Operation.LIMIT or policy is not None:
+            return None
+        kept, found = self.kept(tx), tx.document(POLICY_NARROWED)
+        narrowed = policy_kept(found[1] if found else None)
+        if kept is None or narrowed is None:
+            return kept
+        return replace(kept, limit_floor_w=max(kept.limit_floor_w, narrowed.limit_floor_w))
 
     def save(self, tx: Transaction, account: Account, payload: bytes, receipt: bytes) -> None:
         """Keep a command that has used its id up."""
@@ -200,7 +213,9 @@ class Book:
         return receipt
 
     def _ledger(self, tx: Transaction, command: Command, moment: Moment, known: StoredCommand | None) -> Ledger:
-        authority, withdrawn = tx.authority, held(tx, moment.now_s)
+        authority = tx.authority
+        bears = command.op in {Operation.CANCEL, Operation.DISCONNECT, Operation.MODE} or command.lease is not None
+        withdrawn = held(tx, moment.known_s) if bears else []
         debits = authority.debits(moment.now_s - WEEK_S, moment.boot)
         others = [debit for debit in debits if (debit.iss, debit.cmd_id) != (command.iss, command.cmd_id)]
         return Ledger(

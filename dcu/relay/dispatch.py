@@ -217,7 +217,9 @@ class Dispatch:
     def _outcome(self, outcome: Outcome) -> None:
         state = self._settle(outcome)
         if state is State.ACCEPTED:  # a connect of which surely nothing was sent
-            if not self._timetable.again(outcome.key, self._clock.monotonic_s()):
+            if not self._timetable.knows(outcome.key) and (command := self._life.stored(outcome.key)) is not None:
+                self.plan(command)  # its outcome could not be stored for so long that it was taken for gone
+            elif not self._timetable.again(outcome.key, self._clock.monotonic_s()):
                 self._letters.post(Fell(outcome.key, Refusal.E_EXPIRED, outcome.reason), urgent=True)
             return
         known = self._timetable.forget(outcome.key)

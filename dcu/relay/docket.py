@@ -15,7 +15,7 @@ from dcu.ports import Transaction
 from dcu.record import Stream, encode_receipt
 from dcu.relay.book import Book, reread
 from dcu.relay.case import Case
-from dcu.relay.checks import MEANT, UNCONSUMED, check_all
+from dcu.relay.checks import MEANT, UNCONSUMED, Check, check_all
 from dcu.relay.checks.safety import spacing_left_s
 from dcu.relay.duties import AT_ONCE
 from dcu.relay.envelope import Opened
@@ -78,17 +78,28 @@ class Docket:
         known = tx.command(command.iss, command.cmd_id)
         if known is not None and known.digest == opened.digest:
             return self._repeat(tx, known, command)
+        case = self._book.case(tx, opened.payload, opened.kids, command, known=known)
+        wrong = _refusal_of(case)
+        if wrong is not None and wrong.code in UNCONSUMED:
+            return self._refuse(tx, account, wrong)
+        if wrong is not None:
+            self._take_back_all_the_same(tx, case)
         if not self._book.allowances.command(opened.kids, command.op, self._book.clock.monotonic_s()):
+            self._take_back_all_the_same(tx, case)
             tx.count(f"refused.{Refusal.E_FLOOD.value}")
             return Ruling(Verdict("refused", Refusal.E_FLOOD), cause="more commands of a key than anyone needs")
-        case = self._book.case(tx, opened.payload, opened.kids, command, known=known)
-        try:
-            check_all(case)
-        except CommandRefused as refusal:
-            if case.column is not Operation.DISCONNECT and _is_meant(case):
-                self._overtake(tx, case)
-            return self._refuse(tx, account, refusal, b"" if refusal.code in UNCONSUMED else opened.payload)
+        if wrong is not None:
+            return self._refuse(tx, account, wrong, opened.payload)
         return self._accept(tx, account, case, opened.payload)
+
+    def _take_back_all_the_same(self, tx: Transaction, case: Case) -> None:
+        """It is refused for what has nothing to do with taking back: what waits to disconnect is void, and stays so."""
+        command = case.command
+        if case.column is Operation.DISCONNECT or not _is_meant(case):
+            return
+        if command.op is Operation.CONNECT and command.seq is not None:
+            tx.raise_relay_sequence(command.meter, command.seq, disconnect=False)
+        self._overtake(tx, case)
 
     def _accept(self, tx: Transaction, account: Account, case: Case, payload: bytes) -> Ruling:
         command, policy = case.command, case.policy
@@ -142,7 +153,7 @@ class Docket:
             if stored is not None:
                 move(book, tx, stored, Event.CANCEL, reason=f"taken back by {command.cmd_id}")
             else:
-                note(tx, command, case.moment.now_s)
+                note(tx, command, case.moment.known_s)
 
     def _overtake(self, tx: Transaction, case: Case) -> None:
         """A connect, a payment or a freeze makes void what still waits to disconnect.
@@ -190,12 +201,17 @@ class Docket:
         return Ruling(Verdict("duplicate"))
 
 
-def _is_meant(case: Case) -> bool:
+def _refusal_of(case: Case, table: tuple[Check, ...] | None = None) -> CommandRefused | None:
     try:
-        check_all(case, MEANT)
-    except CommandRefused:
-        return False
-    return True
+        check_all(case, table)
+    except CommandRefused as refusal:
+        return refusal
+    return None
+
+
+def _is_meant(case: Case) -> bool:
+    """Whether those who may have ordered it, for this box, now."""
+    return _refusal_of(case, MEANT) is None
 
 
 def _overtakes(case: Case, stored: StoredCommand) -> bool:

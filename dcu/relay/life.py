@@ -104,6 +104,14 @@ class Life:
 
         return self._book.store.transact(work)
 
+    def stored(self, key: Key) -> Command | None:
+        """A command as it is kept; None where there is none that can be read."""
+        stored = self._book.store.transact(lambda tx: tx.command(*key))
+        try:
+            return reread(stored) if stored is not None else None
+        except CommandRefused:
+            return None
+
     def waits(self, key: Key) -> bool:
         """Whether a command is still before its dispatch."""
         stored = self._book.store.transact(lambda tx: tx.command(*key))

@@ -102,6 +102,10 @@ class Timetable:
         self._later[key] = replace(entry, due_s=now_s + AGAIN_S)
         return True
 
+    def knows(self, key: Key) -> bool:
+        """Whether it waits, is out or was sent."""
+        return any(key in part for part in (self._later, self._out, self._sent))
+
     def forget(self, key: Key) -> Command | None:
         """It is at an end. Returns it, where it was known."""
         found = [part.pop(key) for part in (self._later, self._out, self._sent) if key in part]

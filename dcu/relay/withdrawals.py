@@ -20,8 +20,8 @@ Withdrawn = tuple[str, str, int]
 """Command id, meter, until when (UTC seconds by the box's clock)."""
 
 
-def held(tx: Transaction, now_s: int) -> list[Withdrawn]:
-    """Those that still mean something."""
+def held(tx: Transaction, known_s: int | None) -> list[Withdrawn]:
+    """Those that still mean something; all of them where the time is not known (None)."""
     document = tx.document(DOCUMENT)
     if document is None:
         return []
@@ -32,7 +32,7 @@ def held(tx: Transaction, now_s: int) -> list[Withdrawn]:
     found: list[Withdrawn] = []
     for each in listed if isinstance(listed, list) else []:
         match each:
-            case [str(cmd_id), str(meter), int(until_s)] if until_s > now_s:
+            case [str(cmd_id), str(meter), int(until_s)] if known_s is None or until_s > known_s:
                 found.append((cmd_id, meter, until_s))
     return found
 
@@ -42,10 +42,10 @@ def keep(tx: Transaction, withdrawn: Sequence[Withdrawn]) -> None:
     tx.save_document(DOCUMENT, 0, canonical([list(each) for each in withdrawn]))
 
 
-def note(tx: Transaction, cancel: Command, now_s: int) -> None:
+def note(tx: Transaction, cancel: Command, known_s: int | None) -> None:
     """A cancel came whose disconnect is not known here yet."""
-    until_s = max(now_s, cancel.exp) + LONGEST_LIFE_S
-    keep(tx, [*held(tx, now_s), (cancel.cancels or "", cancel.meter, until_s)])
+    until_s = max(known_s or 0, cancel.exp) + LONGEST_LIFE_S
+    keep(tx, [*held(tx, known_s), (cancel.cancels or "", cancel.meter, until_s)])
 
 
 def is_taken_back(withdrawn: Sequence[Withdrawn], command: Command) -> bool:

@@ -2,13 +2,13 @@
 
 import pytest
 
-from dcu.command import Operation, Refusal
+from dcu.command import Operation, Refusal, State
 from dcu.event import AlarmKind
 from dcu.record import Stream
 from dcu.relay import alarms, allowance, gate
 from dcu.relay.allowance import Allowances
 from dcu.relay.envelope import KEYS, unsigned
-from tests.relay.world import BILLING, METER, PERMITTER, PLANNER, REQUEST, WITNESS, box
+from tests.relay.world import BILLING, CAPS, FAR_METER, METER, PERMITTER, PLANNER, REQUEST, WITNESS, box, commissioned
 
 R = Refusal
 DAY_S = 86_400
@@ -149,3 +149,29 @@ def test_being_connected_again_costs_no_transaction_where_no_lease_is_due(world)
         world.settle()
     counted = [n for n in world.store.rows.counts if n.startswith("refused")]
     assert world.store.commits - before <= 2 + len(counted), "those are the barriers'"
+
+
+# ---- whose allowance it is ------------------------------------------------------------------------------------------
+
+
+def test_nobody_uses_up_the_allowance_of_a_key_with_what_was_signed_for_others(world, monkeypatch):
+    """Recorded at another box, or before this one's store was replaced: anybody at the broker may hand it in."""
+    monkeypatch.setattr(allowance, "COMMANDS", (2, 0.0))
+    for n in range(6):
+        elsewhere = world.command("connect", signers=[BILLING], dcu="JH-RNC-0043", cmd_id=f"e-{n}")
+        assert world.put(elsewhere).code is R.E_TARGET
+        assert world.put(world.command("connect", signers=[BILLING], jid="j-old", cmd_id=f"o-{n}")).code is R.E_JID
+    world.wall[METER].connected = False
+    assert world.put(world.command("connect", signers=[BILLING])).status == "accepted" and world.wall[METER].connected
+
+
+def test_what_takes_back_does_so_beyond_its_allowance(monkeypatch):
+    monkeypatch.setattr(allowance, "COMMANDS", (1, 0.0))
+    world = commissioned(caps={"arrears": CAPS | {"wait_s": 900}, "prepaid": CAPS})
+    try:
+        world.put(world.command())
+        world.put(world.command("connect", FAR_METER, signers=[BILLING]))
+        assert world.put(world.command("connect", signers=[BILLING])).code is R.E_FLOOD
+        assert world.states()["c-1"] is State.VOIDED
+    finally:
+        world.end()

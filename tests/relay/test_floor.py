@@ -214,3 +214,17 @@ def test_the_receipt_of_a_widening_leaves_nothing_out_in_silence():
         assert reason.count("protected no more") + int(reason.split(" and ")[-1].split(" more")[0]) == 20
     finally:
         world.end()
+
+
+def test_a_floor_that_one_key_has_raised_outlives_the_policy():
+    world = commissioned()
+    try:
+        assert world.put(world.policy(2, signers=(POLICY_A,), limit_floor_w=3000)).status == "accepted"
+        low, high = {"watts": 1500}, {"watts": 3000}
+        assert world.put(world.command("limit", signers=[BILLING], **low)).code is R.E_QUORUM
+        world.clock.pass_s(31 * DAY)  # both policies have ended
+        assert world.put(world.command("limit", signers=[BILLING], **low)).code is R.E_QUORUM
+        assert world.put(world.command("limit", signers=[BILLING], **high), work=False).status == "accepted"
+        world.bus.queue.clear()
+    finally:
+        world.end()

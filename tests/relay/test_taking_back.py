@@ -5,9 +5,11 @@ from dataclasses import replace
 
 import pytest
 
-from dcu.command import Refusal, State
+from dcu.command import Event, Refusal, State
 from dcu.errors import StoreFull
+from dcu.reading import ClockState
 from dcu.relay import desk
+from dcu.relay.letters import Outcome
 from dcu.relay.withdrawals import AT_MOST
 from tests.relay.test_authority import last
 from tests.relay.world import (
@@ -16,6 +18,7 @@ from tests.relay.world import (
     CAPS,
     DAY,
     FAR_METER,
+    ISS,
     METER,
     NOW,
     POLICY_A,
@@ -110,6 +113,14 @@ def test_what_is_no_order_of_today_takes_nothing_back(slow, changes, signers, co
     assert slow.states()["c-1"] is State.PENDING
 
 
+def test_a_connect_that_is_refused_still_answers_every_cut_that_was_signed_before_it(world):
+    earlier = world.command()  # delayed by the broker
+    world.desk.lock(METER, "sunil", "at the terminals", 3600)
+    assert world.put(world.command("connect", signers=[BILLING])).code is R.E_LOCKED
+    world.desk.lock(METER, "sunil", "", 0)
+    assert world.put(earlier).code is R.E_SEQ and world.wall[METER].acts == []
+
+
 # ---- a cancel that comes first --------------------------------------------------------------------------------------
 
 
@@ -142,6 +153,17 @@ def test_it_is_forgotten_when_no_such_cut_can_live_any_more(world):
     assert len(world.store.rows.documents["taken-back"][1]) < 250
 
 
+def test_a_clock_that_is_not_believed_makes_none_forgotten(world):
+    cut = world.command(cmd_id="c-x", exp=world.clock.epoch_s + 4 * 3600)
+    world.put(world.command("cancel", cancels="c-x"))
+    world.clock.epoch_s += 3 * DAY
+    world.clock.trusted = ClockState.UNTRUSTED
+    world.put(world.command("cancel", cancels="c-other"))
+    world.clock.epoch_s -= 3 * DAY
+    world.clock.trusted = ClockState.TRUSTED
+    assert world.put(cut).code is R.E_STATE and world.wall[METER].acts == []
+
+
 def test_one_key_cannot_fill_the_store_with_them(world):
     from dcu.relay.withdrawals import keep
 
@@ -150,7 +172,10 @@ def test_one_key_cannot_fill_the_store_with_them(world):
     assert octets.count(b"c-x") == 1
     held = [(f"c-{n:040}", METER, NOW + DAY) for n in range(AT_MOST)]
     world.store.transact(lambda tx: keep(tx, held))
-    assert world.put(world.command("cancel", cancels="c-one-more")).code is R.E_FLOOD
+    cancel = world.command("cancel", cancels="c-one-more")
+    assert world.put(cancel).code is R.E_FLOOD
+    world.store.transact(lambda tx: keep(tx, held[1:]))
+    assert world.put(cancel).status == "accepted", "it has not used its id up"
     world.put(world.command(cmd_id="c-1000", why="arrears"))
     assert world.wall[METER].acts == [1], "those that wait are taken back, and those that are new are carried out"
 
@@ -277,5 +302,20 @@ def test_a_connect_whose_leave_came_too_late_is_tried_again(dark, monkeypatch):
     dark.put(dark.command("connect"))
     dark.wall[METER].on_associate = None
     monkeypatch.setattr(desk, "PATIENCE_S", 10.0)
+    until(dark, lambda: dark.wall[METER].connected)
+    assert dark.wall[METER].acts == [2]
+
+
+def test_a_connect_whose_end_found_no_room_for_a_minute_is_tried_again(dark, monkeypatch):
+    """Its leave came too late, its outcome could not be stored; nothing was sent, and its time is not over."""
+    key = (ISS, "c-1")
+    dark.put(dark.command("connect"), work=False)
+    dark.settle()
+    dark.bus.queue.clear()
+    room = dark.desk._dispatch
+    dark.store.transact(lambda tx: tx.save_command(replace(tx.command(*key), state=State.DISPATCHED)))
+    room._timetable.forget(key)  # it stood in the way of nobody for so long that it was taken for gone
+    dark.desk._letters.post(Outcome(key, Event.UNSENT, reason="the errand could not wait"), urgent=True)
+    dark.settle()
     until(dark, lambda: dark.wall[METER].connected)
     assert dark.wall[METER].acts == [2]

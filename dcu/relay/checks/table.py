@@ -95,9 +95,12 @@ UNCONSUMED: Final = frozenset(
         Refusal.E_JID,
         Refusal.E_ID_REUSE,
         Refusal.E_QUORUM,
+        Refusal.E_FLOOD,
     }
 )
-"""Refusals up to the quorum: they leave the id free, so that one stolen key cannot use up the ids of others."""
+"""Refusals up to the quorum, and for want of room: they leave the id free. One stolen key cannot use up the ids of
+others, and what finds no room now may find it later.
+"""
 
 _R = Refusal
 
