@@ -30,7 +30,7 @@ fmt: setup
 bench: setup broker
 	$(BIN)/python -m bench $(BENCH)
 
-# A year of 32 meters in virtual time, about a quarter of an hour: make soak SOAK="--seed 7 --days 30"
+# A year of 32 meters in virtual time, some 25 minutes of two cores: make soak SOAK="--seed 7 --days 30", SOAK="--storms 300"
 soak: setup
 	$(BIN)/python -m tests.soak $(SOAK)
 
