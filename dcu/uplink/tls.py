@@ -105,7 +105,9 @@ def context(endpoint: Endpoint, now: Callable[[], datetime] = known_time) -> Con
         made.verify_flags |= _NO_CHECK_TIME
         made.sslsocket_class = VerifiedSocket
         made.endpoint, made.now = endpoint, now
-        path = endpoint.certificate if not endpoint.certificate.exists() else endpoint.key
+        path = endpoint.certificate
+        x509.load_pem_x509_certificates(path.read_bytes())  # OpenSSL does not tell which of both is wrong
+        path = endpoint.key
         made.load_cert_chain(endpoint.certificate, endpoint.key)
     except (OSError, ValueError) as fault:
         raise diagnosis.of_own_files(fault, path, endpoint) from fault

@@ -190,7 +190,7 @@ def _emptied(box: WholeBox, name: str, sound: bytes) -> Line:
     while len(box.codes) == codes and not box.held() and time.monotonic() < deadline:
         time.sleep(0.2)
     refused = len(box.codes) > codes
-    last = box.log.strip().splitlines()[-1]
+    last = box.log.strip().splitlines()[-1].replace(f"{box.directory}/", "")
     named = Path(name).stem in last.lower()
     if refused:
         (box.directory / name).write_bytes(sound)

@@ -69,7 +69,7 @@ def _lived(
         row,
         fault,
         injection,
-        f"{happened} in {days:g} virtual days, {meters} meters, {outcome.starts} starts",
+        f"{happened or 'nothing else'} in {days:g} virtual days, {meters} meters, {outcome.starts} starts",
         verdict.kinds["unexplained"] + verdict.kinds["wrong value"],
         verdict.kinds["twice"] + verdict.kinds["invented"],
         recovery,

@@ -68,13 +68,14 @@ def test_the_key_is_of_another_certificate(broker, box):
 
 
 @pytest.mark.parametrize("missing", ["ca", "certificate", "key"])
-def test_a_file_is_missing_or_garbage(tmp_path, box, missing):
+def test_a_file_is_missing_or_garbage_or_empty(tmp_path, box, missing):
     files = {"ca": box.ca, "certificate": box.certificate, "key": box.key}
     files[missing] = tmp_path / f"{missing}.pem"
     place = Endpoint(box.host, box.port, **files)
     assert f"no such file: {tmp_path / missing}.pem" in refusal(place)
-    files[missing].write_text("garbage")
-    assert str(files[missing].parent) in refusal(place)
+    for words in ("garbage", ""):
+        files[missing].write_text(words)
+        assert f"no PEM certificate or key that can be used: {files[missing]};" in refusal(place)
 
 
 def test_nobody_listens_or_the_name_is_unknown(box):
