@@ -526,6 +526,7 @@ SPACED = {
     "long enough": ([replace(LAST, sent_boot_s=LAST.sent_boot_s - 20)], 0),
     "long ago": ([replace(LAST, sent_boot_s=0)], 0),
     "behind nothing that was sent": ([debit(1, 1, sent=False)], 0),
+    "behind one that was sent and one that was not": ([debit(1, 1, sent=False), LAST], 20),
     "behind what was half noted": ([replace(LAST, sent_at_s=None), replace(LAST, sent_boot_s=None)], 0),
 }
 
@@ -804,6 +805,12 @@ def test_no_policy_opens_the_night(hour, opens):
     at = local_midnight + hour * HOUR
     case = command(iat=at, exp=at + HOUR, ledger_at=at)(moment(now_s=at, floor_s=0)(case))
     assert outcome(case) == ("accepted" if opens else R.E_WINDOW)
+
+
+def test_what_was_cut_before_a_restart_counts_by_the_clock():
+    case = in_the_same_window(2, HOUR)(good(Operation.DISCONNECT, When.ACCEPTED))
+    older = [replace(d, boot="older", boot_s=0) for d in case.ledger.debits]
+    assert outcome(ledger(debits=older)(case)) is R.E_CAP
 
 
 def test_a_step_of_the_clock_empties_no_window():

@@ -21,7 +21,17 @@ from dcu.command import CommandRefused, Refusal
 from dcu.relay import canonical as spelling
 from dcu.relay import envelope
 from dcu.relay.canonical import canonical, from_base64url, parse_canonical, to_base64url
-from dcu.relay.envelope import COMMAND, Unforeseen, add_signature, open_envelope, seal, unsigned
+from dcu.relay.envelope import (
+    COMMAND,
+    Unforeseen,
+    add_signature,
+    kids_of,
+    open_envelope,
+    payload_of,
+    seal,
+    typ_of,
+    unsigned,
+)
 from dcu.relay.key import FileSigner
 from dcu.relay.public_key import ORDER, coordinate, public_key, thumbprint
 from tests.relay.envelopes import ACCEPTED, CLAIMS, GOOD, KEYS, REFUSED, TYPS, header
@@ -481,6 +491,14 @@ def test_signatures_are_added_one_by_one_and_make_what_sealing_at_once_makes():
     assert open_envelope(both, KEYS, NOW, TYPS).kids == ("apr-1", "req-1")
     with pytest.raises(CommandRefused, match="E_ORDER"):
         add_signature(both, COMMAND, REQUEST)
+
+
+def test_what_an_envelope_says_of_itself_is_read_by_who_signs_next():
+    draft = unsigned(CLAIMS)
+    assert (kids_of(draft), payload_of(draft)) == ((), canonical(CLAIMS))
+    assert (kids_of(GOOD), payload_of(GOOD), typ_of(GOOD)) == (("apr-1", "req-1"), canonical(CLAIMS), "dcu-cmd+jws")
+    with pytest.raises(CommandRefused, match="E_SHAPE"):
+        typ_of(draft)
 
 
 def test_a_point_off_the_curve_is_no_key():
