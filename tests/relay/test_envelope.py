@@ -469,6 +469,10 @@ def test_base64url_comes_back(octets):
     assert from_base64url(to_base64url(octets)) == octets
 
 
+def test_only_padding_is_left_off():
+    assert to_base64url(bytes([0, 0, 23])) == "AAAX" and to_base64url(bytes([0, 0])) == "AAA"
+
+
 @given(st.text(alphabet="AQgw-_+/=", max_size=8))
 def test_base64url_has_one_spelling(text):
     alphabet = string.ascii_uppercase + string.ascii_lowercase + string.digits + "-_"
