@@ -48,7 +48,6 @@ APART_AFTER: Final = 2
 APART_S: Final = 3600.0
 
 _CLOCK: Final = AttributeRef(ClassId.CLOCK, CLOCK, 2)
-
 _Asking = Sequence[tuple[Part, Ask]]
 
 _KINDS: Final[dict[TaskKind, Callable[[Task, ProfileSpec, MeterBook, VisitScene], Part]]] = {
@@ -92,6 +91,7 @@ class Course:
         self._now: MeterTime | None = None
         self._headed = False
         self._busy: list[MeterBusy] = []
+        self._gave: set[Part] = set()  # parts that took an answer
 
     def run(self) -> None:
         """All of it.
@@ -241,6 +241,7 @@ class Course:
             except DcuError as fault:
                 self._fail(part, fault)
             else:
+                self._gave.add(part)
                 written.append((part, writing))
         return written
 
@@ -317,7 +318,7 @@ class Course:
         if part.again_s is not None:
             self._report.put_off(part.task, part.again_s)
         else:
-            self._report.done(part.task, part.next_s())
+            self._report.done(part.task, part.next_s(), given=part in self._gave)
 
     def _fail(self, part: Part, fault: DcuError) -> None:
         """It failed by itself, or the store could not tell it what is held. Raises `fault` when it is about more."""

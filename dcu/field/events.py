@@ -5,7 +5,7 @@ from typing import Final
 
 from dcu.causes import Happening
 from dcu.event import AlarmKind
-from dcu.field.clock_news import reopen
+from dcu.field.clock_news import LONGEST_S, reopen
 from dcu.field.log_rows import LogPart
 from dcu.field.parts import Writing
 from dcu.gaps import Absence
@@ -95,10 +95,12 @@ class EventsPart(LogPart):
     def _reopen(self, layout: Layout, new: Sequence[Row], writing: Writing) -> None:
         """A clock that was set back and right again between two looks: only the log tells.
 
-        What it may have captured twice is asked again, of each setting that no look at the clock has shown.
+        What it may have captured twice is asked again, of each setting that no look at the clock has shown. One of long
+        ago is none: a meter whose clock had lost its time says so of its first second.
         """
         jumps = [each for each in self._happenings() if each.skipped_s > 0]
-        settings = (at_s for at_s, code in _codes(layout, new) if code == CLOCK_SET)
+        face_s = self._book.face_s(self._place.clock.monotonic_s()) or max(row.captured_at.epoch_s for row in new)
+        settings = (at_s for at_s, code in _codes(layout, new) if code == CLOCK_SET and at_s > face_s - LONGEST_S)
         unseen = [at_s for at_s in settings if not any(each.first_s < at_s <= each.last_s for each in jumps)]
         if unseen:
             reopen(self._book, min(unseen) - 1, writing)

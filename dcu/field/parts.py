@@ -4,7 +4,7 @@ All parts of a visit ask in one poll, and what came of it is committed in one tr
 """
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import tzinfo
 from typing import Final, Protocol
 
@@ -136,6 +136,22 @@ class Writing:
         body = encode_alarm(alarm)
         self.alarms.append(alarm)
         self.add(lambda tx: tx.append(Stream.ALARM, body), len(body))
+
+    def alarm_of(self, kind: AlarmKind, found: Callable[[], tuple[str, dict[str, Fact]] | None]) -> None:
+        """The same, of what only the works before it find out: its text and facts, or None where nothing is to be told.
+
+        It is made now, whenever it is stored; what waits in the store's memory is logged by nobody.
+        """
+        blank, told = alarm_now(self._clock, kind, "", self._serial, {}), list[Alarm]()
+
+        def tell(tx: Transaction) -> None:
+            told.clear()
+            if (words := found()) is not None:
+                told.append(replace(blank, text=words[0], facts=words[1]))
+                tx.append(Stream.ALARM, encode_alarm(told[0]))
+
+        self.add(tell, ROW_BYTES)
+        self.then(lambda: self.alarms.extend(told))
 
     def run(self, tx: Transaction) -> None:
         """All of it."""

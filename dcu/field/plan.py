@@ -155,14 +155,15 @@ class BusPlan:
             for task in self._refusals.of(meter.serial):
                 self._schedule.put_off(task, self._clock.monotonic_s())
 
-    def done(self, task: Task, next_s: float) -> None:
-        """A task succeeded."""
+    def done(self, task: Task, next_s: float, *, given: bool) -> None:
+        """Nothing is left to ask of a task; what the meter did not give, it refuses as before."""
         with self._lock:
-            self._unusable.pop(task, None)
             self._schedule.done(task, next_s, self._clock.monotonic_s())
-            given = self._refusals.given(task)
+            if given:
+                self._unusable.pop(task, None)
+            returned = given and self._refusals.given(task)
             meter = self._meters.get(task.serial)
-        if given and meter is not None:
+        if returned and meter is not None:
             profile, text = str(task.profile or ""), f"the meter gives {_named(meter, task)} again"
             self._announcer.alarm(AlarmKind.PROFILE_RETURNED, text, meter=task.serial, profile=profile)
 

@@ -106,12 +106,13 @@ class RingPart(ProfilePart):
         return Ask(rows=RowsWanted(self._name, layout, selection, state.period_s))
 
     def _ask_earlier(self, state: ProfileState, layout: Layout, now_s: int) -> Ask | None:
-        """What is not settled of the grids before the capture period changed."""
+        """What is not settled of the grids before the capture period changed; not before what came of it is stored."""
         monotonic_s = self._place.clock.monotonic_s()
         unproven = self._book.unproven
         vain = (first for (name, first), until_s in unproven.items() if name == self._name and until_s > monotonic_s)
         self._unsettled = earlier.next_unsettled(state, now_s, vain)
-        if self._unsettled is None or monotonic_s - self._began_s >= VISIT_S:
+        is_known = self._book.loaded and not self._book.waiting
+        if self._unsettled is None or not is_known or monotonic_s - self._began_s >= VISIT_S:
             self._settled = True
             return None
         since_s, until_s = self._window = earlier.window(self._unsettled)

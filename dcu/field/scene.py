@@ -23,8 +23,8 @@ class VisitReport(Protocol):
         """The visit went through to its end."""
         ...
 
-    def done(self, task: Task, next_s: float) -> None:
-        """A task succeeded and is due again at `next_s`, monotonic."""
+    def done(self, task: Task, next_s: float, *, given: bool) -> None:
+        """Nothing is left to ask of a task, due again at `next_s`, monotonic; `given`: it was asked, and given."""
         ...
 
     def put_off(self, task: Task, next_s: float) -> None:

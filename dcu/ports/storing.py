@@ -6,7 +6,7 @@ from typing import Protocol, TypeVar
 
 from dcu.causes import Happening
 from dcu.command import RelaySequence, StoredCommand
-from dcu.gaps import EarlierGrid, Unsettled
+from dcu.gaps import EarlierGrid, Span, Unsettled
 from dcu.obis import LogicalName
 from dcu.ports.authority import Authority
 from dcu.ports.holding import JournalEntry, Page, Stock
@@ -178,10 +178,11 @@ class Transaction(Protocol):
 
     def note_absent(
         self, serial: str, profile: LogicalName, first_s: int, last_s: int, reason: str, *, fill: bool = False
-    ) -> None:
+    ) -> Sequence[Span]:
         """No row dated from `first_s` to `last_s` will ever come, and why; held ones inside stay held.
 
         A newer reason replaces an older one; with `fill` the older one stays.
+        Returns the seconds of it at which no row is stored, ascending and disjoint.
         """
         ...
 

@@ -162,11 +162,11 @@ class Ledger:
 
     def note_absent(
         self, serial: str, profile: LogicalName, first_s: int, last_s: int, reason: str, *, fill: bool = False
-    ) -> None:
+    ) -> tuple[Span, ...]:
         """See `ports.Transaction.note_absent`."""
         line = self._known(serial, profile)
         if line.since_s is None or not line.period_s or first_s > last_s:
-            return
+            return ()
         fresh = self._free(line, self._instants.held(line.number), (first_s, last_s))
         marked = self._marks.times(line.number, fresh)
         if marked:  # asked again after the clock was set back: the rows of the first passage are stored
@@ -178,6 +178,7 @@ class Ledger:
         else:
             self._absences.put(line.number, fresh, reason)
         self._earlier.settle(line.number, line.period_s)
+        return fresh
 
     def give_up(self, serial: str, profile: LogicalName, until_s: int, reason: str) -> None:
         """What is missing up to `until_s` never comes; what was to be asked again is held as before."""

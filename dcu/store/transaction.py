@@ -8,7 +8,7 @@ import cbor2
 
 from dcu.causes import Happening
 from dcu.command import RelaySequence, StoredCommand
-from dcu.gaps import Absence
+from dcu.gaps import Absence, Span
 from dcu.obis import LogicalName
 from dcu.ports import BatchSlice, Clock, CounterStanding, JournalEntry, MeterState, Page, ProfileState, Stock
 from dcu.reading import Layout, ProfileReading
@@ -131,11 +131,12 @@ class SqliteTransaction:
 
     def note_absent(
         self, serial: str, profile: LogicalName, first_s: int, last_s: int, reason: str, *, fill: bool = False
-    ) -> None:
+    ) -> tuple[Span, ...]:
         """See `ports.Transaction`."""
-        self._ledger.note_absent(serial, profile, first_s, last_s, reason, fill=fill)
+        fresh = self._ledger.note_absent(serial, profile, first_s, last_s, reason, fill=fill)
         if not fill:
             self._ledger.weigh(serial, profile, (first_s, last_s), self._meters.happenings(serial))
+        return fresh
 
     def forget_absent(self, serial: str, profile: LogicalName, after_s: int) -> None:
         """See `ports.Transaction`."""

@@ -182,10 +182,11 @@ class Report:
     def visited(self, meter):
         self.well += 1
 
-    def done(self, task, next_s):
+    def done(self, task, next_s, *, given):
         self.next_s[task] = next_s
 
-    put_off = done
+    def put_off(self, task, next_s):
+        self.next_s[task] = next_s
 
     def backlog(self, task, *, remains):
         (self.backlogs.add if remains else self.backlogs.discard)(task)

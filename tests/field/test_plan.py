@@ -227,7 +227,7 @@ def test_a_plan_may_be_asked_from_many_threads(store, clock, scene):
                 twice.extend([visit.meter.serial] if visit.meter.serial in at_work else [])
                 at_work.add(visit.meter.serial)
             for task in list(visit._left):
-                plan.done(task, clock.monotonic_s() + 900)
+                plan.done(task, clock.monotonic_s() + 900, given=True)
             plan.visited(visit.meter)
             visits.append(visit.meter.serial)
             with lock:

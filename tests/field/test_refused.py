@@ -13,8 +13,10 @@ from dcu.field.refusals import LASTING_AGAIN_S, PASSING_AGAIN_S
 from dcu.headend.contract import Contract
 from dcu.record import Stream
 from dcu.schedule import Task, TaskKind
-from tests.field.conftest import DAY_S, IST, SERIAL, records
+from tests.field.conftest import DAY_S, IST, SERIAL, Buffer, records
+from tests.field.test_logs_and_bills import LOG_LAYOUT, TRANSACTION
 from tests.field.test_plan import Line, alarms, meter_named, turn
+from tests.field.test_store_down import Down
 
 TASK = Task(SERIAL, TaskKind.RING, obis.BLOCK_LOAD)
 DENIED = AttributeDenied("1.0.99.1.0.255/2: read-write denied")
@@ -70,7 +72,7 @@ def test_it_is_told_once_said_in_the_condition_and_asked_again_each_day(plan, li
 
 def test_what_is_told_is_in_the_contract(plan, store, clock):
     plan.denied(TASK, DENIED)
-    plan.done(TASK, clock.monotonic_s())
+    plan.done(TASK, clock.monotonic_s(), given=True)
     contract = Contract()
     for alarm in records(store, Stream.ALARM):
         contract.check_value("record-alarm.json", alarm)
@@ -127,6 +129,33 @@ def test_a_meter_that_is_retired_leaves_nothing_behind(plan, store):
     plan.admit(meter_named(SERIAL))
     plan.visited(meter_named(SERIAL))
     assert plan.condition[SERIAL] == "ok" and alarms(store) == ["profile-refused"]
+
+
+@pytest.mark.parametrize("profile", [obis.BLOCK_LOAD, TRANSACTION], ids=["a ring", "a log"])
+def test_that_nothing_could_be_asked_while_the_store_was_down_is_no_return(plan, line, clock, store, profile):
+    """It refuses from the first: what it is, nobody knows, and nobody asks before the store is back."""
+    with line.associate(meter_named(SERIAL), None) as meter:
+        honest = meter.describe
+    refused = []
+
+    def describe(specs):
+        refused.extend(spec for spec in specs if spec.logical_name == profile)
+        return [DENIED if spec.logical_name == profile else it for spec, it in zip(specs, honest(specs), strict=True)]
+
+    meter.buffers[TRANSACTION] = Buffer(LOG_LAYOUT, entries=50)
+    meter.describe = describe
+    work(plan, line, clock, 3600)
+    told, condition, asked_before = alarms(store), plan.condition[SERIAL], len(refused)
+    assert "profile-refused" in told and asked_before
+    down = Down(store)
+    work(plan, line, clock, LASTING_AGAIN_S + 7200)
+    down.up()
+    down.remember()
+    assert len(refused) == asked_before and alarms(store) == told
+    assert plan.condition[SERIAL] == condition
+    meter.describe = honest
+    work(plan, line, clock, LASTING_AGAIN_S + 7200)
+    assert alarms(store)[len(told) :] == ["profile-returned"]
 
 
 # ---- what was lost meanwhile

@@ -245,3 +245,57 @@ def test_a_clock_that_was_set_back_and_right_between_two_looks_is_told_by_its_lo
     rows = [row for record in box.records() if record["profile"] == str(BLOCK.logical_name) for row in record["rows"]]
     assert [row for row in rows if row[1:] == [7, 7]] == [[now_s, 7, 7]]
     assert len(rows) == len(meter.block.rows)
+
+
+@pytest.fixture
+def logged(meter, store, clock):
+    """A box that reads the block load and a log of settings of the clock."""
+    log = LogicalName.of("0.0.99.98.3")
+    code = Column(ClassId.DATA, LogicalName.of("0.0.96.11.3"), 2)
+    events = ProfileSpec("transactions", log, None, ProfileKind.EVENTS)
+    meter.buffers[log] = Buffer(layout=(LAYOUT[0], code))
+    box = Field(meter, store, clock, specs=(BLOCK, events))
+    box.log = meter.buffers[log]
+    return box
+
+
+def goes_round(box, meter, clock, now_s, days):
+    """Days of reading a ring that keeps two."""
+    meter.block.entries = 2 * 96
+    box.log.put(now_s - 7200, 152)
+    meter.capture(now_s - 900, now_s)
+    clock.advance(now_s + 60 - clock.now().timestamp())
+    box.visit()
+    for _ in range(days):
+        clock.advance(DAY_S)
+        meter.capture(meter.times[-1] + 900, meter.times[-1] + DAY_S)
+        box.visit()
+
+
+def quarters(box, meter, clock, count):
+    for _ in range(count):
+        clock.advance(900)
+        meter.capture(meter.times[-1] + 900, meter.times[-1] + 900)
+        box.visit()
+
+
+def test_a_clock_that_had_lost_its_time_has_nothing_asked_again(logged, meter, clock, now_s):
+    """The log says of the meter's first second that it was set: no interval is passed twice."""
+    goes_round(logged, meter, clock, now_s, 10)
+    asked, held = len(meter.asked), logged.state().held
+    logged.log.put(946_684_800 + 300, CLOCK_SET)
+    quarters(logged, meter, clock, 3)
+    assert len(meter.asked) == asked + 3
+    assert logged.state().held == ((held[0][0], held[0][1] + 2700),)
+    assert "rows-lost" not in logged.alarms() and len(logged.times_of_load()) == len(set(logged.times_of_load()))
+
+
+def test_of_what_is_asked_again_and_has_gone_only_what_is_not_stored_is_lost(logged, meter, clock, now_s):
+    """The ring keeps two days, and the clock may have passed five for the second time: their rows are stored."""
+    goes_round(logged, meter, clock, now_s, 10)
+    held = logged.state().held
+    logged.log.put(meter.times[-1] - 5 * DAY_S, CLOCK_SET)
+    quarters(logged, meter, clock, 4)
+    assert "rows-lost" not in logged.alarms()
+    assert logged.state().held == ((held[0][0], held[0][1] + 3600),) and logged.state().absent == ()
+    assert len(logged.times_of_load()) == len(set(logged.times_of_load()))

@@ -186,7 +186,7 @@ def test_a_plan_visits_who_came_and_leaves_who_went_even_in_mid_visit(file, stor
     visit = plan.due(clock.monotonic_s())
     assert visit.meter.serial == OLD
     box.order(Change.REPLACE, NEW, old=OLD, **PLACE | {"address": 17})
-    plan.done(Task(OLD, TaskKind.BALANCE), clock.monotonic_s() + 1)
+    plan.done(Task(OLD, TaskKind.BALANCE), clock.monotonic_s() + 1, given=True)
     plan.backlog(Task(OLD, TaskKind.BALANCE), remains=True)
     plan.visited(visit.meter)
     plan.failed(visit.meter, RuntimeError())

@@ -1,6 +1,7 @@
 """While nothing can be stored metering goes on at its cadence, and what came waits in memory."""
 
 from contextlib import suppress
+from datetime import UTC, datetime
 
 import pytest
 
@@ -13,11 +14,12 @@ from dcu.field.plan import BusPlan
 from dcu.field.statics import DESCRIBED_EVERY_S
 from dcu.meter import ProfileKind, ProfileSpec
 from dcu.obis import LogicalName
-from dcu.reading import UNTIMED, Column
+from dcu.reading import UNTIMED, Column, ProfileReading, Row, date_time, meter_time
 from dcu.record import Stream
 from dcu.store.memory import Memory
 from tests.field.conftest import BLOCK, DAY_S, IST, SERIAL, Buffer, Field, records
 from tests.field.test_logs_and_bills import BILL_LAYOUT, BILLING, LOG_LAYOUT, POWER
+from tests.field.test_ring_soaked import on_the_hour
 
 PRESENT = ProfileSpec("instantaneous", obis.INSTANTANEOUS, None, ProfileKind.SNAPSHOT)
 DAILY = LogicalName.of("1.0.99.2.0")
@@ -317,6 +319,48 @@ def test_a_hole_and_rows_that_were_overwritten_are_noted_once(box, meter, store,
         box.meter.capture((box.times_of_load()[-1]) + 900, (box.times_of_load()[-1]) + 900)
     assert box.alarms().count("rows-lost") == 1
     assert (now_s + 15 * 3600, now_s + 16 * 3600 - 900, "meter off") in box.state().absent
+
+
+@pytest.mark.parametrize("emptied", [False, True], ids=["in the ring", "overwritten"])
+def test_what_an_earlier_capture_period_left_open_waits_in_its_meter(meter, store, clock, now_s, emptied):
+    """It is asked at most once more, in the visit that finds the store down, and told lost once."""
+    box = Field(meter, store, clock)
+    now_s = on_the_hour(box, meter, clock, now_s)
+    if emptied:
+        meter.block.rows.clear()
+    clock.advance(5 * 3600)
+    meter.block.period = 3600
+    hours = [now_s + 3600 * n for n in (range(4, 6) if emptied else range(6))]
+    meter.capture(hours[0], hours[-1])
+    found = ProfileReading(SERIAL, obis.BLOCK_LOAD, meter.block.layout, tuple(rows(hours)), clock.now(), clock.state())
+    until_s = now_s + 4 * 3600
+    store.transact(
+        lambda tx: tx.describe(
+            SERIAL, obis.BLOCK_LOAD, meter.block.layout, 3600, now_s, until_s=until_s, entries=meter.block.entries
+        )
+    )
+    store.transact(lambda tx: tx.admit(found))
+    box.restart()
+    box.scene.book(box.configured).load(store, clock)
+    assert box.state().unsettled and box.state().is_shown
+    down, ranges = Down(store), len(meter.asked)
+    for n in range(1, 5):
+        clock.advance(3600)
+        meter.capture(hours[-1] + 3600 * n, hours[-1] + 3600 * n)
+        box.visit(spare=False)
+    assert len(meter.asked) - ranges <= 4 + 1, "the newest rows"
+    assert len(meter.asked) == len(set(meter.asked))
+    down.up()
+    down.remember()
+    clock.advance(3600)
+    box.visit()
+    assert box.state().unsettled == () and box.alarms().count("rows-lost") == int(emptied)
+
+
+def rows(times):
+    """As the meter captures them."""
+    faces = ((at, meter_time(date_time(datetime.fromtimestamp(at, UTC), IST), IST)) for at in times)
+    return [Row(face, (2300 + at // 60 % 50, at // 60 % 97)) for at, face in faces]
 
 
 @pytest.mark.parametrize("fault", [StoreDown("SQLITE_IOERR"), StoreBusy("no answer in time")])

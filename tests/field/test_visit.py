@@ -29,7 +29,7 @@ def test_a_visit_that_was_preempted_goes_on_where_it_was(box, meter, now_s):
     box.clock.advance(900)
     meter.capture(now_s + 900, now_s + 900)
     done, polls = [], []
-    box.report.done = lambda task, next_s: done.append(task.profile)
+    box.report.done = lambda task, next_s, *, given: done.append(task.profile)
 
     def cut_second_poll():
         polls.append(1)
