@@ -1,7 +1,8 @@
 """Inner pages of a damaged file, made anew from those below them: what stands on leaves is not to be lost with them.
 
 With auto_vacuum a pointer map says of each page which one is above it. Only tables with row numbers are mended: the
-inner pages of others hold rows of their own. Format: https://www.sqlite.org/fileformat2.html, sections 1.6 and 1.8.
+inner pages of others hold rows of their own. The map may be wrong as any page may: nothing is replaced that can be read
+as what it is. Format: https://www.sqlite.org/fileformat2.html, sections 1.6 and 1.8.
 """
 
 import logging
@@ -21,52 +22,87 @@ INNER: Final = 0x05
 LEAF: Final = 0x0D
 
 _NUMBERED: Final = frozenset({INNER, LEAF})
+_HEADS: Final = {0x02: 12, 0x0A: 8, LEAF: 8}
+"""Octets before the places of the cells, on pages that nothing may take the place of."""
+
+_ROOT: Final = 1
 _BELOW: Final = 5  # a tree's page that is not its root; the map names the one above it
 _PASSES: Final = 3  # trees are that deep at most
 
 
-def mend_branches(path: Path) -> int:
-    """Mend the closed file at `path`, which has no log; how many pages were made anew.
+def mend_branches(path: Path) -> dict[int, bytes]:
+    """Mend the closed file at `path`, which has no log.
+
+    Returns:
+        Pages that were made anew, as they were found: for `put_back`.
 
     Raises:
         OSError: the disk does not let it be done now.
     """
-    mended = 0
+    found: dict[int, bytes] = {}
     with path.open("r+b") as file:
         pages = os.fstat(file.fileno()).st_size // PAGE
         above = _above(file, pages)
         for _ in range(_PASSES):
             bad = [page for page, below in above.items() if _is_unfit(file, page, below, pages)]
             bad.sort(key=lambda page: INNER in _kinds(file, above[page]))  # a page that is led to is made before it
-            made = sum(_make_anew(file, page, above[page]) for page in bad)
-            mended += made
+            found_now = {page: _read(file, page) for page in bad}
+            made = [page for page in bad if _make_anew(file, page, above[page])]
+            found = {page: found_now[page] for page in made} | found
             if not made:
                 break
-        file.flush()
-        os.fsync(file.fileno())
-    if mended:
-        log.warning("%s: %d inner pages are made anew from those below them", path, mended)
-    return mended
-
-
-def _above(file: BinaryIO, pages: int) -> dict[int, list[int]]:
-    """Pages by the one above them, as the maps tell; page 1 is not ours to mend."""
-    found: dict[int, list[int]] = {}
-    for number in range(2, pages + 1, MAP_EVERY):
-        entries = _read(file, number)
-        for n in range(min(PAGE // 5, pages - number)):
-            kind, parent = struct.unpack_from(">BI", entries, 5 * n)
-            if kind == _BELOW and 2 < parent <= pages:
-                found.setdefault(parent, []).append(number + 1 + n)
+    if found:
+        log.warning("%s: %d inner pages are made anew from those below them", path, len(found))
     return found
 
 
+def put_back(path: Path, found: dict[int, bytes]) -> None:
+    """Have the closed file as it was before it was mended: it is set aside as what was found."""
+    if found:
+        with path.open("r+b") as file:
+            for page, octets in found.items():
+                file.seek((page - 1) * PAGE)
+                file.write(octets)
+            file.flush()
+            os.fsync(file.fileno())
+
+
+def _above(file: BinaryIO, pages: int) -> dict[int, list[int]]:
+    """Pages by the one above them, as the maps tell, unless a page that can be read denies it; page 1 is not ours."""
+    kinds: dict[int, int] = {}
+    told: dict[int, list[int]] = {}
+    for number in range(2, pages + 1, MAP_EVERY):
+        entries = _read(file, number)
+        for n in range(min(PAGE // 5, pages - number)):
+            page = number + 1 + n
+            kinds[page], parent = struct.unpack_from(">BI", entries, 5 * n)
+            if kinds[page] == _BELOW and 2 < parent <= pages:
+                told.setdefault(parent, []).append(page)
+    trees = {page: below for page, below in told.items() if kinds.get(page) in {_ROOT, _BELOW}}
+    led_by = {each: page for page in trees for each in _led_to(file, page, pages)}
+    return {page: [each for each in below if led_by.get(each, page) == page] for page, below in trees.items()}
+
+
 def _is_unfit(file: BinaryIO, page: int, below: list[int], pages: int) -> bool:
-    """Whether it is above pages of a numbered table and does not lead to such pages."""
-    if not _kinds(file, below) & _NUMBERED:
-        return False
+    """Whether it is above pages of a numbered table, does not lead to such pages, and is no other page either."""
+    return (
+        not _kinds(file, below).isdisjoint(_NUMBERED)
+        and not _led_to(file, page, pages)
+        and not _is_other(_read(file, page))
+    )
+
+
+def _is_other(octets: bytes) -> bool:
+    """Whether it can be read as a page that leads to none of a numbered table: a leaf, or one of an index."""
+    head = _HEADS.get(octets[0])
+    return head is not None and _places(octets, head) is not None
+
+
+def _led_to(file: BinaryIO, page: int, pages: int) -> list[int]:
+    """Pages that it leads to; none where one of them is not of a numbered table."""
     led_to = _children(_read(file, page))
-    return not led_to or not all(0 < each <= pages for each in led_to) or not _kinds(file, led_to) <= _NUMBERED
+    fit = all(0 < each <= pages for each in led_to) and _kinds(file, led_to) <= _NUMBERED
+    return led_to if fit else []
 
 
 def _kinds(file: BinaryIO, pages: list[int]) -> set[int]:

@@ -16,7 +16,7 @@ from typing import Any, Final
 
 from dcu.errors import StoreDown, StoreFault, StoreFull
 from dcu.record import Stream, checksum
-from dcu.store.branches import mend_branches
+from dcu.store.branches import mend_branches, put_back
 from dcu.store.database import Database, translate
 from dcu.store.grafting import graft
 from dcu.store.schema import table
@@ -76,9 +76,10 @@ def excavate(path: Path, new: Database, beat: Callable[[], None]) -> Found:
         StoreFault: another process has the damaged file open.
     """
     found = Found()
+    mended: dict[int, bytes] = {}
     try:
         if _settle(path):
-            mend_branches(path)
+            mended = mend_branches(path)
         try:
             _dig(path, new, found, beat)
         except sqlite3.DatabaseError:
@@ -90,6 +91,9 @@ def excavate(path: Path, new: Database, beat: Callable[[], None]) -> Found:
         if fault.cure.startswith("one field process"):
             raise fault from error
         log.error("%s: nothing can be read of it: %s", path, fault)  # noqa: TRY400  no more than this is to be known
+    finally:
+        with suppress(OSError):  # what was read counts more
+            put_back(path, mended)
     return found
 
 

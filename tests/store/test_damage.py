@@ -257,6 +257,52 @@ def test_an_inner_page_and_a_leaf_below_it_cost_what_stood_on_the_leaf(path):
     judge(path, before, epoch)
 
 
+def pointers(path):
+    """(Kind, page above) of each page, as the map tells, of a file of less pages than it has entries."""
+    octets = path.read_bytes()
+    pages = len(octets) // 4096
+    assert pages <= 821
+    return {n: struct.unpack_from(">BI", octets, 4096 + 5 * (n - 3)) for n in range(3, pages + 1)}
+
+
+@pytest.mark.parametrize("other", ["record_receipt", "journal", "invocation"])
+@pytest.mark.parametrize("spoilt", ["credit", "profile"])
+def test_a_page_that_can_be_read_is_not_replaced_because_the_pointer_map_is_wrong(path, spoilt, other):
+    """It names a leaf as the page above another: neither that leaf is lost nor, where its table is sound, the other."""
+    epoch = fill(path, records=2000)
+    before = bodies(path)
+    found = pointers(path)
+    stray = [n for n, told in found.items() if told == (5, root(path, "record_profile"))][7]
+    below = [n for n, told in found.items() if told == (5, root(path, other))]
+    named = below[-1] if below else root(path, other)
+    assert path.read_bytes()[(named - 1) * 4096] in {0x0D, 0x0A}, "no leaf"
+    with path.open("r+b") as file:
+        file.seek(4096 + 5 * (stray - 3) + 1)
+        file.write(struct.pack(">I", named))
+    spoil(path, root(path, f"record_{spoilt}"), "zeros", random.Random(1))
+    recover(path)
+    after = bodies(path)
+    lost = {s: [n for n, body in records.items() if after[s].get(n) != body] for s, records in before.items()}
+    of_the_stray = lost.pop(Stream.PROFILE)
+    assert not any(lost.values())
+    assert (0 < len(of_the_stray) < 30) if spoilt == "profile" else not of_the_stray
+    with closing(sqlite3.connect(path)) as raw:
+        assert raw.execute("SELECT count(*) FROM journal").fetchone() == (30,)
+        assert raw.execute("SELECT count(*) FROM invocation").fetchone() == (len(SERIALS),)
+    judge(path, before, epoch)
+
+
+@pytest.mark.parametrize("name", ["record_profile", "journal"])
+def test_a_file_is_set_aside_as_it_was_found(path, tmp_path, name):
+    """What was mended to read it is no evidence of what happened to it."""
+    fill(path, records=4000)
+    spoil(path, root(path, name), "noise", random.Random(1))
+    found = path.read_bytes()
+    Opener(path, "JH-RNC-0042", 100_000, FixedClock()).salvage(lambda: None)
+    [aside] = tmp_path.glob("dcu.db.damaged-*")
+    assert aside.read_bytes() == found
+
+
 @pytest.mark.parametrize("octet", [18, 47, 69])
 def test_a_bit_of_the_header_that_makes_it_another_kind_of_file_costs_nothing(path, tmp_path, octet):
     """File format, schema format, application id: such a file was refused at every start, or waited for for ever."""
