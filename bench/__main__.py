@@ -68,7 +68,8 @@ def _command(name: str) -> str:
 def _made() -> str:
     """Which program is about to make a figure: its commit, and whether it was changed since."""
     told = _git("describe", "--always")
-    changed = _git("status", "--porcelain", "--", ":/", f":!{HERE}/RESULTS.md", f":!{HERE}/results.json")
+    written = (f":(exclude,top){HERE.name}/{name}" for name in ("RESULTS.md", "results.json"))
+    changed = _git("status", "--porcelain", "--", ":(top)", *written)
     return f"{told}, changed" if changed else told or "unknown"
 
 
