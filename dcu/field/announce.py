@@ -11,6 +11,9 @@ from dcu.record import Stream, encode_alarm, encode_health
 
 log = logging.getLogger(__name__)
 
+STORE_WAIT_S: Final = 30.0
+"""How long a thread that feeds no watchdog waits for the store."""
+
 HEALTH_WAIT_S: Final = 2.0
 """The main thread makes health records, and feeds the watchdog: it waits for no disk."""
 
@@ -30,16 +33,22 @@ class Announcer:
         """Announce something that a person should know."""
         self.announce(alarm_now(self._clock, kind, text, meter, facts))
 
-    def announce(self, alarm: Alarm) -> None:
-        """The same, of an alarm that is already made."""
+    def announce(self, alarm: Alarm, *, wait_s: float = STORE_WAIT_S) -> None:
+        """The same, of an alarm that is already made; at most `wait_s` for the store."""
         log.warning("%s%s: %s", alarm.kind.value, f" {alarm.meter}" if alarm.meter else "", alarm.text)
         body = encode_alarm(alarm)
         try:
-            self._store.transact(lambda tx: tx.append(Stream.ALARM, body))
+            self._store.transact(lambda tx: tx.append(Stream.ALARM, body), wait_s=wait_s)
         except (StoreDown, StoreBusy):
             self._store.keep(lambda tx: tx.append(Stream.ALARM, body), len(body))
         except DcuError as fault:
             log.warning("that alarm could not be stored: %s", fault)
+
+    def started(self, version: str) -> None:
+        """The process is up. Its main thread says so."""
+        facts: dict[str, Fact] = {"version": version}
+        up = alarm_now(self._clock, AlarmKind.STARTED, f"version {version}", facts=facts)
+        self.announce(up, wait_s=HEALTH_WAIT_S)
 
     def health(self, **facts: Fact) -> None:
         """Store how the box is doing; one that cannot be stored is logged, and the next comes at its time."""

@@ -205,6 +205,6 @@ class _Health:
             return
         first, self._due_s = self._due_s == 0.0, self._clock.monotonic_s() + self._every_s
         if first:
-            self._box.announcer.alarm(AlarmKind.STARTED, f"version {__version__}", version=__version__)
+            self._box.announcer.started(__version__)
         self._box.announcer.health(**self._box.status.facts())
         self._box.status.link.look()

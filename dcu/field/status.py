@@ -33,8 +33,8 @@ LONGEST_CONDITION = 400
 
 ASKED_WITHIN_S = 30.0
 STORE_WAIT_S = 2.0
-"""How long an answer waits for the store; and how long a health record or a word on the store does, with which the
-process's heartbeat waits."""
+"""How long an answer waits for the store; and how long a health record or a word on the store does, for counts and for
+intervals each, with which the process's heartbeat waits."""
 
 SPANS_A_PROFILE = 200
 """Of one meter, the newest ones of what is not held."""
@@ -128,15 +128,20 @@ class Status:
     def _ledger_facts(self) -> dict[str, int]:
         """Intervals of all meters by profile: held, missing, and absent by reason; none where the store has no time.
 
-        The visits know what the store has of their meters: only those that never answered are looked up in it.
+        The visits know what the store has of their meters: only those that never answered are looked up in it,
+        after a start all of them: their pages have one time together.
         """
+        until_s = self._clock.monotonic_s() + STORE_WAIT_S
         sums: dict[LogicalName, Tally] = {}
         meters = list(self._meters.values())
         known = {meter.serial: self._plan_on[meter.bus].states(meter.serial) for meter in meters}
         try:
             unheard = [meter for meter in meters if not known[meter.serial]]
             for first in range(0, len(unheard), METERS_A_PAGE):
-                known |= self._stored(unheard[first : first + METERS_A_PAGE])
+                left_s = until_s - self._clock.monotonic_s()
+                if left_s <= 0:
+                    return {}
+                known |= self._stored(unheard[first : first + METERS_A_PAGE], left_s)
         except StoreFault:
             return {}
         for meter in meters:
@@ -230,9 +235,7 @@ class Status:
             for meter in meters
         ]
 
-    def _stored(
-        self, meters: Sequence[Meter], wait_s: float = STORE_WAIT_S
-    ) -> dict[str, dict[LogicalName, ProfileState | None]]:
+    def _stored(self, meters: Sequence[Meter], wait_s: float) -> dict[str, dict[LogicalName, ProfileState | None]]:
         """What the store has of the profiles of each meter. Raises StoreFault."""
 
         def look(tx: Transaction) -> dict[str, dict[LogicalName, ProfileState | None]]:

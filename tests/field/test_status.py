@@ -15,14 +15,14 @@ from dcu.event import Health
 from dcu.field.announce import Announcer
 from dcu.field.clock_watch import Look
 from dcu.field.plan import BusPlan
-from dcu.field.status import CONDITIONS_A_PAGE, Status
+from dcu.field.status import CONDITIONS_A_PAGE, STORE_WAIT_S, Status
 from dcu.gaps import Absence
 from dcu.headend.contract import SCHEMAS, Contract
 from dcu.meter import Meter, MeterModel, MeterSecrets
 from dcu.reading import ClockState, ProfileReading, Row, date_time, from_epoch, meter_time
-from dcu.record import encode_health
+from dcu.record import Stream, encode_health
 from dcu.wire import encode_frame
-from tests.field.conftest import BLOCK, IST, LAYOUT, SERIAL
+from tests.field.conftest import BLOCK, IST, LAYOUT, SERIAL, records
 
 
 class Bus:
@@ -191,6 +191,45 @@ def test_a_store_that_has_no_time_costs_the_health_record_what_visits_do_not_kno
     assert facts["meters"] == 1 and counts(facts) == {}
     plan._scene.book(plan._meters[SERIAL]).load(store, clock)  # as a visit
     assert counts(status.facts()) == COUNTS
+
+
+@pytest.mark.parametrize(("turn_s", "are_known"), [(0.05, True), (0.5, False), (1.9, False), (3.0, False)])
+def test_after_a_start_all_meters_together_cost_the_main_thread_as_long_as_one_answer(
+    store, clock, scene, turn_s, are_known
+):
+    """None was heard: the store is asked for each of a thousand, and a slow disk takes its time for each page."""
+    status, serials = a_thousand(store, clock, scene)
+    layout, since_s = LAYOUT, int(clock.now().timestamp()) // 900 * 900 - 900
+    store.transact(lambda tx: tx.describe(serials[-1], BLOCK.logical_name, layout, 900, since_s))
+    real = store.transact
+
+    def slow(work, *, wait_s=30.0):
+        clock.advance(min(turn_s, wait_s))
+        if turn_s > wait_s:
+            raise StoreBusy("no answer in time")
+        return real(work)
+
+    store.transact, began_s = slow, clock.monotonic_s()
+    facts = status.facts()
+    assert clock.monotonic_s() - began_s <= 2 * STORE_WAIT_S, "counts, and intervals"
+    assert bool(counts(facts)) == are_known
+
+
+def test_that_the_process_is_up_keeps_no_heartbeat_waiting(store, clock):
+    """The alarm waits in memory where the store has no time."""
+    patience, kept = [], []
+
+    def busy(_work, *, wait_s=30.0):
+        patience.append(wait_s)
+        raise StoreBusy("no answer in time")
+
+    store.transact, store.keep = busy, lambda work, octets: kept.append(work)
+    Announcer(store, clock).started("1")
+    del store.transact, store.keep
+    assert max(patience) <= STORE_WAIT_S
+    for work in kept:
+        store.transact(work)
+    assert [alarm["kind"] for alarm in records(store, Stream.ALARM)] == ["started"]
 
 
 def test_each_reason_is_in_the_contract():
