@@ -141,7 +141,7 @@ def test_a_disk_that_does_not_answer_is_waited_for_by_one_and_the_others_are_tol
     monkeypatch.setattr(pace, "STALLED_S", 0.01)
     with running(path) as it:
         with Gate(it.store):
-            with pytest.raises(StoreBusy, match="not begun"):
+            with pytest.raises(StoreDown, match="not begun"):
                 it.store.transact(append(b"waits in vain"), wait_s=0.05)
             with pytest.raises(StoreDown, match="has not answered"):
                 it.store.transact(append(b"refused"), wait_s=WAIT_S)
@@ -174,7 +174,7 @@ def test_the_very_caller_whose_work_stalls_says_so(path, monkeypatch):
 def test_a_caller_with_little_patience_says_nothing_of_the_disk(path):
     with running(path) as it:
         with Gate(it.store):
-            with pytest.raises(StoreBusy):
+            with pytest.raises(StoreDown):
                 it.store.transact(append(b"impatient"), wait_s=0.01)
             assert it.store.condition == "ok"
         assert it.store.transact(append(b"after")) == 1
