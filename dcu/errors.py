@@ -215,9 +215,10 @@ class StoreFull(StoreFault):
 
 
 class StoreDown(StoreFull):
-    """Nothing can be stored for now: read-only, an I/O error, or being salvaged. It is opened again without a hand.
+    """Nothing can be stored for now: read-only, an I/O error, no answer, being salvaged. It comes back without a hand.
 
-    Metering goes on into a bounded memory; what has to be journalled first is refused.
+    Nothing of the caller's work is committed or ever will be. Metering goes on into a bounded memory; what has to be
+    journalled first is refused.
     """
 
     fate = Fate.SHED_LOAD
@@ -236,7 +237,7 @@ class RecordDamaged(StoreFault):
 
 
 class StoreBusy(StoreFault):
-    """The store did not answer in time. The caller's work may or may not be committed; it asks again or gives up."""
+    """No end of it in time. The caller's work was begun and may or may not be committed; it asks again or gives up."""
 
     fate = Fate.RETRY_LATER
 

@@ -30,7 +30,8 @@ from dcu.supervisor import Pulse, Supervisor, Unit
 
 STORE_PULSE_S = 300.0
 """A card or a disk may take minutes to answer with an error, since the kernel asks it again and again. To end the
-process would mend nothing and lose what waits in memory; meanwhile all who ask are told (`dcu/store/pace.py`)."""
+process would mend nothing and lose what waits in memory; meanwhile all who ask are told (`dcu/store/pace.py`). Only the
+relay ends it, when nobody knows whether a work of its own is committed."""
 
 PULSE_S = 60.0
 

@@ -307,7 +307,13 @@ class Store(Protocol):
         """Run `work` in the writer's thread and return its result after the commit (synchronous=FULL).
 
         Works that wait at the same time share one commit; one that raises is rolled back alone and its own
-        exception is raised here. Raises StoreFault when the commit failed, StoreBusy when `wait_s` passed.
+        exception is raised here.
+
+        Raises:
+            StoreDown: nothing of it is committed or ever will be: nothing can be stored now, too many wait, or it was
+                not begun when `wait_s` passed.
+            StoreBusy: `wait_s` passed while it was done: it may or may not be committed.
+            StoreFault: the commit failed.
         """
         ...
 

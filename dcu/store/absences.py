@@ -4,11 +4,12 @@ Spans are to the second, ascending and disjoint: no row that is dated within one
 period was then. So they outlive every change of it.
 """
 
+from bisect import bisect_right
 from collections.abc import Sequence
 from typing import Final
 
 from dcu import gaps
-from dcu.gaps import Absence, Absent, Span
+from dcu.gaps import Absence, Absent, Admission, Span
 from dcu.store.database import Database
 
 OTHER: Final = Absence.OTHER_PERIOD.value
@@ -51,11 +52,11 @@ class Absences:
         known = gaps.merge(((first, last) for first, last, _ in self.near(profile, *span)), 1)
         self.put(profile, gaps.without([span], known, 1), reason)
 
-    def take(self, profile: int, times: Sequence[int]) -> None:
-        """These came: they are absent no more."""
-        if times:
-            before = self.near(profile, min(times), max(times))
-            self.replace(profile, before, gaps.outside(before, gaps.spans(times, 1), 1))
+    def take(self, profile: int, spans: Sequence[Span]) -> None:
+        """These came (`came`): they are absent no more."""
+        if spans:
+            before = self.near(profile, spans[0][0], spans[-1][1])
+            self.replace(profile, before, gaps.outside(before, spans, 1))
 
     def forget(self, profile: int, after_s: int) -> None:
         """Nothing later than that is known to be absent."""
@@ -73,6 +74,30 @@ class Absences:
             "INSERT INTO absent (profile, first_s, last_s, reason) VALUES (?, ?, ?, ?)",
             ((profile, *span) for span in set(kept) - set(before)),
         )
+
+
+def came(let_in: Admission, phase: int, period: int, *, alone: bool) -> tuple[Span, ...]:
+    """Seconds of the rows that came, and of the instants that they fill.
+
+    Args:
+        let_in: the rows, and what is held with them.
+        phase: of the grid.
+        period: of the grid.
+        alone: the profile never had another grid. Then no instant is between two neighbours that are held, and what was
+            absent there goes with them: a remnant between each two would say nothing, for ever.
+    """
+    slots = (gaps.slot(at, phase, period) for at in let_in.new)
+    times = {*let_in.new, *(at for at in slots if at is not None)}
+    ends = [first for first, _ in let_in.held]
+
+    def around(at: int) -> Span:
+        n = bisect_right(ends, at) - 1
+        if not alone or n < 0 or not gaps.on_grid(at, phase, period) or let_in.held[n][1] < at:
+            return at, at
+        first, last = let_in.held[n]
+        return max(first, at - period), min(last, at + period)
+
+    return gaps.merge(map(around, times), 1)
 
 
 def on_grid(absent: Sequence[Absent], held: Sequence[Span], phase: int, period: int) -> tuple[Absent, ...]:

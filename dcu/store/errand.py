@@ -4,7 +4,7 @@ import threading
 from collections.abc import Callable
 from typing import Generic, TypeVar, cast
 
-from dcu.errors import StoreBusy
+from dcu.errors import StoreBusy, StoreDown
 from dcu.store.transaction import SqliteTransaction
 
 T = TypeVar("T")
@@ -31,7 +31,8 @@ class Errand(Generic[T]):
         """The result, once it is committed.
 
         Raises:
-            StoreBusy: `timeout_s` passed. A work that was not begun by then never is.
+            StoreDown: `timeout_s` passed, and it was not begun: it never will be.
+            StoreBusy: `timeout_s` passed, and it was: nobody knows whether it will be committed.
             BaseException: what the work raised, or why its commit failed.
         """
         if not self._unsettled.acquire(timeout=timeout_s):
@@ -40,8 +41,10 @@ class Errand(Generic[T]):
                 begun = self._taken
             # Settled in this very moment: then the answer is known and is the better one.
             if self._unsettled.locked():
-                fate = "it may or may not be committed" if begun else "it was not begun and never will be"
-                raise StoreBusy(f"no answer within {timeout_s:g} s; {fate}", place="store")
+                late = f"no answer within {timeout_s:g} s"
+                if begun:
+                    raise StoreBusy(f"{late}; it may or may not be committed", place="store")
+                raise StoreDown(f"{late}; it was not begun and never will be", place="store")
         if self.fault is not None:
             raise self.fault
         return cast("T", self._result)

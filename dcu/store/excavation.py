@@ -117,7 +117,10 @@ def _settle(path: Path) -> bool:
 
 def _dig(path: Path, new: Database, found: Found, beat: Callable[[], None]) -> None:
     with closing(sqlite3.connect(path, timeout=2.0, isolation_level=None)) as source:
-        _Dig(source, new, found, beat).all()
+        try:
+            _Dig(source, new, found, beat).all()
+        except UnicodeDecodeError as error:  # as when it is opened
+            raise sqlite3.DatabaseError("its schema is garbled") from error
 
 
 class _Dig:

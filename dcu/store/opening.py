@@ -60,6 +60,9 @@ def connect(path: Path, *, dcu: str, page_limit: int | None = None) -> tuple[Dat
     except sqlite3.Error as error:
         connection.close()
         raise _of_header(error, path) or translate(error, str(path)) from error
+    except UnicodeDecodeError as error:  # raised in place of SQLite's error, whose words quote what is garbled
+        connection.close()
+        raise StoreDamaged("its schema is not what was written", place=str(path), cure=SALVAGE) from error
     except StoreFault:
         connection.close()
         raise

@@ -106,14 +106,14 @@ class SqliteStore:
         self._writer.run()
 
     def transact(self, work: Callable[[SqliteTransaction], T], *, wait_s: float = 30.0) -> T:
-        """See `ports.Store`. A work that was not begun within `wait_s` never is."""
+        """See `ports.Store`."""
         errand, pace = Errand(work), self._writer.pace
         turn = pace.turn
         if not self._writer.post(errand):
-            raise StoreBusy(f"{CAPACITY} works wait already", place="store")
+            raise StoreDown(f"{CAPACITY} works wait already", place="store")
         try:
             return errand.wait(wait_s)
-        except StoreBusy:
+        except (StoreBusy, StoreDown):
             if errand.given_up:
                 pace.missed(turn, wait_s)
             raise

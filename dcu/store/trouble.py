@@ -13,7 +13,7 @@ def told_trouble(clock: Clock, fault: StoreFault | None, seconds: int, kept: int
     facts: dict[str, Fact] = {"cause": fault.cause if fault else "", "seconds": seconds, "kept": kept, "lost": lost}
     text = f"nothing could be stored for {seconds} s: {fault}; {kept} works waited in memory, {lost} were lost"
     body = encode_alarm(alarm_now(clock, AlarmKind.STORE_TROUBLE, text[:500], "", facts))
-    return Kept(lambda tx: tx.append(Stream.ALARM, body), len(body))
+    return Kept(lambda tx: tx.append(Stream.ALARM, body), len(body), lasting=True)
 
 
 def down_by(fault: StoreFault) -> StoreDown:

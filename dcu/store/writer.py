@@ -255,9 +255,12 @@ class Writer:
             for kept, fault in zip(works, faults, strict=True):
                 kept.waits = _passes(fault)
             self.memory.put_back([kept for kept in works if kept.waits])
-        for fault in faults:
-            if fault is not None:
+        for kept, fault in zip(works, faults, strict=True):
+            if fault is not None and not kept.waits:
                 log.error("a work that waited in memory is lost: %r", fault)
+                self.memory.lose(type(fault) is StoreFull and not kept.lasting)
+        if self.memory.lost and not len(self.memory):
+            self._tell_trouble(StoreFull("there was no room for all that waited in memory"), 0)
         self._upkeep_waits = True
 
     # ---- down and up
@@ -305,10 +308,9 @@ class Writer:
         self._tell_trouble(down, seconds)
 
     def _tell_trouble(self, fault: StoreFault | None, seconds: float) -> None:
-        kept, lost = len(self.memory), self.memory.lost
-        self.memory.lost = 0
-        log.warning("the store is well again after %d s; %d works waited in memory, %d were lost", seconds, kept, lost)
-        self.memory.put_back([told_trouble(self._clock, fault, int(seconds), kept, lost)])
+        kept, lost = len(self.memory), self.memory.told()
+        log.warning("the store takes works again after %d s; %d waited in memory, %d were lost", seconds, kept, lost)
+        self.memory.put_first(told_trouble(self._clock, fault, int(seconds), kept, lost))
         self._upkeep_waits = True
 
     def _end(self) -> None:

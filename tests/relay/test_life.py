@@ -10,7 +10,8 @@ from dcu.errors import StoreFull
 from dcu.event import AlarmKind
 from dcu.reading import ClockState
 from dcu.record import Stream
-from dcu.relay.desk import RelayDesk
+from dcu.relay.desk import UPKEEP_S, RelayDesk
+from dcu.store.errand import Errand
 from tests.relay.world import APPROVE, FAR_METER, METER, REQUEST, box, commissioned, trust
 
 
@@ -313,6 +314,23 @@ def test_a_full_store_refuses_what_it_cannot_journal(world):
     assert world.put(world.command()).code is Refusal.E_STORE
     world.store.fault = lambda: None
     assert world.wall[METER].acts == []
+
+
+def in_vain():
+    """A work that waits in line behind one for which the disk does not answer, until its caller gives up."""
+    Errand(lambda _tx: None).wait(0.0)
+
+
+def test_a_disk_that_does_not_answer_refuses_commands_and_ends_nothing(world):
+    world.store.fault = in_vain
+    document = world.command()
+    assert world.put(document).code is Refusal.E_STORE
+    world.clock.pass_s(UPKEEP_S)
+    world.settle()
+    assert world.fallen is None and world.wall[METER].acts == []
+    world.store.fault = lambda: None
+    assert world.put(document).status == "accepted"
+    assert world.wall[METER].acts == [1]
 
 
 def full():

@@ -194,6 +194,20 @@ def test_a_schema_that_cannot_be_read_costs_nothing(path, tmp_path, which, how):
         assert it.store.transact(lambda tx: tx.reserve_counters(SERIALS[0], 32, 5000, 1))[0] > 5064
 
 
+def test_a_schema_of_which_sqlite_speaks_no_text_is_salvaged_as_any_other(path, tmp_path):
+    """Its message quotes what is garbled, which is no UTF-8: the box did not start any more."""
+    epoch = fill(path)
+    before = bodies(path)
+    octets = path.read_bytes()
+    assert octets.count(b"CREATE TABLE journal") == 1
+    path.write_bytes(octets.replace(b"CREATE TABLE journal", b"CREATE \xf3\x40BLE journal"))
+    recover(path)
+    assert len(list(tmp_path.glob("dcu.db.damaged-*"))) == 1
+    after = bodies(path)
+    assert all(after[stream].get(n) == body for stream, records in before.items() for n, body in records.items())
+    judge(path, before, epoch)
+
+
 def test_a_schema_that_cannot_be_read_while_its_log_is_there_costs_nothing(path):
     """As a power cut leaves it: what was written last stands in the log alone."""
     epoch = fill(path)

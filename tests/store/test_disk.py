@@ -104,6 +104,39 @@ def test_the_memory_counts_what_its_works_hold():
     assert ring.keep(append(b"beyond all"), 10**9).waits and not large.waits and len(ring) == 1
 
 
+def test_what_was_lost_is_told_however_full_the_memory_is():
+    """The alarm was the oldest of all: the next work that was kept pushed it out."""
+    ring = memory.Memory(5 * memory.WORK_BYTES)
+    for n in range(6):
+        ring.keep(append(b"%d" % n))
+    alarm = memory.Kept(append(b"trouble"), memory.WORK_BYTES, lasting=True)
+    assert ring.told() == 1 and ring.told() == 0
+    ring.put_first(alarm)
+    late = [ring.keep(append(b"late")) for _ in range(9)]
+    assert alarm.waits and late[-1].waits and ring.told() == 10
+    taken = ring.take(2)
+    assert taken[0] is alarm
+    ring.put_back(taken)
+    assert ring.keep(append(b"beyond all"), 10**9).waits and alarm.waits and len(ring) == 2
+
+
+def test_the_alarms_of_a_memory_have_a_number():
+    ring = memory.Memory()
+    alarms = [memory.Kept(append(b"trouble"), 0, lasting=True) for _ in range(memory.LASTING + 2)]
+    for alarm in alarms:
+        ring.put_first(alarm)
+    assert len(ring) == memory.LASTING and alarms[-1].waits and ring.told() == 2
+
+
+def test_what_finds_no_room_in_the_store_after_it_waited_is_told(path):
+    with running(path, page_limit=120) as it:
+        it.store.keep(append(b"small"))
+        wide = [it.store.keep(lambda tx: tx.append(Stream.ALARM, b"x" * 10**6)) for _ in range(2)]
+        until(lambda: not any(each.waits for each in wide) and alarms(it.store, "store-trouble"), "it is told")
+        facts = [each["facts"] for each in alarms(it.store, "store-trouble")]
+        assert facts[0]["lost"] >= 1 and "no room" in facts[0]["cause"] and it.fault is None
+
+
 def test_a_kept_work_that_is_at_fault_itself_hinders_no_other(path):
     with running(path) as it:
         it.store.keep(lambda tx: 1 // 0)
@@ -141,7 +174,7 @@ def test_a_disk_that_does_not_answer_is_waited_for_by_one_and_the_others_are_tol
     monkeypatch.setattr(pace, "STALLED_S", 0.01)
     with running(path) as it:
         with Gate(it.store):
-            with pytest.raises(StoreBusy, match="not begun"):
+            with pytest.raises(StoreDown, match="not begun"):
                 it.store.transact(append(b"waits in vain"), wait_s=0.05)
             with pytest.raises(StoreDown, match="has not answered"):
                 it.store.transact(append(b"refused"), wait_s=WAIT_S)
@@ -174,7 +207,7 @@ def test_the_very_caller_whose_work_stalls_says_so(path, monkeypatch):
 def test_a_caller_with_little_patience_says_nothing_of_the_disk(path):
     with running(path) as it:
         with Gate(it.store):
-            with pytest.raises(StoreBusy):
+            with pytest.raises(StoreDown):
                 it.store.transact(append(b"impatient"), wait_s=0.01)
             assert it.store.condition == "ok"
         assert it.store.transact(append(b"after")) == 1

@@ -363,3 +363,40 @@ def test_a_row_that_comes_splits_what_is_absent_to_the_second(path):
     with closing(sqlite3.connect(path)) as file:
         found = file.execute("SELECT first_s - ?, last_s - ? FROM absent ORDER BY first_s", (DAY, DAY)).fetchall()
     assert found == [(1, 1799), (1801, 2999), (3001, 4499)]
+
+
+def absent_rows(path):
+    with closing(sqlite3.connect(path)) as file:
+        return file.execute(
+            "SELECT first_s - ?, last_s - ?, reason FROM absent ORDER BY first_s", (DAY, DAY)
+        ).fetchall()
+
+
+@pytest.mark.parametrize("together", [1, 7, 100])
+def test_rows_that_come_into_an_absence_leave_no_remnant_between_them(path, together):
+    """None of those holds an instant: one absence of a month would be three thousand rows for ever."""
+    with running(path) as it:
+        describe(it.store)
+        admit(it.store, slots(0, 120))
+        note(it.store, DAY + 1, slots(120)[0] - 1)
+        for n in range(1, 101, together):
+            admit(it.store, slots(*range(n, min(n + together, 101))))
+        assert known(it.store).absent == ((*slots(101, 119), "meter off"),)
+    assert absent_rows(path) == [(900 * 100 + 1, 900 * 120 - 1, "meter off")]
+
+
+def test_what_is_between_two_rows_stays_explained_where_there_was_a_finer_grid(path):
+    with running(path) as it:
+        describe(it.store)
+        admit(it.store, slots(0, 10))
+        note(it.store, *slots(1, 9))
+        describe(it.store, period_s=3600)
+        admit(it.store, slots(12, 16))
+        admit(it.store, slots(4, 8))
+    why = {
+        n
+        for first, last, reason in absent_rows(path)
+        for n in range(10)
+        if first <= 900 * n <= last and reason != "other period"
+    }
+    assert why == {1, 2, 3, 5, 6, 7, 9}

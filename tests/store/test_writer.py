@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 from running_store import FixedClock, Running, reading, running
 
-from dcu.errors import OperatorFault, StoreBusy, StoreFault, StoreFull
+from dcu.errors import OperatorFault, StoreBusy, StoreDown, StoreFault, StoreFull
 from dcu.mailbox import Stop
 from dcu.record import Stream
 from dcu.store import SqliteStore, writer
@@ -110,7 +110,7 @@ def test_works_that_wait_together_share_one_commit_and_one_fails_alone(store, mo
 def test_a_work_that_waited_too_long_is_never_run(store):
     outcomes = together(store, [append(b"late")], wait_s=0.05)
     assert outcomes == [1]  # the gate opens as soon as it waits: it was in time
-    with Gate(store), pytest.raises(StoreBusy, match="was not begun and never will be"):
+    with Gate(store), pytest.raises(StoreDown, match="was not begun and never will be"):
         store.transact(append(b"too late"), wait_s=0.02)
     assert kept(store) == [b"late"]
 
@@ -136,7 +136,7 @@ def test_too_many_who_wait_are_refused_at_once(path, monkeypatch):
             deadline = time.monotonic() + 10
             while len(it.store._writer._mailbox) < 2 and time.monotonic() < deadline:
                 time.sleep(0.001)
-            with pytest.raises(StoreBusy, match="works wait already"):
+            with pytest.raises(StoreDown, match="works wait already"):
                 it.store.transact(append(b"y"))
         assert sorted(one.result(10) for one in waiting) == [1, 2]
 
@@ -283,6 +283,6 @@ def test_a_commit_that_is_refused_is_rolled_back(path, monkeypatch, fault):
 
 def test_the_loop_that_never_ran_answers_nobody(path):
     store = SqliteStore.open(path, stop=Stop(), clock=FixedClock(), beat=lambda: None, dcu="A")
-    with pytest.raises(StoreBusy, match="not begun"):
+    with pytest.raises(StoreDown, match="not begun"):
         store.transact(append(b"x"), wait_s=0.01)
     store.close()
