@@ -6,6 +6,7 @@ no instant of the grid that is in force.
 
 from collections.abc import Sequence
 from dataclasses import replace
+from math import lcm
 from typing import Final
 
 from dcu import gaps
@@ -68,42 +69,47 @@ class EarlierGrids:
         for number, *known in self._database.rows(query, (profile,)):
             grid = EarlierGrid(*known)
             left = self._open(profile, self._instants.held(profile), period, grid)
-            first_s = left[0] if left else beyond(grid.until_s, grid.from_s, grid.period_s)
+            first_s = left[0][0] if left else beyond(grid.until_s, grid.from_s, grid.period_s)
             if first_s != grid.from_s:
                 self._database.write("UPDATE earlier_grid SET from_s = ? WHERE id = ?", (first_s, number))
 
     def unsettled(self, profile: int, held: Sequence[Span], period: int, grid: EarlierGrid) -> list[Unsettled]:
         """Instants of one of them that are neither held nor absent, with the held rows around them."""
         found: list[Unsettled] = []
-        for at in self._open(profile, held, period, grid):
-            if found and (found[-1].behind_s is None or at < found[-1].behind_s):
-                found[-1] = replace(found[-1], last_s=at)
-            else:
-                found.append(Unsettled(grid, at, at, *self._instants.beside(profile, held, period, at)))
+        for first, last in self._open(profile, held, period, grid):
+            at = first
+            while at <= last:
+                if not found or (found[-1].behind_s or at) < at:
+                    found.append(Unsettled(grid, at, at, *self._instants.beside(profile, held, period, at)))
+                behind_s = found[-1].behind_s
+                end = last if behind_s is None else min(last, beyond(behind_s, at, grid.period_s) - grid.period_s)
+                found[-1] = replace(found[-1], last_s=end)
+                at = end + grid.period_s
         return found
 
-    def _open(self, profile: int, held: Sequence[Span], period: int, grid: EarlierGrid) -> list[int]:
-        times = gaps.expected(grid.from_s, grid.until_s, grid.period_s)
-        if not times:
-            return []
-        span = (times[0], times[-1])
-        absent = [(first, last) for first, last, _ in self._absences.near(profile, *span)]
-        known = _inside(times, absent) | set(self._instants.within(profile, held, period, span))
-        return [at for at in times if at not in known]
+    def _open(self, profile: int, held: Sequence[Span], period: int, grid: EarlierGrid) -> tuple[Span, ...]:
+        """The same as spans on its grid, whatever rows lie between its instants."""
+        if grid.period_s <= 0 or grid.from_s > grid.until_s:
+            return ()
+        whole = grid.from_s, grid.until_s - (grid.until_s - grid.from_s) % grid.period_s
+        absent = (gaps.snap((a, b), grid.from_s, grid.period_s) for a, b, _ in self._absences.near(profile, *whole))
+        inner = (gaps.snap(part, held[0][0], period) for part in gaps.common(held, [whole]))
+        gridded = (span for part in inner if part is not None for span in _shared(part, period, grid))
+        odd = ((at, at) for at in self._instants.strays(profile, *whole) if grid.has(at))
+        known = gaps.merge([*(span for span in absent if span is not None), *gridded, *odd], grid.period_s)
+        return gaps.without([whole], known, grid.period_s)
+
+
+def _shared(part: Span, period: int, grid: EarlierGrid) -> list[Span]:
+    """Spans of a grid whose instants a span of another period has too."""
+    step = lcm(period, grid.period_s)
+    first = next((at for at in gaps.expected(part[0], min(part[1], part[0] + step), period) if grid.has(at)), None)
+    if first is None:
+        return []
+    last = part[1] - (part[1] - first) % step
+    return [(first, last)] if step == grid.period_s else [(at, at) for at in gaps.expected(first, last, step)]
 
 
 def beyond(at: int, phase: int, period: int) -> int:
     """The first instant of a grid that is later than `at`."""
     return at + period - (at - phase) % period
-
-
-def _inside(times: Sequence[int], spans: Sequence[Span]) -> set[int]:
-    """Of ascending times, those that are in spans of seconds, ascending and disjoint."""
-    found: set[int] = set()
-    turn = 0
-    for at in times:
-        while turn < len(spans) and spans[turn][1] < at:
-            turn += 1
-        if turn < len(spans) and spans[turn][0] <= at:
-            found.add(at)
-    return found
