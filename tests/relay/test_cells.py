@@ -1,0 +1,117 @@
+"""Which check applies to which operation, written down a second time: by operation, as the law reads.
+
+The cases of `test_checks` follow the table's own cells, so a cell that is weakened takes its cases with it. Here it has
+to be weakened twice. Source: reference/command-authority.md 0 items 2, 3, 7, 8, 10 and 12; 8.
+"""
+
+import pytest
+
+from dcu.command import Operation
+from dcu.relay.checks import COLUMNS, TABLE, When
+
+LAW = {
+    Operation.CONNECT: {
+        When.BOTH: (
+            "keys, dates of keys, target, journal, asker, after safety, life, time where known, sequence of "
+            "connect, meter, carried out, locked"
+        ),
+        When.ACCEPTED: ("id"),
+        When.DUE: ("identity, relay, reconnect, state"),
+    },
+    Operation.DISCONNECT: {
+        When.BOTH: (
+            "keys, dates of keys, key document, target, journal, profile, clock, life, time, lease, sequence, "
+            "meter, set aside, carried out, frozen, locked, policy, protected, area, live, notice, grace, window, "
+            "permit, caps, withdrawn"
+        ),
+        When.ACCEPTED: ("id"),
+        When.DUE: ("meters heard, identity, relay, prepaid, spacing, debit, state, fit"),
+    },
+    Operation.CANCEL: {
+        When.ACCEPTED: (
+            "keys, dates of keys, target, journal, id, restrainer, life, time where known, carried out, cancelled"
+        ),
+    },
+    Operation.FREEZE: {
+        When.ACCEPTED: (
+            "keys, dates of keys, target, journal, id, restrainer, life, time where known, meter if named, carried out"
+        ),
+    },
+    Operation.UNFREEZE: {
+        When.ACCEPTED: (
+            "keys, dates of keys, key document, target, journal, id, two persons, clock, life, time, meter if "
+            "named, carried out"
+        ),
+    },
+    Operation.READ: {
+        When.BOTH: (
+            "keys, dates of keys, target, journal, asker, life, time where known, meter, set aside, carried out"
+        ),
+        When.ACCEPTED: ("id"),
+        When.DUE: ("identity"),
+    },
+    Operation.RESEND: {
+        When.ACCEPTED: ("keys, dates of keys, target, journal, id, asker, life, time where known, carried out, range"),
+    },
+    Operation.CLOCK_SET: {
+        When.BOTH: (
+            "keys, dates of keys, target, journal, asker, exact clock, life, time, meter, set aside, carried out"
+        ),
+        When.ACCEPTED: ("id"),
+        When.DUE: ("identity, fit"),
+    },
+    Operation.BALANCE: {
+        When.BOTH: (
+            "keys, dates of keys, key document, target, journal, billing, life, time where known, meter, set "
+            "aside, carried out"
+        ),
+        When.ACCEPTED: ("id"),
+        When.DUE: ("identity, fit"),
+    },
+    Operation.MESSAGE: {
+        When.BOTH: (
+            "keys, dates of keys, target, journal, asker, life, time where known, meter, set aside, carried out, "
+            "area of message, live"
+        ),
+        When.ACCEPTED: ("id"),
+        When.DUE: ("identity"),
+    },
+    Operation.LIMIT: {
+        When.BOTH: (
+            "keys, dates of keys, target, journal, asker, life, time where known, meter, set aside, carried out, locked"
+        ),
+        When.ACCEPTED: ("id"),
+        When.DUE: ("identity, fit"),
+    },
+    Operation.METER: {
+        When.ACCEPTED: (
+            "keys, dates of keys, key document, target, journal, id, two persons, clock, life, time, change, "
+            "carried out"
+        ),
+    },
+}
+"""By operation: the checks of each stage, in the table's order; whatever is not named does not apply."""
+
+
+@pytest.mark.parametrize("op", COLUMNS)
+def test_an_operation_passes_these_checks_and_no_others(op):
+    found = {when: ", ".join(c.name for c in TABLE if c.when(op) is when) for when in When if when is not When.NEVER}
+    assert found == dict.fromkeys(found, "") | LAW[op]
+
+
+def test_every_operation_has_its_law():
+    assert set(LAW) == set(COLUMNS) == set(Operation) - {Operation.MODE}, "a mode is judged as a disconnect"
+
+
+def test_nobody_is_disconnected_without_these():
+    """What stands between two signatures and a relay: at both judgements, none of it skipped at either."""
+    both = LAW[Operation.DISCONNECT][When.BOTH].split(", ")
+    assert {"profile", "clock", "lease", "sequence", "frozen", "locked", "protected", "area", "live"} <= set(both)
+    assert {"policy", "notice", "grace", "window", "permit", "caps", "time", "journal", "target", "keys"} <= set(both)
+
+
+def test_light_needs_no_lease_permit_policy_window_or_trusted_clock():
+    named = ", ".join(LAW[Operation.CONNECT].values()).split(", ")
+    assert not {"lease", "permit", "caps", "policy", "window", "clock", "meters heard", "frozen", "set aside"} & set(
+        named
+    )
