@@ -82,10 +82,10 @@ class Docket:
         wrong = _refusal_of(case)
         if wrong is not None and wrong.code in UNCONSUMED:
             return self._refuse(tx, account, wrong)
-        if wrong is not None:
+        allowed = self._book.allowances.command(opened.kids, command.op, self._book.clock.monotonic_s())
+        if wrong is not None or not allowed:
             self._take_back_all_the_same(tx, case)
-        if not self._book.allowances.command(opened.kids, command.op, self._book.clock.monotonic_s()):
-            self._take_back_all_the_same(tx, case)
+        if not allowed:
             tx.count(f"refused.{Refusal.E_FLOOD.value}")
             return Ruling(Verdict("refused", Refusal.E_FLOOD), cause="more commands of a key than anyone needs")
         if wrong is not None:

@@ -77,7 +77,7 @@ def machine() -> str:
 def keep(row: int, lines: list[Line], *, seed: int, command: str, of_commit: str, seconds: float) -> None:
     """Take the place of what was known of a row, in both files; runs of other rows may do so at the same time."""
     run = {"seed": seed, "command": command, "commit": of_commit, "machine": machine(), "seconds": round(seconds)}
-    with _alone():
+    with alone():
         known = json.loads(FIGURES.read_text()) if FIGURES.exists() else []
         known = [each for each in known if each["row"] != row]
         known += [asdict(line) | run for line in lines]
@@ -87,8 +87,8 @@ def keep(row: int, lines: list[Line], *, seed: int, command: str, of_commit: str
 
 
 @contextmanager
-def _alone() -> Iterator[None]:
-    """Nobody else writes the two files meanwhile."""
+def alone() -> Iterator[None]:
+    """Nobody else writes a page and its figures in `docs` meanwhile: two runs at once take turns."""
     folder = os.open(FIGURES.parent, os.O_RDONLY | os.O_DIRECTORY)
     try:
         fcntl.flock(folder, fcntl.LOCK_EX)

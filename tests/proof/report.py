@@ -1,15 +1,11 @@
 """What a run found, claim by claim: `docs/SAFETY.md` is written by the run and by nobody else."""
 
-import fcntl
 import json
-import os
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 
 from dcu.command import LIFE, OPEN, State
-from tests.faults.report import commit, machine
+from tests.faults.report import alone, commit, machine
 from tests.proof.parts import WHERE
 from tests.proof.run import Line
 
@@ -35,19 +31,8 @@ utility: the box is the last one who does.
 
 def keep(part: str, lines: list[Line], *, order: list[str], seed: int, seconds: float, at: str) -> list[dict]:
     """Take the place of what was known of a part, in both files; `at`: the commit. Returns all that is known then."""
-    with _alone():
+    with alone():
         return _keep(part, lines, order, seed, seconds, at)
-
-
-@contextmanager
-def _alone() -> Iterator[None]:
-    """Two runs at once take turns."""
-    descriptor = os.open(DOCUMENT.parent, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX)
-        yield
-    finally:
-        os.close(descriptor)
 
 
 def _keep(part: str, lines: list[Line], order: list[str], seed: int, seconds: float, at: str) -> list[dict]:
