@@ -6,7 +6,6 @@ A request is `{"ask": NAME, ...}`, an answer `{"answer": ...}` or `{"refused": {
 """
 
 import logging
-import socket
 import threading
 from collections.abc import Callable, Collection, Mapping
 from contextlib import suppress
@@ -14,8 +13,9 @@ from pathlib import Path
 from typing import Any
 
 from dcu.errors import DcuError, OperatorFault, SocketFault
+from dcu.field.door import Door
 from dcu.mailbox import Stop
-from dcu.wire import Wire, listen, peer_uid
+from dcu.wire import Wire, listen
 
 log = logging.getLogger(__name__)
 
@@ -45,8 +45,8 @@ class FieldSocket:
         beat: Callable[[], None],
         barred: Collection[int] = (),
     ) -> None:
-        self._barred = frozenset(barred)
-        self._turned_away = 0
+        stay_out = frozenset(barred)
+        self._door = Door(path, lambda uid: uid not in stay_out)
         self._listener = listen(path)
         self._path = path
         self._asks = asks
@@ -62,7 +62,7 @@ class FieldSocket:
                 self._beat()
                 with suppress(TimeoutError):
                     connection, _ = self._listener.accept()
-                    if self._is_barred(connection):
+                    if not self._door.admits(connection):
                         connection.close()
                         continue
                     if not self._free.acquire(blocking=False):
@@ -71,18 +71,6 @@ class FieldSocket:
                     wire = Wire(connection)
                     threading.Thread(target=self._serve, args=(wire,), name="cli-connection", daemon=True).start()
         self._path.unlink(missing_ok=True)
-
-    def _is_barred(self, connection: socket.socket) -> bool:
-        try:
-            uid = peer_uid(connection)
-        except SocketFault:
-            return True
-        if uid not in self._barred:
-            return False
-        self._turned_away += 1
-        if self._turned_away.bit_count() == 1:  # 1, 2, 4, 8..: a flood is not a log storm
-            log.warning("%s: user %d may not ask here (%d turned away so far)", self._path, uid, self._turned_away)
-        return True
 
     def _serve(self, wire: Wire) -> None:
         try:

@@ -11,6 +11,7 @@ import threading
 from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from datetime import datetime
+from functools import partial
 from pathlib import Path
 from typing import Final, Protocol
 
@@ -18,12 +19,13 @@ from dcu.clock import BUILT
 from dcu.command import Refusal
 from dcu.errors import DcuError, Fate, OperatorFault, SocketFault
 from dcu.field import read_ahead
+from dcu.field.door import Door
 from dcu.field.read_ahead import ReadAhead, last_of
 from dcu.mailbox import Bell, Stop
 from dcu.ports import BatchSlice, Store, Transaction
 from dcu.record import Stream, encode_batch
 from dcu.relay import resends
-from dcu.wire import PeerClosed, Wire, listen, peer_uid
+from dcu.wire import PeerClosed, Wire, listen
 from dcu.wire.verbs import (
     MAX_BATCH,
     Answer,
@@ -128,13 +130,13 @@ class UplinkSocket:
         self._room = Room(store, put, set_aside, note_link, cursor_refused, bell, dcu, version, floor)
         self._stop = stop
         self._beat = beat
-        self._allowed = frozenset(allowed_uids)
+        allowed = frozenset(allowed_uids)
+        self._door = Door(path, lambda uid: uid in allowed)
         self._frame_s = frame_s
         self._lock = threading.Lock()
         self._wires: set[Wire] = set()
         self._fallen: BaseException | None = None
         self._garbage = 0
-        self._turned_away = 0
         self._listener = listen(path)
 
     @property
@@ -145,7 +147,7 @@ class UplinkSocket:
     @property
     def turned_away(self) -> int:
         """Connections refused at the door: a stranger's, or one too many."""
-        return self._turned_away
+        return self._door.turned_away
 
     def run(self) -> None:
         """Accept until the process stops.
@@ -173,21 +175,16 @@ class UplinkSocket:
             raise self._fallen
 
     def _admit(self, sock: socket.socket) -> None:
-        try:
-            uid = peer_uid(sock)
-        except SocketFault:
-            uid = -1
         wire = Wire(sock, frame_s=self._frame_s)
+        if not self._door.admits(sock):
+            wire.close()
+            return
         with self._lock:
-            full = len(self._wires) >= MAX_CONNECTIONS
-            welcome = uid in self._allowed and not full
-            if welcome:
+            room = len(self._wires) < MAX_CONNECTIONS
+            if room:
                 self._wires.add(wire)
-        if not welcome:
-            self._turned_away += 1
-            if self._turned_away.bit_count() == 1:  # 1, 2, 4, 8..: a flood is not a log storm
-                cause = "more connections than uplink needs" if full else f"user {uid} may not connect"
-                log.warning("%s: %s (%d turned away so far)", self._path, cause, self._turned_away)
+        if not room:
+            self._door.turn_away("more connections than uplink needs")
             wire.close()
             return
         threading.Thread(target=self._converse, args=(wire,), name="uplink-conversation", daemon=True).start()
@@ -274,7 +271,7 @@ class Conversation:
         if kept is not None and (offer := self._encoded(kept)) is not None:
             return offer
         while True:
-            parts, again = room.store.transact(lambda tx, n=limit: _parts(tx, request, n))  # type: ignore[misc]
+            parts, again = room.store.transact(partial(_parts, request, limit))
             self._ahead.keep(request, parts, rung, room.store.epoch)
             if not parts:
                 return None
@@ -311,7 +308,7 @@ class Conversation:
         return Done()
 
 
-def _parts(tx: Transaction, request: Next, max_bytes: int) -> tuple[list[BatchSlice], bool]:
+def _parts(request: Next, max_bytes: int, tx: Transaction) -> tuple[list[BatchSlice], bool]:
     """The next records, and whether they are offered again: one batch of those at a time, between all others."""
     again = resends.next_again(tx, max_bytes) if request.again else None
     return ([again], True) if again is not None else (read_ahead.read(tx, request, max_bytes), False)

@@ -11,8 +11,12 @@ from collections.abc import Collection, Hashable
 from typing import Final
 
 from dcu.bucket import TokenBucket
-from dcu.command import Operation
+from dcu.command import Operation, Refusal
+from dcu.relay.gate import Sampler
 from dcu.relay.policy.floor import DAY_S
+
+AGAIN_S: Final = 60
+"""The same document again is answered at most this often."""
 
 REPEATS: Final = (60, 60 / DAY_S)
 """Receipts given out again, of the whole box: at once, and then a second."""
@@ -35,14 +39,20 @@ class Allowances:
 
     def __init__(self) -> None:
         self._buckets: dict[Hashable, TokenBucket] = {}
+        self._answered = Sampler(AGAIN_S)
 
     def repeat(self, monotonic_s: float) -> bool:
         """Whether a receipt may be given out once more."""
         return self._take("repeat", REPEATS, monotonic_s)
 
-    def refusal(self, kids: Collection[str], monotonic_s: float) -> bool:
+    def document_again(self, digest: bytes, monotonic_s: float) -> bool:
+        """Whether a document that is in force may be answered once more."""
+        return self._answered.due(digest, monotonic_s) and self.repeat(monotonic_s)
+
+    def refusal(self, digest: bytes, code: Refusal, kids: Collection[str], monotonic_s: float) -> bool:
         """Whether those who signed may be told that they may not."""
-        return self._each("refusal", kids, REFUSALS, monotonic_s)
+        again = self._answered.due((digest, code), monotonic_s)
+        return again and self._each("refusal", kids, REFUSALS, monotonic_s)
 
     def permit(self, kids: Collection[str], monotonic_s: float) -> bool:
         """Whether another permit of theirs is judged."""

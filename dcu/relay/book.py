@@ -22,6 +22,7 @@ from dcu.relay.duties import CARRIED_OUT
 from dcu.relay.envelope import Signer, claims_of
 from dcu.relay.key_document import TrustStore
 from dcu.relay.leases import Leases
+from dcu.relay.letters import Verdict
 from dcu.relay.permit import Leave, Permit, held_permit
 from dcu.relay.policy import Policy, policy_in_force, policy_kept
 from dcu.relay.policy.floor import WEEK_S
@@ -30,6 +31,7 @@ from dcu.relay.receipts import Account, seal_receipt
 from dcu.relay.resends import ranges
 from dcu.relay.restraints import holding
 from dcu.relay.roster import Roster
+from dcu.relay.ruling import Ruling
 from dcu.relay.schema import read_command
 from dcu.relay.standing import POLICY_BASE, POLICY_NARROWED
 from dcu.relay.trust import Commissioning
@@ -211,6 +213,14 @@ class Book:
         )
         tx.append(Stream.RECEIPT, encode_receipt(receipt))
         return receipt
+
+    def refuse(self, tx: Transaction, account: Account, refusal: CommandRefused) -> Ruling:
+        """Count it, and answer at most once a minute and within the allowance of its keys. No id is used up."""
+        tx.count(f"refused.{refusal.code.value}")
+        account = replace(account, state=State.REFUSED.value, code=refusal.code, reason=refusal.cause)
+        if self.allowances.refusal(account.digest, refusal.code, account.kids, self.clock.monotonic_s()):
+            self.record(tx, account)
+        return Ruling(Verdict("refused", refusal.code), cause=refusal.cause, meter=account.meter)
 
     def _ledger(self, tx: Transaction, command: Command, moment: Moment, known: StoredCommand | None) -> Ledger:
         authority = tx.authority

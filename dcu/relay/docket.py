@@ -8,18 +8,17 @@ id is used up, whatever the answer was. Source: reference/command-authority.md 0
 import logging
 from collections.abc import Mapping
 from dataclasses import replace
-from typing import Final
 
 from dcu.command import Change, Command, CommandRefused, Debit, Event, Operation, Refusal, State, StoredCommand, Why
 from dcu.ports import Transaction
 from dcu.record import Stream, encode_receipt
+from dcu.relay.allowance import AGAIN_S
 from dcu.relay.book import Book, reread
 from dcu.relay.case import Case
 from dcu.relay.checks import MEANT, UNCONSUMED, Check, check_all
 from dcu.relay.checks.safety import spacing_left_s
 from dcu.relay.duties import AT_ONCE
 from dcu.relay.envelope import Opened
-from dcu.relay.gate import Sampler
 from dcu.relay.letters import Verdict
 from dcu.relay.life import move
 from dcu.relay.policy import two_independent
@@ -33,16 +32,12 @@ from dcu.relay.withdrawals import note
 
 log = logging.getLogger(__name__)
 
-AGAIN_S: Final = 60
-"""The same document again is answered at most this often."""
-
 
 class Docket:
     """Decides about commands whose signatures verified. Called by the relay thread only."""
 
     def __init__(self, book: Book) -> None:
         self._book = book
-        self._answered = Sampler(AGAIN_S)
         self._change: Command | None = None  # of the meters, to take effect after the commit
 
     def command(self, opened: Opened) -> Ruling:
@@ -74,14 +69,14 @@ class Docket:
             account = replace(account, iss=iss, cmd_id=cmd_id, op=op, meter=meter)
             command = read_command(claims)
         except CommandRefused as refusal:
-            return self._refuse(tx, account, refusal)
+            return self._book.refuse(tx, account, refusal)
         known = tx.command(command.iss, command.cmd_id)
         if known is not None and known.digest == opened.digest:
             return self._repeat(tx, known, command)
         case = self._book.case(tx, opened.payload, opened.kids, command, known=known)
         wrong = _refusal_of(case)
         if wrong is not None and wrong.code in UNCONSUMED:
-            return self._refuse(tx, account, wrong)
+            return self._book.refuse(tx, account, wrong)
         allowed = self._book.allowances.command(opened.kids, command.op, self._book.clock.monotonic_s())
         if wrong is not None or not allowed:
             self._take_back_all_the_same(tx, case)
@@ -89,7 +84,7 @@ class Docket:
             tx.count(f"refused.{Refusal.E_FLOOD.value}")
             return Ruling(Verdict("refused", Refusal.E_FLOOD), cause="more commands of a key than anyone needs")
         if wrong is not None:
-            return self._refuse(tx, account, wrong, opened.payload)
+            return self._refuse_for_good(tx, account, wrong, opened.payload)
         return self._accept(tx, account, case, opened.payload)
 
     def _take_back_all_the_same(self, tx: Transaction, case: Case) -> None:
@@ -167,24 +162,11 @@ class Docket:
             if stored.state is State.PENDING and _overtakes(case, stored):
                 move(self._book, tx, stored, Event.VOID, reason=f"overtaken by {command.op.value} {command.cmd_id}")
 
-    def _refuse(self, tx: Transaction, account: Account, refusal: CommandRefused, payload: bytes = b"") -> Ruling:
-        """Count and answer; one that leaves the id free at most once a minute, and within the allowance of its keys.
-
-        Args:
-            tx: the transaction.
-            account: what is to be told.
-            refusal: why.
-            payload: of a command whose id is used up by the refusal; else empty.
-        """
+    def _refuse_for_good(self, tx: Transaction, account: Account, refusal: CommandRefused, payload: bytes) -> Ruling:
+        """The command's id is used up by the refusal."""
         tx.count(f"refused.{refusal.code.value}")
         account = replace(account, code=refusal.code, reason=refusal.cause)
-        if payload:
-            self._book.save(tx, account, payload, self._book.record(tx, account))
-        else:
-            now_s = self._book.clock.monotonic_s()
-            again = self._answered.due((account.digest, refusal.code), now_s)
-            if again and self._book.allowances.refusal(account.kids, now_s):
-                self._book.record(tx, account)
+        self._book.save(tx, account, payload, self._book.record(tx, account))
         return Ruling(Verdict("refused", refusal.code), cause=refusal.cause, meter=account.meter)
 
     def _repeat(self, tx: Transaction, known: StoredCommand, command: Command) -> Ruling:

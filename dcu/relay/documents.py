@@ -14,7 +14,6 @@ from dcu.command import CommandRefused, Refusal, State
 from dcu.ports import Transaction
 from dcu.relay.book import Book
 from dcu.relay.envelope import KEYS, POLICY, Opened, claims_of, open_envelope, payload_of, typ_of
-from dcu.relay.gate import Sampler
 from dcu.relay.key_document import TrustStore, open_key_document, vet_key_document
 from dcu.relay.letters import Verdict
 from dcu.relay.permit import vet_permit
@@ -36,9 +35,6 @@ from dcu.relay.trust import Commissioning
 
 log = logging.getLogger(__name__)
 
-AGAIN_S: Final = 60
-"""The same document again is answered at most this often."""
-
 WAITING: Final = "waiting"
 _WAITS: Final = "takes effect in 24 hours: "
 IN_FORCE: Final = "in-force"
@@ -56,7 +52,6 @@ class Documents:
 
     def __init__(self, book: Book) -> None:
         self._book = book
-        self._answered = Sampler(AGAIN_S)
 
     # ---- at the start, and when the commissioning root changed ------------------------------------------------------
 
@@ -106,7 +101,7 @@ class Documents:
         try:
             vet_key_document(trust, candidate, opened, book.moment().known_s, above)
         except CommandRefused as refusal:
-            return self._refuse(tx, account, refusal), trust
+            return book.refuse(tx, account, refusal), trust
         keep_keys(tx, book.commissioning.root, envelope, candidate.version)
         book.record(tx, account)
         log.info("key document %d of %s is in force", candidate.version, candidate.issuer)
@@ -129,7 +124,7 @@ class Documents:
         try:
             policy, words = self._vet(tx, opened, above, first)
         except CommandRefused as refusal:
-            return self._refuse(tx, replace(account, state=State.REFUSED.value), refusal)
+            return book.refuse(tx, account, refusal)
         account = replace(account, pol=policy.version)
         if words and not first:
             tx.save_document(POLICY_WAITING, policy.version, envelope)
@@ -189,7 +184,7 @@ class Documents:
             account = replace(account, digest=opened.digest, kids=opened.kids)
             vet_policy(opened, trust.keys, trust.issuer, book.dcu, moment.known_s, above=version - 1, voices=2)
         except CommandRefused as refusal:
-            self._refuse(tx, replace(account, state=State.REFUSED.value), refusal)
+            book.refuse(tx, account, refusal)
             return
         tx.save_document(POLICY_BASE, version, envelope)
         tx.authority.forget_document(POLICY_NARROWED)
@@ -221,7 +216,7 @@ class Documents:
                 raise CommandRefused(Refusal.E_FLOOD, "more permits of a key than anyone needs")
             self._check_day(permit.date)
         except CommandRefused as refusal:
-            return self._refuse(tx, replace(account, state=State.REFUSED.value), refusal)
+            return book.refuse(tx, account, refusal)
         tx.authority.save_permit(permit.iss, permit.id, envelope)
         book.record(tx, replace(account, more={"max_n": permit.max_n, "date": permit.date}))
         return Ruling(Verdict("accepted"))
@@ -258,19 +253,9 @@ class Documents:
     # ---- answers ----------------------------------------------------------------------------------------------------
 
     def _again(self, tx: Transaction, account: Account) -> Ruling:
-        now_s = self._book.clock.monotonic_s()
-        if self._answered.due(account.digest, now_s) and self._book.allowances.repeat(now_s):
+        if self._book.allowances.document_again(account.digest, self._book.clock.monotonic_s()):
             self._book.record(tx, account)
         return Ruling(Verdict("duplicate"))
-
-    def _refuse(self, tx: Transaction, account: Account, refusal: CommandRefused) -> Ruling:
-        tx.count(f"refused.{refusal.code.value}")
-        account = replace(account, state=State.REFUSED.value, code=refusal.code, reason=refusal.cause)
-        now_s = self._book.clock.monotonic_s()
-        again = self._answered.due((account.digest, refusal.code), now_s)
-        if again and self._book.allowances.refusal(account.kids, now_s):
-            self._book.record(tx, account)
-        return Ruling(Verdict("refused", refusal.code), cause=refusal.cause)
 
 
 def book_version(held: dict[str, tuple[int, bytes]]) -> int:

@@ -95,7 +95,7 @@ def test_a_user_that_is_barred_is_turned_away(tmp_path, caplog):
         for _ in range(8):  # more than there are places
             with pytest.raises(SocketFault):
                 ask(tmp_path / "field.sock", {"ask": "echo", "text": "x"})
-        assert f"user {os.getuid()} may not ask here" in caplog.text
+        assert f"user {os.getuid()} may not connect" in caplog.text
     finally:
         stop.set()
         thread.join(10)
