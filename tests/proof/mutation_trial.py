@@ -38,7 +38,7 @@ SLOW_S = 1.0
 PATIENCE_S = 6.0
 """So much of a processor, traced, the tests of one change may take together: what is left of them judges it not."""
 
-MEASURED_S = 20.0
+MEASURED_S = 120.0
 LIKELY = 20
 WORKERS = 2
 ANEW = ("-x", "-q", "-s", "-p", "no:cacheprovider", "-o", "timeout=0")
