@@ -149,14 +149,13 @@ class Documents:
         current, _ = book.policy(tx)
         words = briefly(compare(current, policy).widens, MOST_TEXT - len(_WAITS))
         if words or first:
-            vet_policy(opened, trust.keys, trust.issuer, book.dcu, known_s, above=above, voices=2)
+            vet_policy(opened, trust.keys, trust.issuer, book.dcu, known_s, above=above, two=True)
         return policy, words
 
     def _two(self, opened: Opened) -> bool:
         book, trust = self._book, self._book.trust
         try:
-            version = int(str(opened.claims["version"]))
-            vet_policy(opened, trust.keys, trust.issuer, book.dcu, None, above=version - 1, voices=2)
+            vet_policy(opened, trust.keys, trust.issuer, book.dcu, None, above=None, two=True)
         except CommandRefused:
             return False
         return True
@@ -182,7 +181,7 @@ class Documents:
         try:
             opened = open_envelope(envelope, trust.keys, moment.known_s, {POLICY})
             account = replace(account, digest=opened.digest, kids=opened.kids)
-            vet_policy(opened, trust.keys, trust.issuer, book.dcu, moment.known_s, above=version - 1, voices=2)
+            vet_policy(opened, trust.keys, trust.issuer, book.dcu, moment.known_s, above=version - 1, two=True)
         except CommandRefused as refusal:
             book.refuse(tx, account, refusal)
             return

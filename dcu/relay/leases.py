@@ -23,10 +23,8 @@ class Leases:
 
     def __init__(self, make: Callable[[], str]) -> None:
         self._make = make
-        self._current = ""
-        self._since_s = 0.0
-        self._previous = ""
-        self._wanted = True
+        self._current = self._previous = ""
+        self._since_s = self._due_s = float("-inf")
 
     @property
     def current(self) -> str:
@@ -35,19 +33,16 @@ class Leases:
 
     def want(self) -> None:
         """The connection is back: a new one is due."""
-        self._wanted = True
+        self._due_s = min(self._due_s, self._since_s + APART_S)
 
     def due(self, now_s: float) -> bool:
         """Whether a new one is to be made now."""
-        if not self._current:
-            return True
-        age_s = now_s - self._since_s
-        return age_s >= LIFE_S or (self._wanted and age_s >= APART_S)
+        return now_s >= self._due_s
 
     def renew(self, now_s: float) -> str:
         """Make a new one. It replaces the current one, which stays good for a while."""
         self._previous, self._current = self._current, self._make()
-        self._since_s, self._wanted = now_s, False
+        self._since_s, self._due_s = now_s, now_s + LIFE_S
         return self._current
 
     def good(self, now_s: float) -> frozenset[str]:

@@ -51,8 +51,8 @@ class Judge:
     def _policy(self, opened):
         vet = {"above": self.policy.version}
         new = vet_policy(opened, self.trust.keys, self.trust.issuer, self.box["dcu"], self.known_s, **vet)
-        voices = 2 if compare(self.policy, new).widens else 1
-        vet_policy(opened, self.trust.keys, self.trust.issuer, self.box["dcu"], self.known_s, voices=voices, **vet)
+        two = bool(compare(self.policy, new).widens)
+        vet_policy(opened, self.trust.keys, self.trust.issuer, self.box["dcu"], self.known_s, two=two, **vet)
 
     def _permit(self, opened):
         vet_permit(opened, self.trust.keys, self.trust.issuer, self.box["dcu"], self.box["jid"])

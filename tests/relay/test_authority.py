@@ -88,6 +88,16 @@ def test_a_lease_is_new_at_the_start_daily_and_at_a_return_and_the_one_before_is
     leases.want()
     assert not leases.due(DAY + 59), "a connection that flaps makes no leases at will"
     assert leases.due(DAY + 60)
+    leases.renew(3 * DAY)
+    leases.want()
+    assert not leases.due(3 * DAY + 59) and leases.due(3 * DAY + 60)
+
+
+def test_a_connection_that_is_there_before_the_first_lease_keeps_none_back():
+    leases = Leases(lambda: "a")
+    leases.want()
+    assert leases.due(0.0) and leases.renew(0.0) == leases.current == "a"
+    assert not leases.due(DAY - 1) and leases.good(0.0) == {"a"}
 
 
 def test_the_lease_is_published_signed_with_all_that_a_head_end_needs(world):

@@ -1,8 +1,10 @@
 """Policies: what they may say, what a new one changes, when it acts; permits; the calendar."""
 
 import copy
+import struct
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
+from zoneinfo import ZoneInfo, reset_tzpath
 
 import pytest
 
@@ -11,7 +13,17 @@ from dcu.reading import ClockState
 from dcu.relay.case import Moment
 from dcu.relay.envelope import PERMIT, POLICY, open_envelope
 from dcu.relay.permit import read_permit, vet_permit
-from dcu.relay.policy import briefly, compare, most_a_day, policy_in_force, read_policy, usual_caps, vet_policy
+from dcu.relay.policy import (
+    briefly,
+    compare,
+    early_since,
+    most_a_day,
+    policy_in_force,
+    read_policy,
+    usual_caps,
+    vet_policy,
+    within_floor,
+)
 from dcu.relay.policy.comparison import Comparison
 from dcu.relay.policy.floor import SLOW_S
 from dcu.relay.standing import Seen
@@ -49,10 +61,10 @@ def claims(**changes):
     return WORLD.policy_claims(meters={METER: RANCHI, FAR_METER: DHANBAD}) | changes
 
 
-def vetted(above=0, now_s=NOW, keys=None, version=1, signers=(POLICY_A, POLICY_B), voices=2, **changes):
+def vetted(above=0, now_s=NOW, keys=None, version=1, signers=(POLICY_A, POLICY_B), two=True, **changes):
     keys = keys or trust().keys
     opened = open_envelope(WORLD.policy(version, signers=signers, **changes), trust().keys, None, {POLICY})
-    return vet_policy(opened, keys, ISS, DCU, now_s, above=above, voices=voices)
+    return vet_policy(opened, keys, ISS, DCU, now_s, above=above, two=two)
 
 
 def test_a_policy_says_where_prepaid_is_live_and_since_when():
@@ -120,6 +132,13 @@ REFUSED = {
     "a closed day that is none": ({"closed": ["2026-02-30"]}, R.E_SCHEMA),
     "a closed time of no length": ({"closed": ["2026-11-24T10:00/2026-11-24T10:00"]}, R.E_SCHEMA),
     "a closed day that is a number": ({"closed": [20261124]}, R.E_SCHEMA),
+    "a closed day without hyphens": ({"closed": ["20261124"]}, R.E_SCHEMA),
+    "a closed day of a week": ({"closed": ["2026-W48-2"]}, R.E_SCHEMA),
+    "a closed day with a blank": ({"closed": ["2026-11- 4T10:00/2026-11-24T12:00"]}, R.E_SCHEMA),
+    "a closed time in small letters": ({"closed": ["2026-11-24t10:00/2026-11-24t12:00"]}, R.E_SCHEMA),
+    "a closed time to the second": ({"closed": ["2026-11-24T10:00:00/2026-11-24T12:00"]}, R.E_SCHEMA),
+    "a closed time at hour 24": ({"closed": ["2026-11-24T10:00/2026-11-24T24:00"]}, R.E_SCHEMA),
+    "the last day of all": ({"closed": ["9999-12-31"]}, R.E_SCHEMA),
     "a closed moment": ({"closed": ["2026-11-24T10:00"]}, R.E_SCHEMA),
     "a closed time with a zone": ({"closed": ["2026-11-24T10:00+05:30/2026-11-25"]}, R.E_SCHEMA),
     "closed no list": ({"closed": "2026-11-24"}, R.E_SCHEMA),
@@ -179,6 +198,52 @@ def test_each_number_of_a_policy_has_its_bounds(place):
     assert [taken(n) for n in (least - 1, least, most, most + 1)] == [R.E_SCHEMA, "taken", "taken", R.E_SCHEMA]
 
 
+NO_NUMBER = "is not a number from"
+NO_NAMES = "is not an object of names"
+IN_ITS_WORDS = {
+    **dict.fromkeys(("areas", "meters", "hours", "protected", "grace", "caps"), NO_NAMES),
+    **dict.fromkeys(("iss", "dcu"), "is not 1 to 40 of"),
+    **dict.fromkeys(("closed", "no_payment_mode_register"), "is not a list"),
+    **dict.fromkeys(BOUNDS, NO_NUMBER),
+    **{f"caps/arrears/{number}": NO_NUMBER for number in ("hour", "day", "week", "spacing_s", "wait_s")},
+    f"areas/{RANCHI}/prepaid_live": "is not true or false",
+    f"areas/{RANCHI}/profile": "is none of arrears, prepaid",
+    f"areas/{RANCHI}/reconnect": "is none of close, arm",
+}
+BY_ANOTHER_NAME = {
+    "timezone": "timezone is none that is known here",
+    f"areas/{RANCHI}": f"area {RANCHI} {NO_NAMES}",
+    f"meters/{METER}": "area is not 1 to 40 of",
+    "hours/mon": "hours are as mon: 10:00-14:00",
+    "closed/0": "closed has days as 2026-11-24",
+    f"protected/{METER}": "protected is none of medical, essential",
+    f"grace/{METER}": f"grace {NO_NUMBER}",
+    "caps/prepaid": f"caps of prepaid {NO_NAMES}",
+    "no_payment_mode_register/0": "no_payment_mode_register is not 1 to 40 of",
+}
+FAULTS = {place: f"{place.split('/')[-1]} {words}" for place, words in IN_ITS_WORDS.items()} | BY_ANOTHER_NAME
+
+
+@pytest.mark.parametrize("place", FAULTS)
+def test_what_is_wrong_with_a_policy_is_said_with_its_place(place):
+    document = copy.deepcopy(
+        claims(protected={METER: "medical"}, grace={METER: 1}, closed=["2026-11-24"], no_payment_mode_register=["m"])
+    )
+    *above, last = place.split("/")
+    found = document
+    for step in above:
+        found = found[step]
+    found[int(last) if isinstance(found, list) else last] = None
+    with pytest.raises(CommandRefused, match="E_SCHEMA") as refusal:
+        read_policy(document)
+    assert refusal.value.cause.startswith(FAULTS[place])
+
+
+def test_caps_of_a_profile_that_is_none_are_said_to_be():
+    with pytest.raises(CommandRefused, match="caps is none of arrears, prepaid"):
+        read_policy(claims(caps={"lenient": CAPS}))
+
+
 @pytest.mark.parametrize("changes", [{"nbf": NOW + 60}, {"iat": NOW + 60}, {"exp": NOW + 1}, {"version": 1000}])
 def test_a_policy_that_just_holds(changes):
     assert vetted(**changes)
@@ -204,10 +269,11 @@ def test_grace_ends_when_the_last_reason_for_it_does():
     assert [grace(), grace(30), grace(grace={METER: NOW + 9})] == [0, NOW + 30 * DAY, NOW + 9]
     assert grace(30, grace={METER: NOW + 40 * DAY}) == NOW + 40 * DAY
     assert grace(30, grace={METER: NOW + 1}) == NOW + 30 * DAY
+    assert read_policy(claims()).grace_until_s("GXT0") == 0, "of another box"
 
 
 def test_what_only_restricts_may_be_signed_by_one_and_without_knowing_the_time():
-    assert vetted(signers=(POLICY_A,), voices=1).version == 1
+    assert vetted(signers=(POLICY_A,), two=False).version == 1
     assert vetted(now_s=None, exp=1, iat=0, nbf=0).version == 1
 
 
@@ -262,6 +328,36 @@ def test_the_calendar_is_of_the_policys_own_zone(utc, zone, hours, closed, expec
     assert policy.open_at(at(utc))[0] is expected
 
 
+@pytest.mark.parametrize(
+    ("local", "by_day"),
+    [("07:59", False), ("08:00", True), ("08:01", True), ("17:59", True), ("18:00", False), ("18:01", False)],
+)
+def test_by_day_is_from_eight_to_six_wherever_the_box_stands(local, by_day):
+    for zone in ("Asia/Kolkata", "Europe/Berlin"):
+        now = datetime.fromisoformat(f"2026-11-23T{local}").replace(tzinfo=ZoneInfo(zone))
+        assert within_floor(ZoneInfo(zone), int(now.timestamp())) is by_day
+
+
+NO_OFFSET = b"TZif" + bytes(16) + struct.pack(">6l", 0, 0, 0, 0, 1, 4) + bytes(6) + b"UTC\0"  # RFC 8536
+ZONE_NAMES = {"A": True, "Far_away+1/B-2": True, "x" * 40: True, "x" * 41: False, "a.b": False, "a b": False}
+
+
+def test_a_zone_has_a_short_and_plain_name_whatever_files_lie_beside_the_zones(tmp_path):
+    reset_tzpath([tmp_path])
+    try:
+        for name, known in ZONE_NAMES.items():
+            (tmp_path / name).parent.mkdir(exist_ok=True)
+            (tmp_path / name).write_bytes(NO_OFFSET)
+            assert ZoneInfo.no_cache(name).utcoffset(datetime(2026, 11, 23)) == timedelta(0)
+            if known:
+                assert read_policy(claims(timezone=name)).timezone == name
+            else:
+                with pytest.raises(CommandRefused, match="timezone is none that is known here"):
+                    read_policy(claims(timezone=name))
+    finally:
+        reset_tzpath()
+
+
 def test_a_permits_day_is_the_policys_day():
     assert read_policy(claims()).date_at(at("2026-11-22T18:29")) == "2026-11-22"
     assert read_policy(claims()).date_at(at("2026-11-22T18:30")) == "2026-11-23"
@@ -273,10 +369,16 @@ def test_what_no_policy_can_lift():
     assert usual_caps(Profile.ARREARS, 250)["day"] == 5
     assert usual_caps(Profile.PREPAID, 100) == {"hour": 2, "day": 5, "week": 10, "spacing_s": 60, "wait_s": 60}
     windows = ("hour", "day", "week")
-    usual = {n: [[usual_caps(profile, n)[window] for window in windows] for profile in Profile] for n in (20, 60, 1000)}
+    usual = {
+        n: [[usual_caps(profile, n)[window] for window in windows] for profile in Profile]
+        for n in (20, 39, 60, 99, 149, 1000)
+    }
     assert usual == {
         20: [[1, 1, 7], [2, 3, 3]],
+        39: [[1, 1, 7], [2, 3, 3]],
         60: [[2, 3, 21], [2, 3, 6]],
+        99: [[2, 4, 28], [2, 4, 9]],
+        149: [[2, 5, 35], [2, 7, 14]],
         1000: [[2, 5, 35], [20, 50, 100]],
     }
 
@@ -380,6 +482,29 @@ def test_what_a_change_permits_and_what_its_reverse_takes_back(before, after, wi
     assert compare(new, old) == Comparison((), tuple(narrows))
 
 
+def test_a_number_in_the_place_of_a_date_is_told_as_it_is():
+    far = read_policy(claims(exp=2**40))
+    (words,) = compare(read_policy(claims()), far).widens
+    assert words == "it holds until 1099511627776 s, not until 2026-12-23 07:10"
+
+
+def test_prepaid_goes_live_early_only_where_people_live_already_and_had_not_got_it():
+    was = read_policy(claims())
+
+    def early(before=was, **changes):
+        return early_since(before, read_policy(claims(areas=claims()["areas"] | {DHANBAD: AREA | changes})))
+
+    live = {"prepaid_live": True, "since": NOW - 61}
+    assert early(**live) == (
+        "prepaid becomes live in JH-DHN since 2026-11-23 07:08, without grace, "
+        "before the policy was issued (2026-11-23 07:09)"
+    )
+    goes_on = replace(was, areas=was.areas | {DHANBAD: replace(was.areas[DHANBAD], prepaid_live=True)})
+    elsewhere = replace(was, areas={RANCHI: was.areas[RANCHI]})
+    assert [early(before, **live) for before in (None, goes_on, elsewhere)] == [""] * 3
+    assert [early(**live | change) for change in ({"prepaid_live": False}, {"since": NOW - 60})] == [""] * 2
+
+
 def test_a_later_beginning_narrows_only_where_it_is_still_to_come():
     assert compare(read_policy(claims()), read_policy(claims(nbf=NOW - 59))).narrows == (
         "it holds from 2026-11-23 07:09 only",
@@ -422,6 +547,11 @@ def test_what_does_not_fit_is_counted():
 
 
 # ---- which holds ----------------------------------------------------------------------------------------------------
+
+
+def test_where_there_is_no_policy_that_is_said():
+    with pytest.raises(CommandRefused, match="E_POLICY: no policy: nothing may be disconnected"):
+        policy_in_force(None, None, {}, ISS, DCU, NOW)
 
 
 def held(base, narrowed=None, keys=None, now_s=NOW):

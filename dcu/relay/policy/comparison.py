@@ -48,8 +48,7 @@ def _bounds(old: Policy, new: Policy) -> Found:
         yield True, f"it holds from {_day(new.nbf)}, not from {_day(old.nbf)}"
     if new.nbf > old.nbf and new.nbf > new.iat:
         yield False, f"it holds from {_day(new.nbf)} only"
-    if new.exp != old.exp:
-        yield new.exp > old.exp, f"it holds until {_day(new.exp)}, not until {_day(old.exp)}"
+    yield from _more(old.exp, new.exp, f"it holds until {_day(new.exp)}, not until {_day(old.exp)}")
 
 
 def _areas(old: Policy, new: Policy) -> Found:
@@ -68,21 +67,22 @@ def _area(area: str, was: Area, now: Area) -> Found:
         yield True, f"prepaid becomes live in {area} {_since(now)}"
     elif was.prepaid_live and not now.prepaid_live:
         yield False, f"prepaid is not live any more in {area}"
-    if was.prepaid_live and now.prepaid_live and was.since != now.since:
-        yield now.since < was.since, f"prepaid is live in {area} since {_day(now.since)}, not {_day(was.since)}"
+    if was.prepaid_live and now.prepaid_live:
+        words = f"prepaid is live in {area} since {_day(now.since)}, not {_day(was.since)}"
+        yield from _less(was.since, now.since, words)
     if was.profile is not now.profile:
         yield now.profile.value == "prepaid", f"{area} is under the profile {now.profile.value}"
     if was.reconnect is not now.reconnect:
         # both ways: a relay that closes by itself is a hazard, and "arm" is darkness where meters have no button
         closes = now.reconnect is Reconnect.CLOSE
         yield True, f"in {area} a connect {'may close the relay' if closes else 'leaves it to the button'}"
-    if was.grace_days != now.grace_days:
-        yield now.grace_days < was.grace_days, f"{now.grace_days} days of grace in {area}, not {was.grace_days}"
+    words = f"{now.grace_days} days of grace in {area}, not {was.grace_days}"
+    yield from _less(was.grace_days, now.grace_days, words)
 
 
 def briefly(clauses: Sequence[str], most: int) -> str:
     """The clauses in so many characters; what does not fit is counted, never left out in silence."""
-    for told in range(len(clauses), -1, -1):
+    for told in reversed(range(len(clauses) + 1)):
         left = len(clauses) - told
         words = "; ".join([*clauses[:told], *([f"and {left} more"] if left else [])])
         if len(words) <= most:
@@ -137,11 +137,10 @@ def _spared(old: Policy, new: Policy) -> Found:
         yield loses, f"{serial} is {'protected no more' if loses else 'protected'}"
     for serial in sorted(old.grace.keys() | new.grace.keys()):
         was, now = old.grace.get(serial, 0), new.grace.get(serial, 0)
-        if was != now:
-            yield now < was, f"{serial} has grace until {_day(now)}, not {_day(was)}" if now else f"{serial}: no grace"
-    if old.emergency_h != new.emergency_h:
-        less = new.emergency_h < old.emergency_h
-        yield less, f"{new.emergency_h} h of emergency credit, not {old.emergency_h}"
+        words = f"{serial} has grace until {_day(now)}, not {_day(was)}" if now else f"{serial}: no grace"
+        yield from _less(was, now, words)
+    words = f"{new.emergency_h} h of emergency credit, not {old.emergency_h}"
+    yield from _less(old.emergency_h, new.emergency_h, words)
 
 
 def _caps(old: Policy, new: Policy) -> Found:
@@ -149,18 +148,15 @@ def _caps(old: Policy, new: Policy) -> Found:
         was = old.caps[profile]
         for window in ("hour", "day", "week"):
             before, after = getattr(was, window), getattr(now, window)
-            if before != after:
-                yield after > before, f"{profile.value}: {after} a {window}, not {before}"
+            yield from _more(before, after, f"{profile.value}: {after} a {window}, not {before}")
         for pause, words in (("spacing_s", "between two"), ("wait_s", "before each")):
             before, after = getattr(was, pause), getattr(now, pause)
-            if before != after:
-                yield after < before, f"{profile.value}: {after} s {words}, not {before}"
+            yield from _less(before, after, f"{profile.value}: {after} s {words}, not {before}")
 
 
 def _meter_rules(old: Policy, new: Policy) -> Found:
-    if old.limit_floor_w != new.limit_floor_w:
-        lower = new.limit_floor_w < old.limit_floor_w
-        yield lower, f"a load limit counts as a disconnect below {new.limit_floor_w} W, not {old.limit_floor_w} W"
+    words = f"a load limit counts as a disconnect below {new.limit_floor_w} W, not {old.limit_floor_w} W"
+    yield from _less(old.limit_floor_w, new.limit_floor_w, words)
     for model in sorted(old.no_payment_mode_register ^ new.no_payment_mode_register):
         added = model in new.no_payment_mode_register
         yield added, f"meters of {model} {'need not' if added else 'must'} say prepaid themselves"
@@ -175,6 +171,19 @@ _PARTS: tuple[Callable[[Policy, Policy], Found], ...] = (
     _caps,
     _meter_rules,
 )
+
+
+def _more(was: int, now: int, words: str) -> Found:
+    """A number of which more is a widening."""
+    if now > was:
+        yield True, words
+    elif now < was:
+        yield False, words
+
+
+def _less(was: int, now: int, words: str) -> Found:
+    """A number of which less is a widening."""
+    yield from _more(now, was, words)
 
 
 def _some(serials: list[str]) -> str:

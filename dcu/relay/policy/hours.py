@@ -9,7 +9,7 @@ Source: reference/command-authority.md 0 item 12, 6 (hours and holidays), 8 (che
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import UTC, date, datetime, time, timedelta, tzinfo
+from datetime import UTC, datetime, time, timedelta, tzinfo
 from typing import Final
 from zoneinfo import ZoneInfo
 
@@ -20,6 +20,7 @@ from dcu.relay.policy.floor import CLOSES_MIN, OPENS_MIN
 DAYS: Final = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
 _HOURS: Final = re.compile(r"([01]\d|2[0-3]):([0-5]\d)-([01]\d|2[0-4]):([0-5]\d)", re.ASCII)
 _ZONE: Final = re.compile(r"[A-Za-z0-9_+/-]{1,40}", re.ASCII)
+_LOCAL: Final = re.compile(r"\d{4}-\d\d-\d\d(T\d\d:\d\d)?", re.ASCII)
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,15 +57,14 @@ def read_hours(value: Json) -> dict[str, tuple[int, int]]:
 
 def read_closed(value: Json, what: str) -> Closed:
     """A closed day or interval. Raises CommandRefused: E_SCHEMA."""
-    text = value if isinstance(value, str) else ""
-    first, slash, last = text.partition("/")
+    first, slash, last = str(value).partition("/")  # what is no text is spelled as no time is
     try:
         begins = _local(first)
         ends = _local(last) if slash else begins + timedelta(days=1)
     except (ValueError, OverflowError):
         raise refused(f"{what} has days as 2026-11-24, or two local times with / between") from None
     if not begins < ends or (not slash and begins.time() != time()):
-        raise refused(f"{what}: {text} has no length")
+        raise refused(f"{what}: {value} has no length")
     return Closed(begins, ends)
 
 
@@ -92,8 +92,6 @@ def local_date(zone: str, now_s: int) -> str:
 
 
 def _local(text: str) -> datetime:
-    if len(text) == len("2026-11-24"):
-        return datetime.combine(date.fromisoformat(text), time())
-    if len(text) != len("2026-11-24T12:00"):
+    if not _LOCAL.fullmatch(text):  # Python reads weeks, zones and spaces as well
         raise ValueError(text)
-    return datetime.strptime(text, "%Y-%m-%dT%H:%M")  # noqa: DTZ007 - local time is what the policy speaks of
+    return datetime.fromisoformat(text)

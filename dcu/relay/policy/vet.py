@@ -29,8 +29,8 @@ def vet_policy(
     dcu: str,
     now_s: int | None,
     *,
-    above: int,
-    voices: int = 1,
+    above: int | None,
+    two: bool = False,
 ) -> Policy:
     """The policy of a verified envelope, if its own words do not forbid it here and now.
 
@@ -40,8 +40,8 @@ def vet_policy(
         issuer: whose policies are obeyed.
         dcu: this box.
         now_s: UTC seconds; None: nobody knows, and no date is judged.
-        above: the version must be higher than this.
-        voices: independent people that must have signed it, 1 or 2.
+        above: the version must be higher than this; None: it was taken already.
+        two: whether two independent people must have signed it.
 
     Raises:
         CommandRefused: E_SCHEMA, E_POLICY, E_TARGET, E_QUORUM, E_KEY, E_EARLY, E_EXPIRED, E_VERSION.
@@ -49,12 +49,12 @@ def vet_policy(
     policy = read_policy(opened.claims)
     if policy.iss != issuer or policy.dcu != dcu:
         raise CommandRefused(Refusal.E_TARGET, f"for {policy.dcu} of {policy.iss}; here is {dcu} of {issuer}")
-    _check_voices([keys[kid] for kid in opened.kids], now_s, voices)
+    _check_voices([keys[kid] for kid in opened.kids], now_s, two=two)
     if now_s is not None and max(policy.iat, policy.nbf) > now_s + SKEW_S:
         raise CommandRefused(Refusal.E_EARLY, "the policy is not in force yet")
     if now_s is not None and now_s >= policy.exp:
         raise CommandRefused(Refusal.E_EXPIRED, "the policy has expired")
-    if not above < policy.version <= above + STEP:
+    if above is not None and not above < policy.version <= above + STEP:
         raise CommandRefused(Refusal.E_VERSION, f"version {policy.version} is not 1 to {STEP} above {above}")
     return policy
 
@@ -88,10 +88,10 @@ def policy_in_force(
     if base is None:
         raise CommandRefused(Refusal.E_POLICY, "no policy: nothing may be disconnected")
     try:
-        policy = _held(base, keys, issuer, dcu, now_s, 2)
+        policy = _held(base, keys, issuer, dcu, now_s, two=True)
         if narrowed is None:
             return policy
-        stricter = _held(narrowed, keys, issuer, dcu, now_s, 1)
+        stricter = _held(narrowed, keys, issuer, dcu, now_s, two=False)
     except CommandRefused as fault:
         raise CommandRefused(Refusal.E_POLICY, f"the policy does not hold now: {fault}") from None
     if stricter.version <= policy.version or compare(policy, stricter).widens:
@@ -112,17 +112,16 @@ def policy_kept(base: bytes | None) -> Policy | None:
         return None
 
 
-def _held(envelope: bytes, keys: Mapping[str, PublicKey], issuer: str, dcu: str, now_s: int, voices: int) -> Policy:
+def _held(envelope: bytes, keys: Mapping[str, PublicKey], issuer: str, dcu: str, now_s: int, *, two: bool) -> Policy:
     opened = open_envelope(envelope, keys, now_s, {POLICY})
-    version = read_policy(opened.claims).version
-    return vet_policy(opened, keys, issuer, dcu, now_s, above=version - 1, voices=voices)
+    return vet_policy(opened, keys, issuer, dcu, now_s, above=None, two=two)
 
 
-def _check_voices(signing: Collection[PublicKey], now_s: int | None, voices: int) -> None:
+def _check_voices(signing: Collection[PublicKey], now_s: int | None, *, two: bool) -> None:
     """Every key in its role and its dates, and as many independent people as are needed."""
     if now_s is not None and not all(key.nbf <= now_s < key.exp for key in signing):
         raise CommandRefused(Refusal.E_KEY, "a key that signed the policy is not valid at this time")
     if not signing or not all(Role.POLICY in key.roles for key in signing):
         raise CommandRefused(Refusal.E_QUORUM, "a policy is signed by people with the role policy alone")
-    if voices > 1 and not two_independent(signing):
+    if two and not two_independent(signing):
         raise CommandRefused(Refusal.E_QUORUM, "a policy that permits more is signed by two people")
