@@ -121,6 +121,6 @@ class Timetable:
         if entry.reads:
             return not any(other.reads for other in there)
         there = [other for other in there if not other.reads]
-        if any(not other.gives_light for other in there):
-            return False
-        return not entry.cuts or (now_s >= self._last_cut_s + entry.spacing_s and not there)
+        if entry.cuts:
+            return now_s >= self._last_cut_s + entry.spacing_s and not there
+        return all(other.gives_light for other in there)

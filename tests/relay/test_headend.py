@@ -215,6 +215,9 @@ def test_a_sampler_forgets_the_oldest():
     sampler = Sampler(60.0, capacity=2)
     assert [sampler.due(k, 0.0) for k in "aabc"] == [True, False, True, True]
     assert sampler.due("a", 1.0) and not sampler.due("c", 1.0) and sampler.due("c", 60.0)
+    renewed = Sampler(60.0, capacity=2)
+    assert [renewed.due(k, at_s) for k, at_s in (("a", 0.0), ("b", 1.0), ("a", 60.0), ("c", 61.0))] == [True] * 4
+    assert not renewed.due("a", 62.0), "let through again, it is not the oldest"
     usual = Sampler()
     assert usual.due("a", 0.0) and not usual.due("a", 59.9) and usual.due("a", 60.0)
 

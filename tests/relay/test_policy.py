@@ -69,7 +69,7 @@ def vetted(above=0, now_s=NOW, keys=None, version=1, signers=(POLICY_A, POLICY_B
 
 def test_a_policy_says_where_prepaid_is_live_and_since_when():
     policy = vetted()
-    assert policy.live(RANCHI, NOW) and not policy.live(RANCHI, NOW - DAY - 1)
+    assert policy.live(RANCHI, NOW - DAY) and not policy.live(RANCHI, NOW - DAY - 1)
     assert not policy.live(DHANBAD, NOW) and not policy.live("nowhere", NOW)
 
 

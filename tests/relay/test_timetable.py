@@ -1,5 +1,7 @@
 """Which command goes to its bus when: lanes, spacing, tries of a connect. No box, no line."""
 
+from dataclasses import replace
+
 import pytest
 
 from dcu.command import Command, Operation
@@ -84,6 +86,8 @@ def test_disconnects_can_be_held_back_and_nothing_else_is():
     assert due(made, 0.0, cuts=False) == ["light", "other"]
     made.forget("light")
     assert due(made, 0.0) == ["cut"]
+    alone = table(cut=entry(CUT))
+    assert due(alone, 0.0, cuts=False) == [] and due(alone, 0.0) == ["cut"]
 
 
 def test_a_disconnect_keeps_its_distance_from_the_last_one_that_was_sent():
@@ -101,7 +105,10 @@ def test_what_is_no_disconnect_keeps_no_distance_and_makes_none():
     made.send("cut", 1000.0)
     made.forget("cut")
     made.add("other", entry(OTHER, 1000.0))
-    assert due(made, 1000.0) == ["other"] and not made.early("other", 1000.0)
+    assert due(made, 1000.0) == ["other"] and made.early("other", 1000.0) is False
+    made.forget("other")
+    made.add("spaced", replace(entry(OTHER, 1000.0), spacing_s=120))
+    assert due(made, 1000.0) == ["spaced"] and made.early("spaced", 1000.0) is False
 
 
 def test_a_disconnect_that_stands_before_its_meter_too_soon_waits_again():
@@ -109,6 +116,7 @@ def test_a_disconnect_that_stands_before_its_meter_too_soon_waits_again():
     assert due(made, 1000.0) == ["a", "b"]
     assert not made.early("a", 1000.0) and made.send("a", 1000.0)
     assert made.early("b", 1119.9) and made.send("b", 1119.9) is None
+    assert [at.due_s for _, at in made.unsent()] == [1120.0]
     assert due(made, 1119.9) == [] and due(made, 1120.0) == ["b"]
     assert not made.early("b", 1120.0) and not made.early("nobody", 0.0)
 
@@ -128,9 +136,16 @@ def test_a_connect_is_tried_again_after_half_a_minute_while_its_time_holds(is_se
     assert made.again("first", 69.9)
 
 
+def test_a_connect_that_waits_for_its_next_try_stands_in_nobodys_way():
+    made = sent(LIGHT)
+    made.add("cut", entry(CUT))
+    assert due(made, 0.0) == [] and made.again("first", 0.0)
+    assert due(made, 0.0) == ["cut"]
+
+
 def test_nothing_else_is_tried_again():
     for op in (CUT, OTHER, READ):
-        assert not sent(op).again("first", 0.0)
+        assert sent(op).again("first", 0.0) is False
     assert not Timetable().again("nobody", 0.0) and not table(a=entry(CUT, 9.0)).again("a", 0.0)
 
 
@@ -139,6 +154,16 @@ def test_a_connect_that_waits_again_already_is_told_so_and_keeps_its_moment():
     waiting = table(a=entry(LIGHT, 9.0))
     assert waiting.again("a", 0.0)
     assert [at.due_s for _, at in waiting.unsent()] == [9.0]
+
+
+def test_it_is_known_wherever_it_stands():
+    made = table(waits=entry(due_s=9.0), goes=entry(bus="south"))
+    assert [made.knows(key) for key in ("waits", "goes", "nobody")] == [True, True, False]
+    assert due(made, 0.0) == ["goes"] and made.knows("goes")
+    made.send("goes", 0.0)
+    assert made.knows("goes")
+    made.forget("goes")
+    assert not made.knows("goes")
 
 
 def test_what_is_forgotten_is_gone_wherever_it_stood():

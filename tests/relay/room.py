@@ -1,0 +1,66 @@
+"""What decides, keeps and tells, without the thread that does it, and without a bus: each step is called by itself."""
+
+from dataclasses import replace
+
+from dcu.command import ControlState, OutputState
+from dcu.relay.book import Book
+from dcu.relay.case import Evidence
+from dcu.relay.docket import Docket
+from dcu.relay.documents import Documents
+from dcu.relay.envelope import COMMAND, PERMIT, POLICY, open_envelope
+from dcu.relay.leases import Leases
+from dcu.relay.letters import Key
+from dcu.relay.life import Life
+from dcu.relay.locks import Locks
+from dcu.relay.trust import Commissioning
+from tests.relay.world import BOX, DCU, DHANBAD, FAR_METER, ISS, METER, RANCHI, MemoryStore, World, trust
+
+
+class Room(World):
+    """A box of two meters whose policy, permit and lease are there; nothing runs."""
+
+    def __init__(self):
+        super().__init__()
+        self.store = MemoryStore(self.rows)
+        self.book = Book(
+            dcu=DCU,
+            store=self.store,
+            clock=self.clock,
+            commissioning=Commissioning(trust()),
+            meters={serial: self.meters[serial] for serial in (METER, FAR_METER)},
+            signer=BOX,
+            zone=self.zone,
+            set_aside=lambda _serial: False,
+            meters_heard=lambda: True,
+        )
+        self.book.leases = Leases(lambda: "L-1")
+        self.life, self.locks = Life(self.book), Locks(self.book)
+        documents, policy, permit = Documents(self.book), self.policy(), self.permit()
+        documents.policy(self.opened(policy), policy, commissioning=True)
+        documents.permit(self.opened(permit), permit)
+        documents.lease()
+
+    def policy_claims(self, version=1, **changes):
+        return super().policy_claims(version, **{"meters": {METER: RANCHI, FAR_METER: DHANBAD}} | changes)
+
+    def opened(self, envelope):
+        return open_envelope(envelope, self.book.trust.keys, None, {COMMAND, POLICY, PERMIT})
+
+    def accept(self, op="disconnect", **changes) -> Key:
+        """A command is accepted; its key."""
+        ruling = Docket(self.book).command(self.opened(self.command(op, **changes)))
+        assert ruling.verdict.status == "accepted", ruling
+        return ISS, f"c-{self.seq}"
+
+    def kept(self, key: Key):
+        return self.store.rows.commands[key]
+
+    def keep(self, key: Key, **changes):
+        """It stands otherwise on disk."""
+        self.store.rows.commands[key] = replace(self.kept(key), **changes)
+
+
+def evidence(**changes):
+    """What a meter whose relay is closed says."""
+    usual = {"output": OutputState.CONNECTED, "control": ControlState.CONNECTED, "control_mode": 4, "payment_mode": 1}
+    return Evidence(**{"serial": METER} | usual | changes)
