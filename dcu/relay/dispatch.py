@@ -7,7 +7,6 @@ Called by the relay thread only. Source: reference/command-authority.md 0 items 
 
 import logging
 from collections.abc import Callable, Mapping
-from dataclasses import replace
 from typing import Final
 
 from dcu.command import Command, Event, Refusal, State
@@ -108,11 +107,11 @@ class Dispatch:
         """An accepted command goes to its meter when its time comes."""
         meter = self._book.meters.get(command.meter)
         now_s = self._clock.monotonic_s()
-        due_s = now_s + ruling.wait_s if ruling is not None else now_s
-        entry = Entry(command, meter.bus if meter else "", due_s, now_s + LONGEST_LIFE_S)
-        if ruling is not None and ruling.cuts:
-            until_s = now_s + self._life_s(command)
-            entry = replace(entry, cuts=True, spacing_s=ruling.spacing_s, until_s=until_s)
+        wait_s, spacing_s, cuts = (
+            (ruling.wait_s, ruling.spacing_s, ruling.cuts) if ruling is not None else (0, 0, False)
+        )
+        until_s = now_s + (self._life_s(command) if cuts else LONGEST_LIFE_S)
+        entry = Entry(command, meter.bus if meter else "", now_s + wait_s, until_s, cuts, spacing_s)
         self._timetable.add((command.iss, command.cmd_id), entry)
 
     def _life_s(self, command: Command) -> int:

@@ -33,8 +33,8 @@ class Entry:
     bus: str
     due_s: float
     until_s: float
-    cuts: bool = False
-    spacing_s: int = 0
+    cuts: bool
+    spacing_s: int
 
     @property
     def gives_light(self) -> bool:

@@ -3,7 +3,7 @@
 import pytest
 
 from dcu.relay.key_document import anchor_of, read_key_document
-from dcu.relay.standing import KEY_ANCHOR, KEY_DOCUMENT, keep_keys, least_version, trust_in_force
+from dcu.relay.standing import KEY_ANCHOR, KEY_DOCUMENT, POLICIES, POLICY_SEEN, keep_keys, least_version, trust_in_force
 from tests.relay.test_key_documents import claims, document
 from tests.relay.world import DAY, ISS, NOW, MemoryTransaction, Rows, trust
 
@@ -65,3 +65,8 @@ def test_other_roots_end_what_was_taken_on_the_word_of_the_old(tx):
 )
 def test_versions_of_this_head_end_never_go_back(tx, envelope, least):
     assert least_version(kept(tx, envelope, 9), ISS) == least
+
+
+def test_a_box_with_a_newer_program_finds_what_it_has_kept():
+    assert (*POLICIES, POLICY_SEEN) == ("policy", "policy-narrowed", "policy-waiting", "policy-seen")
+    assert (KEY_DOCUMENT, KEY_ANCHOR) == ("keys", "keys-anchor")

@@ -60,9 +60,9 @@ class Area:
 
     prepaid_live: bool
     since: int
-    profile: Profile = Profile.ARREARS
-    reconnect: Reconnect = Reconnect.CLOSE
-    grace_days: int = 0
+    profile: Profile
+    reconnect: Reconnect
+    grace_days: int
 
 
 @dataclass(frozen=True, slots=True)
