@@ -187,6 +187,17 @@ def test_a_flood_of_others_keeps_no_light_away():
                 gate.admit("t", 1, False, moment, connect=lane)
 
 
+@pytest.mark.parametrize(("later_s", "admitted"), [(29.9, False), (30.1, True)])
+def test_key_documents_are_ten_at_once_and_then_two_a_minute(later_s, admitted):
+    gate = Gate("t")
+    for _ in range(10):
+        gate.admit_keys(100.0)
+    with pytest.raises(CommandRefused, match="E_FLOOD"):
+        gate.admit_keys(100.0)
+    with contextlib.nullcontext() if admitted else pytest.raises(CommandRefused, match="E_FLOOD"):
+        gate.admit_keys(100.0 + later_s)
+
+
 def payload_of_text(text, more=b""):
     return b'{"payload":"' + to_base64url(text).encode() + b'","signatures":[]}' + more
 
