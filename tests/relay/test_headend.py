@@ -172,6 +172,7 @@ def test_the_bucket_empties_and_fills():
         gate.admit("t", 1, False, 100.0)
     with pytest.raises(CommandRefused, match="E_FLOOD"):
         gate.admit("t", 1, False, 100.9)
+    gate.admit("t", 1, False, 100.9, connect=True)  # whose lane is another one
     gate.admit("t", 1, False, 101.1)
     with pytest.raises(CommandRefused, match="E_FLOOD"):
         gate.admit("t", 1, False, 50.0)  # a clock that went back fills nothing
@@ -231,6 +232,9 @@ def test_a_sampler_forgets_the_oldest():
     assert not renewed.due("a", 62.0), "let through again, it is not the oldest"
     usual = Sampler()
     assert usual.due("a", 0.0) and not usual.due("a", 59.9) and usual.due("a", 60.0)
+    many = Sampler()
+    assert all(many.due(n, 0.0) for n in range(1024)) and not many.due(0, 0.0)
+    assert many.due(1024, 0.0) and many.due(0, 0.0) and not many.due(2, 0.0)
 
 
 def test_who_has_stopped_waiting_gets_no_answer():

@@ -175,6 +175,7 @@ def test_what_nobody_saw_happen_is_told_as_unproven(room, event):
     room.life.dispatch(key, evidence())
     room.life.settle(key, event, readback=[ReadBack(OutputState.DISCONNECTED)])
     assert last(room).claims["readback"] == [{"output": "disconnected"}]
+    assert "reason" not in last(room).claims, "nobody gave one"
     assert last(room).claims.get("cause") == ("unproven" if event is Event.RECOVERED_TARGET else None)
 
 
@@ -189,6 +190,7 @@ def test_what_a_read_brought_is_on_its_stream_and_told_with_its_place(room, bodi
     assert room.life.bring(brought) is State.DONE
     assert room.store.rows.streams[Stream.PROFILE][2:] == bodies
     assert (last(room).state, last(room).claims["readback"]) == ("done", [{"rows": 7} | where])
+    assert "reason" not in last(room).claims
 
 
 def test_a_start_goes_through_all_that_is_open_whatever_of_it_cannot_be_read(room):
