@@ -19,13 +19,27 @@ from dcu.relay.policy import (
     early_since,
     most_a_day,
     policy_in_force,
+    policy_kept,
     read_policy,
     usual_caps,
     vet_policy,
     within_floor,
 )
 from dcu.relay.policy.comparison import Comparison
-from dcu.relay.policy.floor import SLOW_S
+from dcu.relay.policy.floor import (
+    DAY_S,
+    FREEZE_S,
+    HOUR_S,
+    LEAST_LIMIT_W,
+    LOCK_S,
+    LONGEST_LIFE_S,
+    LOW_CREDIT_MOST_S,
+    NOTICE_MOST_S,
+    NOTICE_S,
+    SLOW_S,
+    WEEK_S,
+    WITNESS_S,
+)
 from dcu.relay.standing import Seen
 from tests.relay.world import (
     AREA,
@@ -47,6 +61,7 @@ from tests.relay.world import (
     POLICY_B,
     RANCHI,
     REQUEST,
+    STRANGER,
     World,
     commissioned,
     trust,
@@ -383,6 +398,13 @@ def test_what_no_policy_can_lift():
     }
 
 
+def test_the_floor_is_as_the_reference_and_the_law_have_it():
+    assert (HOUR_S, DAY_S, WEEK_S, LONGEST_LIFE_S, WITNESS_S) == (3600, 86_400, 604_800, 14_400, 3600)
+    assert (NOTICE_S, NOTICE_MOST_S, LOW_CREDIT_MOST_S) == (15 * 86_400, 731 * 86_400, 60 * 86_400)
+    assert (SLOW_S, FREEZE_S, LOCK_S) == (86_400, 86_400, 3 * 86_400)
+    assert LEAST_LIMIT_W == 500
+
+
 # ---- what a new one changes -----------------------------------------------------------------------------------------
 
 BASE = {"closed": ["2026-11-24"], "protected": {METER: "medical"}, "grace": {METER: NOW + DAY}, "emergency_h": 72}
@@ -547,6 +569,12 @@ def test_what_does_not_fit_is_counted():
 
 
 # ---- which holds ----------------------------------------------------------------------------------------------------
+
+
+def test_the_policy_that_was_kept_is_read_whatever_its_dates_and_its_keys_say():
+    for kept in (WORLD.policy(7, exp=1), WORLD.policy(7, signers=(STRANGER,)), WORLD.policy(7, dcu="elsewhere")):
+        assert policy_kept(kept).version == 7
+    assert policy_kept(None) is policy_kept(b"damaged") is policy_kept(WORLD.policy(0)) is None
 
 
 def test_where_there_is_no_policy_that_is_said():
