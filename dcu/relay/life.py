@@ -52,7 +52,7 @@ class Life:
         """Judge a command again before its meter. Returns it when DISPATCHED is on disk; None: it is at an end."""
         return self._book.store.transact(lambda tx: self._dispatch(tx, key, evidence))
 
-    def settle(self, key: Key, event: Event, reason: str = "", readback: Sequence[ReadBack] = ()) -> State | None:
+    def settle(self, key: Key, event: Event, reason: str, readback: Sequence[ReadBack] = ()) -> State | None:
         """Move a dispatched command on. Returns where it stands then, or None where it is not dispatched any more.
 
         A connect of which surely nothing was sent waits again (TAKEN_BACK).
@@ -82,13 +82,13 @@ class Life:
                 check_all(self._book.case(tx, stored.payload, stored.kids, reread(stored), evidence=brought.evidence))
             except CommandRefused as refusal:
                 tx.count(f"refused.{refusal.code.value}")
-                return move(self._book, tx, stored, Event.RECHECK_FAILED, refusal.code, refusal.cause)
+                return move(self._book, tx, stored, Event.RECHECK_FAILED, refusal.code, reason=refusal.cause)
             ids = [tx.append(Stream.PROFILE, body, layout) for body, layout in brought.records]
             said = dict(brought.said)
             if ids:
                 said |= {"stream": Stream.PROFILE.value, "first": ids[0], "last": ids[-1]}
             look = ReadBack(said=said)
-            return move(self._book, tx, stored, Event.CARRIED_OUT, readback=(look,))
+            return move(self._book, tx, stored, Event.CARRIED_OUT, reason="", readback=(look,))
 
         return self._book.store.transact(work)
 
@@ -100,7 +100,7 @@ class Life:
             if stored is None or stored.state not in WAITING:
                 return None
             tx.count(f"refused.{code.value}")
-            return move(self._book, tx, stored, Event.RECHECK_FAILED, code, reason)
+            return move(self._book, tx, stored, Event.RECHECK_FAILED, code, reason=reason)
 
         return self._book.store.transact(work)
 
@@ -131,7 +131,7 @@ class Life:
             check_all(case)
         except CommandRefused as refusal:
             tx.count(f"refused.{refusal.code.value}")
-            move(self._book, tx, stored, Event.RECHECK_FAILED, refusal.code, refusal.cause)
+            move(self._book, tx, stored, Event.RECHECK_FAILED, refusal.code, reason=refusal.cause)
             return None
         self._note_safety(tx, case)
         if evidence.reached(command.op):
@@ -164,7 +164,7 @@ class Life:
                 command = reread(stored)
             except CommandRefused as fault:  # a flipped bit, or another schema: no reason never to start again
                 event = Event.RECOVERED_OTHER if stored.state is State.DISPATCHED else Event.CRASHED
-                move(self._book, tx, stored, event, fault.code, fault.cause)
+                move(self._book, tx, stored, event, fault.code, reason=fault.cause)
                 continue
             if stored.state is State.DISPATCHED:
                 found.inspected.append(command)
@@ -181,7 +181,8 @@ def move(
     stored: StoredCommand,
     event: Event,
     code: Refusal | None = None,
-    reason: str = "",
+    *,
+    reason: str,
     readback: Sequence[ReadBack] = (),
 ) -> State:
     """Move a kept command on, with its journal link and its receipt. Returns where it stands then."""

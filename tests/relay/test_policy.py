@@ -14,6 +14,8 @@ from dcu.relay.case import Moment
 from dcu.relay.envelope import PERMIT, POLICY, open_envelope
 from dcu.relay.permit import read_permit, vet_permit
 from dcu.relay.policy import (
+    Reconnect,
+    Shield,
     briefly,
     compare,
     early_since,
@@ -91,6 +93,11 @@ def test_a_policy_says_where_prepaid_is_live_and_since_when():
 def test_a_meter_that_is_not_in_it_stands_nowhere_whatever_areas_are_called():
     policy = read_policy(claims(areas=claims()["areas"] | {"X": RANCHI_AREA}))
     assert policy.area_of("GXT0") is None and policy.area_of(METER) == policy.areas[RANCHI]
+
+
+def test_what_a_policy_can_choose_between_is_spelled_as_its_schema_has_it():
+    assert [each.value for each in Shield] == ["medical", "essential"]
+    assert [each.value for each in Reconnect] == ["close", "arm"]
 
 
 def caps(**changes):

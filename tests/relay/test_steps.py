@@ -43,7 +43,7 @@ STEPS = {
     "dispatch": (lambda life, key: life.dispatch(key, evidence()), "disconnect", WAITING),
     "bring": (lambda life, key: life.bring(Brought(key, evidence())), "read", WAITING),
     "refuse": (lambda life, key: life.refuse(key, R.E_UNREACHABLE, "no answer"), "disconnect", WAITING),
-    "settle": (lambda life, key: life.settle(key, Event.READ_BACK_TARGET), "disconnect", {State.DISPATCHED}),
+    "settle": (lambda life, key: life.settle(key, Event.READ_BACK_TARGET, ""), "disconnect", {State.DISPATCHED}),
 }
 
 
@@ -109,7 +109,7 @@ def test_a_step_says_where_the_command_stands_then(room):
     assert room.life.bring(Brought(room.accept(**READ), evidence())) is State.DONE
     key = room.accept()
     room.life.dispatch(key, evidence())
-    assert room.life.settle(key, Event.READ_BACK_OTHER) is State.FAILED
+    assert room.life.settle(key, Event.READ_BACK_OTHER, "") is State.FAILED
 
 
 def test_only_what_is_sent_to_disconnect_is_noted_as_sent(room):
@@ -166,14 +166,14 @@ def test_a_connect_of_which_nothing_was_sent_waits_again_and_only_a_connect(room
     assert room.life.settle(cut, Event.UNSENT, "too late") is State.FAILED_UNSENT is room.kept(cut).state
     assert last(room).state == "failed-unsent" and last(room).claims["reason"] == "too late"
     room.life.dispatch(light, evidence(serial=FAR_METER, **OPENED))
-    assert room.life.settle(light, Event.READ_BACK_TARGET) is State.DONE
+    assert room.life.settle(light, Event.READ_BACK_TARGET, "") is State.DONE
 
 
 @pytest.mark.parametrize("event", [Event.READ_BACK_TARGET, Event.RECOVERED_TARGET, Event.RECOVERED_OTHER])
 def test_what_nobody_saw_happen_is_told_as_unproven(room, event):
     key = room.accept()
     room.life.dispatch(key, evidence())
-    room.life.settle(key, event, readback=[ReadBack(OutputState.DISCONNECTED)])
+    room.life.settle(key, event, "", readback=[ReadBack(OutputState.DISCONNECTED)])
     assert last(room).claims["readback"] == [{"output": "disconnected"}]
     assert "reason" not in last(room).claims, "nobody gave one"
     assert last(room).claims.get("cause") == ("unproven" if event is Event.RECOVERED_TARGET else None)
