@@ -114,6 +114,7 @@ class Trials:
         self._package = hashlib.sha256("".join(self._sources.values()).encode()).hexdigest()
         self._trees = {file: ast.parse(source) for file, source in self._sources.items()}
         self._killers: dict[tuple[str, str], list[str]] = defaultdict(list)
+        self._known: dict[str, str] = self._cache.get("mutation/known", {})  # by what a change was noticed last time
 
     def run(self) -> None:
         """Measure, try, write down."""
@@ -124,6 +125,7 @@ class Trials:
         tried = [found for file in self._option.mutate for found in self._tried(file, outside=False)]
         self._show_that_nothing_is_noticed(list(reached))
         tried += [found for file in self._option.mutate for found in self._tried(file, outside=True)]
+        self._cache.set("mutation/known", self._known)
         Path(self._option.found).write_text(
             json.dumps({"tests": len(reached), "left_out": self._left_out, "sites": tried})
         )
@@ -199,13 +201,19 @@ class Trials:
 
         def works() -> Iterator[Callable[[], tuple[int, bytes]]]:
             for site in wanted:
-                tests = self._choice.tests(site, self._killers[site.file, site.where], PATIENCE_S)
+                tests = self._choice.tests(site, self._likely(site), PATIENCE_S)
                 chosen.append(tests)
                 yield lambda site=site, tests=tests: self._trial(site, tests, module)
 
         gc.freeze()
         for n, (code, said) in forked(works()):
             yield self._told(wanted[n], chosen[n], code, said.decode())
+
+    def _likely(self, site: Site) -> list[str]:
+        """Tests that noticed it the last time, or another change of the same function; the likely ones first."""
+        known = self._known.get(str(site.key), "")
+        killers = [each for each in self._killers[site.file, site.where] if each != known]
+        return [known, *killers] if known in self._items else killers
 
     def _trial(self, site: Site, tests: list[str], module: Module) -> tuple[int, bytes]:
         """In a process of its own."""
@@ -222,7 +230,7 @@ class Trials:
     def _noticed_anew(self, tests: list[str]) -> Failures:
         """The same, by tests that are loaded once more beside the changed module; the likely ones first."""
         failures = Failures(self._limits_s)
-        for some in (tests[:LIKELY], tests[LIKELY:]):
+        for some in (tests[:1], tests[1:LIKELY], tests[LIKELY:]):
             if some and not failures.of:
                 failures = Failures(self._limits_s, some)
                 files = sorted({test.split("::")[0] for test in some})
@@ -232,8 +240,10 @@ class Trials:
 
     def _told(self, site: Site, tests: list[str], code: int, said: str) -> dict:
         killers = self._killers[site.file, site.where]
-        if code == KILLED and said not in killers and said in self._items:
-            killers.insert(0, said)
+        if code == KILLED and said in self._items:
+            self._known[str(site.key)] = said
+            if said not in killers:
+                killers.insert(0, said)
         assert code in {KILLED, STUCK, SURVIVED} or code < 0, f"{site}: {said}"
         fate = {KILLED: "killed", SURVIVED: "survived"}.get(code, "stuck")
         if fate != "killed":
