@@ -42,12 +42,11 @@ def _date(value: Json, what: str) -> int:
 
 def _attribute(value: Json, what: str) -> str:
     try:
-        ref = AttributeRef.of(value if isinstance(value, str) and len(value) <= MAX_TEXT else "")
+        if isinstance(value, str) and str(ref := AttributeRef.of(value)) == value and ref.attribute >= 1:
+            return value
     except ValueError:
-        ref = None
-    if ref is None or str(ref) != value or ref.attribute < 1:
-        raise refused(f"{what} is no attribute, as 3:1.0.12.7.0.255/2")
-    return value
+        pass
+    raise refused(f"{what} is no attribute, as 3:1.0.12.7.0.255/2")
 
 
 def _stream(value: Json, what: str) -> str:
@@ -171,7 +170,7 @@ def _check_whole(command: Command) -> None:
         raise refused("a credit disconnect or message names its area")
     if command.op is Operation.MODE and (command.payment_mode is None) == (command.control_mode is None):
         raise refused("a mode sets either payment_mode or control_mode")
-    if command.op is Operation.RESEND and not 0 <= (command.last or 0) - (command.first or 0) < MAX_RESENT:
+    if not 0 <= (command.last or 0) - (command.first or 0) < MAX_RESENT:  # a resend names both, all others neither
         raise refused(f"first to last are not 1 to {MAX_RESENT} records")
     if command.op is Operation.READ and (command.profile is None) == (command.attribute is None):
         raise refused("a read names either a profile or an attribute")

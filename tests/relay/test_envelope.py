@@ -515,6 +515,16 @@ def test_a_thumbprint_is_that_of_an_unrelated_implementation():
     assert coordinate(1) == "A" * 42 + "E" and len(coordinate(1 << 255)) == 43
 
 
+def test_a_box_key_is_named_by_its_thumbprint():
+    assert FileSigner(REQUEST._key).kid == f"box-{foreign_key(REQUEST).thumbprint()[:22]}"
+
+
+def test_a_key_verifies_what_it_signed_and_nothing_else():
+    key = KEYS["req-1"]
+    r, s = REQUEST.sign_digest(hashlib.sha256(b"signed").digest())
+    assert [key.verifies(octets, r, s) for octets in (b"signed", b"another")] == [True, False]
+
+
 def test_a_key_of_which_nothing_is_said_may_do_nothing_and_has_no_end():
     key = public_key("k", REQUEST.x, REQUEST.y)
     assert (key.roles, key.person, key.admin, key.voices) == (frozenset(), "", "", frozenset())
