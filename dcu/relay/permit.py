@@ -53,8 +53,8 @@ class Permit:
     date: str
     profile: Profile | None
     max_n: int
-    of: str = ""
-    jid: str = ""
+    of: str
+    jid: str
 
     @property
     def role(self) -> Role:

@@ -462,7 +462,7 @@ def test_the_policy_that_holds_is_the_narrowing_above_its_base():
 
 
 def moment(now_s=NOW, boot_s=1000, boot="a", clock=ClockState.TRUSTED):
-    return Moment(now_s, clock, 0, boot, boot_s)
+    return Moment(now_s, clock, 0, boot, boot_s, heard=True)
 
 
 LOST = ClockState.UNTRUSTED
