@@ -279,6 +279,7 @@ def test_the_version_never_comes_back():
     for version in (3, 4):
         assert code_of(document(version), above=4) is R.E_VERSION
     assert judged(document(5), above=4).version == 5
+    assert judged(document(1), above=HELD.version).version == 1  # what a box was commissioned with is below every one
 
 
 def test_an_expired_document_is_judged_only_by_a_clock_that_is_trusted():
