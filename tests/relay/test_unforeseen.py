@@ -322,7 +322,17 @@ def test_members_of_other_operations(op, changes):
         read_other(op, changes)
 
 
+NAMED_BY_A_CUT = {
+    "seq": 7, "why": "arrears", "area": "A", "pol": 1, "lease": "L", "permit": "P", "case": "C", "notice": 1,
+    "low_credit_at": 1, "ledger": "W", "ledger_at": 1, "nbf": 1,
+}  # fmt: skip
 TAKEN = [
+    ("disconnect", NAMED_BY_A_CUT | {"expect": "connected"}),
+    ("limit", NAMED_BY_A_CUT | {"watts": 0}),
+    ("balance", NAMED_BY_A_CUT | {"recharge": 0, "recharged_at": 1, "balance": -1}),
+    ("mode", NAMED_BY_A_CUT | {"control_mode": 0}),
+    ("limit", {"watts": 1}),
+    ("balance", {"recharge": 1, "recharged_at": 1, "balance": 1}),
     ("connect", {"why": "credit"}),
     ("message", {"text": "hello", "why": "credit", "area": "A"}),
     ("message", {"text": "hello", "why": "request"}),
