@@ -8,9 +8,10 @@ from dcu.command import CommandRefused, Refusal
 from dcu.errors import OperatorFault
 from dcu.headend.keys import key_claims, revised, trust_entry
 from dcu.relay.canonical import from_base64url, to_base64url
-from dcu.relay.envelope import KEYS, add_signature, seal
+from dcu.relay.envelope import KEYS, Opened, add_signature, seal
 from dcu.relay.key import FileSigner
 from dcu.relay.key_document import (
+    TrustStore,
     anchor_of,
     open_key_document,
     read_entry,
@@ -279,7 +280,13 @@ def test_the_version_never_comes_back():
     for version in (3, 4):
         assert code_of(document(version), above=4) is R.E_VERSION
     assert judged(document(5), above=4).version == 5
-    assert judged(document(1), above=HELD.version).version == 1  # what a box was commissioned with is below every one
+
+
+def test_what_a_box_was_commissioned_with_is_below_every_key_document():
+    roots, opened = TrustStore(ISS, HELD.roots), Opened(KEYS, b"", ("root-a", "root-b"))
+    vet_key_document(roots, replace(roots, version=1), opened, NOW, roots.version)
+    with pytest.raises(CommandRefused, match="E_VERSION"):
+        vet_key_document(roots, roots, opened, NOW, roots.version)
 
 
 def test_an_expired_document_is_judged_only_by_a_clock_that_is_trusted():
