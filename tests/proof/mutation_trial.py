@@ -41,7 +41,9 @@ PATIENCE_S = 6.0
 MEASURED_S = 20.0
 LIKELY = 20
 WORKERS = 2
-ANEW = ("-x", "-q", "-s", "-p", "no:cacheprovider", "-o", "timeout=0")
+ANEW = ("-x", "-q", "-s", "-p", "no:cacheprovider", "-p", "no:unraisableexception", "-o", "timeout=0")
+"""What a test that failed has left open is no fault of the trial."""
+
 ASLEEP_S = 300.0
 """A process whose every thread has slept for so long does not end."""
 
