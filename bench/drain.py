@@ -3,9 +3,12 @@
 Ours is the real path: a process with the store and `uplink.sock`, the real uplink process, batches read, encoded,
 deflated, published with QoS 1, acknowledged, and the cursor moved durably; alarms come into its store four times a
 second meanwhile. Bare paho publishes the very payloads that ours was heard to send, from memory, and waits for their
-acknowledgements. All go to one broker, with the 20 messages in flight that it allows, turn about, and to one
-subscriber in a process of its own, which reads the octets and looks at nothing but the kind of each packet. A message
-for each reading is paho's too, made beforehand; a share of the readings is sent so, and counted for each.
+acknowledgements; and the same records once more in messages of a hundred readings. All go to one broker, with the 20
+messages in flight that it allows, turn about, and to one subscriber in a process of its own, which reads the octets and
+looks at nothing but the kind of each packet. A message for each reading is paho's too, made beforehand; a share of the
+readings is sent so, and counted for each.
+
+All of that is over the loopback, which no pole has: ours and bare paho do it once more over a link (`bench.link`).
 """
 
 import itertools
@@ -19,6 +22,7 @@ import sys
 import tempfile
 import threading
 import time
+import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -33,10 +37,11 @@ from paho.mqtt.properties import Properties
 
 from bench import backlog
 from bench.figure import Figure, at_least, at_most, stated
+from bench.link import link
 from bench.sink import SinkProcess, payloads, sinking
 from dcu.record import Stream
 from dcu.uplink.diagnosis import Endpoint
-from dcu.uplink.encoding import decode
+from dcu.uplink.encoding import QUICK, decode
 from tests.broker import endpoint, running_broker
 from tests.uplink.world import DCU, Field, uplink_process
 
@@ -46,6 +51,14 @@ SINGLE = 20_000
 TURNS = 3
 IN_FLIGHT = 20
 """What mosquitto allows (Receive Maximum), and so what ours keeps to; paho's own too, unless it is told otherwise."""
+
+LINK_BITS_PER_S = 50_000_000
+"""The most that an LTE modem of category 4 sends (3GPP TS 36.306): no faster link reaches a pole without a cable."""
+
+SMALL = 100
+"""Readings in a message of those that reference/store-uplink.md 3 measured: a few kB, and thousands of messages."""
+
+SMALL_READINGS = 200_000
 
 EARLY = 0.2
 """The part of a drain after which nothing is new to it any more."""
@@ -96,11 +109,23 @@ class Published:
 
 @dataclass(frozen=True, slots=True)
 class Turn:
-    """All three, one behind the other: our drain, paho with the same payloads, paho with a message for a reading."""
+    """All of them, one behind the other.
+
+    Attributes:
+        ours: our drain.
+        bare: paho with the same payloads.
+        small: paho with the first of the same records, `SMALL` readings in a message.
+        single: paho with a message for a reading.
+        linked: our drain over the link.
+        linked_bare: paho with the same payloads over the link.
+    """
 
     ours: Drained
     bare: Published
+    small: Published
     single: Published
+    linked: Drained
+    linked_bare: Published
 
 
 # ---- ours
@@ -195,6 +220,19 @@ def bare(messages: list[bytes], content_type: str, to: Endpoint, sink: SinkProce
     return Published(len(messages), ended_s - began_s, heard.last_s - began_s, cpu_s)
 
 
+def small(made: list[bytes], rows: int) -> list[bytes]:
+    """The first `SMALL_READINGS` of what is in these payloads, `SMALL` readings or a little less in each."""
+    found: list[bytes] = []
+    count = SMALL // rows
+    for payload in made:
+        batch = cbor2.loads(zlib.decompress(payload))
+        parts = (batch["records"][n : n + count] for n in range(0, len(batch["records"]), count))
+        found += [zlib.compress(cbor2.dumps(batch | {"records": part}), QUICK) for part in parts if len(part) == count]
+        if len(found) * count * rows >= SMALL_READINGS:
+            break
+    return found
+
+
 def singles() -> list[bytes]:
     """A plain JSON message for each reading, as a gateway without a concentrator sends it."""
     made = []
@@ -227,27 +265,29 @@ def drain(rows: int, readings: int = READINGS, turns: int = TURNS) -> list[Turn]
         full = scratch / "full.db"
         backlog.fill(full, rows, readings)
 
-        def once(copy: Path | None = None) -> Drained:
+        def once(by: Endpoint = to, copy: Path | None = None) -> Drained:
             directory = scratch / "box"
             shutil.rmtree(directory, ignore_errors=True)
             directory.mkdir()
             shutil.copyfile(full, directory / "dcu.db")
-            return ours(directory, to, sink, copy)
+            return ours(directory, by, sink, copy)
 
-        once(scratch / "heard")
+        once(copy=scratch / "heard")
         made = payloads(scratch / "heard")
         assert _records(made) == readings // rows, "the subscriber did not hear every record"
-        each = singles()
-        found = []
-        for number in range(turns):
-            steps = [
+        few, each = small(made, rows), singles()
+        with link(to, LINK_BITS_PER_S) as far:
+            steps = (
                 once,
                 lambda: bare(made, CONTENT_TYPE, to, sink),
+                lambda: bare(few, CONTENT_TYPE, to, sink),
                 lambda: bare(each, "application/json", to, sink),
-            ]
-            taken = [step() for step in (steps if number % 2 else steps[::-1])]
-            found.append(Turn(*(taken if number % 2 else taken[::-1])))
-        return found
+                lambda: once(far),
+                lambda: bare(made, CONTENT_TYPE, far, sink),
+            )
+            orders = [steps if number % 2 else steps[::-1] for number in range(turns)]
+            taken = [{step: step() for step in order} for order in orders]
+        return [Turn(*(found[step] for step in steps)) for found in taken]
 
 
 def _records(made: list[bytes]) -> int:
@@ -284,6 +324,20 @@ def _figures(rows: int, least: float, turns: list[Turn]) -> list[Figure]:
             10,
             "its time/ours",
             0,
+        ),
+        at_least(
+            f"{name}: over a link of {LINK_BITS_PER_S // 1_000_000} Mbit/s",
+            median(turn.linked_bare.seconds / turn.linked.seconds for turn in turns),
+            least,
+            "bare paho's time/ours",
+        ),
+        stated(
+            f"{name}: against bare paho with messages of {SMALL} readings, of which {SMALL_READINGS:,} are sent",
+            median(
+                turn.small.seconds / turn.small.count / (SMALL // rows) * (readings // rows) / turn.ours.seconds
+                for turn in turns
+            ),
+            "its time/ours",
         ),
         stated(f"{name}: speed", median(readings / drained.seconds for drained in drains), "readings/s", 0),
         stated(f"{name}: payload", drains[-1].octets / readings, "octets/reading"),

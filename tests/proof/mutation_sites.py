@@ -74,6 +74,11 @@ class Site:
     names: frozenset[str] = field(default=frozenset(), compare=False)
     apply: Callable[[], None] = field(default=lambda: None, compare=False, repr=False)
 
+    @property
+    def key(self) -> tuple[str, str, str, str, int]:
+        """By what it is known from one run to the next."""
+        return self.file, self.where, self.line, self.change, self.number
+
     def __str__(self) -> str:
         again = f" ({self.number + 1})" if self.number else ""
         return f"{self.file}:{self.lines.start} {self.where or 'module'}: {self.change}{again}"
