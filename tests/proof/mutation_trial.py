@@ -26,7 +26,7 @@ from types import CodeType, FunctionType
 
 import pytest
 
-from tests.proof.mutation_code import load_anew, renew
+from tests.proof.mutation_code import Loading, load_anew, renew, run_by_loading
 from tests.proof.mutation_reach import Choice, Reached, Uses, traced
 from tests.proof.mutation_sites import Site, apply, sites
 
@@ -123,6 +123,7 @@ class Trials:
         reached = self._measured()
         self._limits_s |= {test: 2 + 10 * found.seconds for test, found in reached.items()}
         print(f"{len(reached)} tests; left out {self._left_out}", flush=True)
+        self._loading = self._run_by_loading()
         self._choice = Choice(reached, Uses(self._trees), ROOT)
         tried: list[dict] = []
         for file in self._option.mutate:
@@ -135,6 +136,13 @@ class Trials:
         Path(self._option.found).write_text(
             json.dumps({"tests": len(reached), "left_out": self._left_out, "sites": tried})
         )
+
+    def _run_by_loading(self) -> Loading:
+        modules = [file.removesuffix(".py").removesuffix("/__init__").replace("/", ".") for file in self._sources]
+        for _, (code, said) in forked([lambda: (0, pickle.dumps(run_by_loading(modules)))]):
+            assert code == 0, f"before anything was changed: {said.decode()}"
+            return pickle.loads(said)
+        raise AssertionError("nothing was forked")
 
     # ---- what each test runs ----------------------------------------------------------------------------------------
 
@@ -225,7 +233,7 @@ class Trials:
         """In a process of its own."""
         apply(site, module.tree)
         new = compile(module.tree, module.path, "exec", dont_inherit=True)
-        if renew(module.code, new, module.living):
+        if renew(module.code, new, module.living, self._loading):
             self._noticed(tests)
             failures = self._failures
         else:
