@@ -10,6 +10,7 @@ from itertools import pairwise
 from zoneinfo import ZoneInfo
 
 from bench.figure import Figure, at_most
+from bench.vault import Vault
 from dcu import obis
 from dcu.config.meter_models import shipped
 from dcu.drivers.association import Caller
@@ -19,7 +20,6 @@ from dcu.drivers.hdlc import client_address, server_address
 from dcu.drivers.hdlc_link import HdlcLink
 from dcu.drivers.security import client_title
 from dcu.meter import Meter, MeterSecrets, Purpose
-from dcu.ports import CounterStanding
 from dcu.sim import MeterConfig, MeterKeys, VirtualMeter
 from tests.soak.virtual_clock import VirtualClock, VirtualTime
 from tests.soak.virtual_line import VirtualLine
@@ -30,23 +30,6 @@ PERIOD_S = 900
 KEYS = MeterKeys(guek=bytes(range(16)), gak=bytes(range(16, 32)), lls=b"bench-pw", hls=bytes(16))
 SERIAL = "BENCH0000001"
 START_S = 1_795_000_000.0
-
-
-class _Vault:
-    """Counters that nobody needs after the run."""
-
-    def __init__(self) -> None:
-        self._next = 1
-
-    def standing(self, serial: str, client_sap: int) -> CounterStanding:
-        del serial, client_sap
-        return CounterStanding(0, 0)
-
-    def reserve(self, serial: str, client_sap: int, at_least: int, count: int) -> range:
-        del serial, client_sap
-        first = max(self._next, at_least)
-        self._next = first + count
-        return range(first, self._next)
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,7 +96,7 @@ def backfill(
 
     caller = Caller(
         data_link,
-        CounterBook(_Vault()),
+        CounterBook(Vault()),
         client_title("BENCH"),
         ZoneInfo("Asia/Kolkata"),
         clock.monotonic_s,

@@ -17,12 +17,14 @@ from dataclasses import dataclass, replace
 from unittest import mock
 from zoneinfo import ZoneInfo
 
-from gurux_dlms import GXByteBuffer, GXDLMSClient, GXReplyData
+from gurux_dlms import GXDLMSClient
 from gurux_dlms.enums import Authentication, Conformance, InterfaceType, Security
 from gurux_dlms.objects import GXDLMSProfileGeneric, GXDLMSRegister
 from gurux_dlms.secure import GXDLMSSecureClient
 
 from bench.figure import Figure, at_least
+from bench.gurux_session import Exchange, GuruxSession
+from bench.vault import Vault
 from dcu import obis
 from dcu.config.meter_models import shipped
 from dcu.drivers import hdlc
@@ -33,7 +35,7 @@ from dcu.drivers.hdlc_link import HdlcLink
 from dcu.drivers.security import client_title
 from dcu.meter import AttributeRef, ByEntry, ClassId, Meter, MeterSecrets, Protection, Purpose
 from dcu.obis import LogicalName
-from dcu.ports import Association, CounterStanding, RowsWanted
+from dcu.ports import Association, RowsWanted
 from dcu.sim import MeterConfig, MeterKeys, VirtualMeter
 
 ZONE = ZoneInfo("Asia/Kolkata")
@@ -51,8 +53,6 @@ CODES = ("12.7", "11.7", "91.7", "13.7", "14.7", "9.7", "1.7", "1.8", "9.8", "2.
 REGISTERS = [LogicalName.of(f"1.0.{code}.0") for code in CODES]
 REFS = [AttributeRef(ClassId.REGISTER, name, 2) for name in REGISTERS]
 
-Exchange = Callable[[bytes], list[bytes]]
-"""What the meter answers to octets."""
 
 Work = Callable[[], int]
 """One piece of work in an open association; how many values it brought."""
@@ -125,14 +125,6 @@ class _Line:
         pass
 
 
-class _Vault:
-    def standing(self, _serial: str, _client_sap: int) -> CounterStanding:
-        return CounterStanding(0, 0)
-
-    def reserve(self, _serial: str, _client_sap: int, at_least: int, _count: int) -> range:
-        return range(at_least, at_least + 10_000)
-
-
 def _ours(ciphered: bool, rows: int) -> Opened:
     model = shipped()["is15959-1ph-gmac"]
     if not ciphered:
@@ -147,7 +139,7 @@ def _ours(ciphered: bool, rows: int) -> Opened:
             line = _Line(exchange)
             return HdlcLink(line, client, server, HdlcOffer(128, 1), LineTiming(), line.monotonic, SERIAL)
 
-        book = CounterBook(_Vault())
+        book = CounterBook(Vault())
         book.learn(SERIAL, SETTING, 0)
         association = Caller(link, book, TITLE, ZONE, lambda: 0.0, lambda: None).open(meter, purpose).association
         association.identify()
@@ -171,31 +163,10 @@ def _our_ten(association: Association) -> int:
 # ---- gurux ----
 
 
-class _Gurux:
-    """The usual loop around the stock client."""
-
+class _Gurux(GuruxSession):
     def __init__(self, client: GXDLMSClient, exchange: Exchange) -> None:
-        self.client = client
-        self._exchange = exchange
+        super().__init__(client, exchange)
         self.registers = [GXDLMSRegister(str(name)) for name in REGISTERS]
-
-    def ask(self, requests) -> GXReplyData:
-        reply = GXReplyData()
-        for request in [requests] if isinstance(requests, bytes | bytearray) else requests:
-            reply.clear()
-            self._one(request, reply)
-            while reply.isMoreData():
-                self._one(self.client.receiverReady(reply), reply)
-        return reply
-
-    def _one(self, request, reply: GXReplyData) -> None:
-        buffer = GXByteBuffer()
-        for answer in self._exchange(bytes(request)):
-            buffer.set(bytearray(answer))
-        if not self.client.getData(buffer, reply):
-            raise AssertionError("an answer that is not whole")
-        if reply.error:
-            raise AssertionError(f"gurux: error {reply.error}")
 
     def open(self) -> None:
         client = self.client

@@ -19,6 +19,7 @@ from dataclasses import replace
 from zoneinfo import ZoneInfo
 
 from bench.counted_line import CountedLine, Used
+from bench.vault import Vault
 from dcu import obis
 from dcu.config.meter_models import shipped
 from dcu.drivers import hdlc
@@ -29,7 +30,7 @@ from dcu.drivers.hdlc_link import HdlcLink
 from dcu.drivers.security import client_title
 from dcu.meter import AttributeRef, ByEntry, ClassId, Meter, MeterSecrets, Protection, Purpose
 from dcu.obis import LogicalName
-from dcu.ports import CounterStanding, RowsWanted
+from dcu.ports import RowsWanted
 from dcu.sim import MeterConfig, MeterKeys
 
 PERIOD_S = 900
@@ -92,14 +93,6 @@ def least(config: MeterConfig, keys: MeterKeys, registers: tuple[LogicalName, ..
     return poll + Used(beats * BEAT.octets, beats * BEAT.round_trips)
 
 
-class _Vault:
-    def standing(self, _serial: str, _client_sap: int) -> CounterStanding:
-        return CounterStanding(0, 0)
-
-    def reserve(self, _serial: str, _client_sap: int, at_least: int, count: int) -> range:
-        return range(at_least, at_least + count)
-
-
 def weighed(config: MeterConfig, keys: MeterKeys, registers: tuple[LogicalName, ...]) -> tuple[list[int], int]:
     """Octets of the clock, of each register's value, and of a buffer of one row."""
     line = CountedLine(replace(config, ciphered=False))
@@ -114,7 +107,7 @@ def weighed(config: MeterConfig, keys: MeterKeys, registers: tuple[LogicalName, 
         return HdlcLink(line, client, server, timing.hdlc_offer(2030, 1), timing, lambda: line.now_s, meter.serial)
 
     zone = ZoneInfo("Asia/Kolkata")
-    caller = Caller(link, CounterBook(_Vault()), client_title("BENCH"), zone, lambda: line.now_s, lambda: None)
+    caller = Caller(link, CounterBook(Vault()), client_title("BENCH"), zone, lambda: line.now_s, lambda: None)
     with caller.associate(meter, Purpose.READ) as association:
         association.identify()
         layout = association.layout(obis.BLOCK_LOAD, obis.BLOCK_LOAD_SCALERS)

@@ -3,12 +3,13 @@
 import contextlib
 import io
 
-from gurux_dlms import GXByteBuffer, GXDLMSClient, GXReplyData
+from gurux_dlms import GXDLMSClient
 from gurux_dlms.enums import Authentication, Conformance, InterfaceType, Security
 from gurux_dlms.objects import GXDLMSClock, GXDLMSProfileGeneric, GXDLMSRegister
 from gurux_dlms.secure import GXDLMSSecureClient
 
 from bench.counted_line import CountedLine, Used
+from bench.gurux_session import GuruxSession
 from dcu import obis
 from dcu.drivers.security import client_title
 from dcu.obis import LogicalName
@@ -18,31 +19,7 @@ READER = 32
 ROWS = 48
 
 
-class _Session:
-    """The usual loop around the stock client: a request, and what is needed until its answer is whole."""
-
-    def __init__(self, client: GXDLMSSecureClient, line: CountedLine) -> None:
-        self.client = client
-        self._line = line
-
-    def ask(self, requests) -> GXReplyData:
-        reply = GXReplyData()
-        for request in [requests] if isinstance(requests, bytes | bytearray) else requests:
-            reply.clear()
-            self._one(request, reply)
-            while reply.isMoreData():
-                self._one(self.client.receiverReady(reply), reply)
-        return reply
-
-    def _one(self, request, reply: GXReplyData) -> None:
-        buffer = GXByteBuffer()
-        for answer in self._line.exchange(bytes(request)):
-            buffer.set(bytearray(answer))
-        if not self.client.getData(buffer, reply):
-            raise AssertionError("an answer that is not whole")
-        if reply.error:
-            raise AssertionError(f"gurux: error {reply.error}")
-
+class _Session(GuruxSession):
     def read(self, target, attribute: int) -> None:
         """One attribute."""
         self.client.updateValue(target, attribute, self.ask(self.client.read(target, attribute)).value)
@@ -60,7 +37,7 @@ def naive_poll(config: MeterConfig, keys: MeterKeys, registers: tuple[LogicalNam
     client.ciphering.invocationCounter = 1
     client.proposedConformance &= ~Conformance.GENERAL_PROTECTION
     client.maxReceivePDUSize = 1024
-    session = _Session(client, line)
+    session = _Session(client, line.exchange)
     with contextlib.redirect_stdout(io.StringIO()):  # gurux prints at each APDU that it deciphers
         client.parseUAResponse(session.ask(client.snrmRequest()).data)
         client.parseAareResponse(session.ask(client.aarqRequest()).data)

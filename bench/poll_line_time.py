@@ -14,6 +14,7 @@ from bench import least_octets
 from bench.counted_line import BAUD, CountedLine, Used
 from bench.figure import Figure, at_least, at_most, stated
 from bench.naive_session import naive_poll
+from bench.vault import Vault
 from dcu import obis
 from dcu.config.meter_models import shipped
 from dcu.drivers.bus import BusWorker, Framing
@@ -22,7 +23,7 @@ from dcu.drivers.security import client_title
 from dcu.mailbox import Mailbox, Stop
 from dcu.meter import AttributeRef, ByRange, ClassId, Meter, MeterModel, MeterSecrets, Purpose
 from dcu.obis import LogicalName
-from dcu.ports import Association, CounterStanding, Line, RowsWanted
+from dcu.ports import Association, Line, RowsWanted
 from dcu.reading import ClockState, Layout, from_epoch
 from dcu.sim import MeterConfig, MeterKeys
 
@@ -43,23 +44,6 @@ def meter_config(inactivity_s: float = 120.0, max_info: int = 2030) -> MeterConf
     return MeterConfig(
         SERIAL, ADDRESS, KEYS, history_s=4 * 86400, max_info=max_info, window=1, inactivity_s=inactivity_s
     )
-
-
-class _Vault:
-    """Counters in memory."""
-
-    def __init__(self) -> None:
-        self._next = 1
-
-    def standing(self, serial: str, client_sap: int) -> CounterStanding:
-        del serial, client_sap
-        return CounterStanding(0, 0)
-
-    def reserve(self, serial: str, client_sap: int, at_least: int, count: int) -> range:
-        del serial, client_sap
-        first = max(self._next, at_least)
-        self._next = first + count
-        return range(first, self._next)
 
 
 class _LineClock:
@@ -160,7 +144,7 @@ def ours(*, keep_open: bool, inactivity_s: int) -> Used:
         "bench",
         lambda _meter: line,
         Framing.HDLC,
-        _Vault(),
+        Vault(),
         _NothingDue(),
         _LineClock(line),
         stop,

@@ -245,7 +245,8 @@ renewal = tests_of(
     "tests/uplink/test_networks.py", "-k", "certificate",
 )  # fmt: skip
 days_of_change = tests_of(
-    15, "days on which clocks change", "zones x dates by the meters' clocks", "tests/field/test_ring_clock.py",
+    15, "days on which clocks change", "zones x dates by the meters' clocks",
+    "tests/field/test_ring_clock.py", "tests/field/test_local_time.py",
 )  # fmt: skip
 polls_under_steps = tests_of(
     14, "the box's clock steps and is believed", "by 1 s to 10 years, 40 times in 12 h; no poll is moved by a second",

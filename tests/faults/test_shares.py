@@ -4,7 +4,7 @@ import random
 
 import pytest
 
-from tests.faults import network, rows, strained, trace
+from tests.faults import network, rows, strained, trace, virtual
 from tests.faults.disk import SECTOR, Cut, Disk
 from tests.faults.trace import Closed, Opened, Renamed, Resized, Synced, Unlinked, Written
 
@@ -130,3 +130,17 @@ def test_calls_of_several_threads_are_read_in_the_order_in_which_they_count(tmp_
         Written(3, b"AB", 10),
         Synced(3, good=False),
     ]
+
+
+@pytest.mark.parametrize(
+    ("settings", "unseen"),
+    [
+        ([(900.0, 86_400.0, 600.0)], 0),
+        ([(900.0, 86_400.0, None)], 1),
+        ([(-900.0, 86_400.0, None)], 1),
+        ([(900.0, 1800.0, None)], 0),  # set again before anybody looked
+        ([(5.0, 86_400.0, None)], 0),  # it may have drifted
+    ],
+)
+def test_a_clock_that_was_set_and_that_nobody_told_of_is_counted(settings, unseen):
+    assert virtual._noticed(settings)[0] == unseen

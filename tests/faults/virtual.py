@@ -9,6 +9,7 @@ from collections import Counter
 from collections.abc import Callable
 from contextlib import contextmanager
 from pathlib import Path
+from statistics import median
 
 from tests.faults.report import Line
 from tests.faults.run import Run
@@ -19,6 +20,9 @@ from tests.soak.virtual_clock import VirtualTime
 from tests.soak.world import Scenario, World
 
 QUIET_S = 0.4 * DAY_S
+
+SEEN_FROM_S = 10.0
+"""A clock that was set by less may have drifted."""
 
 Amount = Callable[[random.Random], float]
 
@@ -65,6 +69,8 @@ def _lived(
         recovery += f", the rest absent with its cause: {', '.join(f'{n} {c}' for n, c in absent.items())}"
     if wrong:
         recovery += f"; WRONG: {wrong} {verdict.mistakes[0]}"
+    unseen, told = _noticed(outcome.settings) if FaultKind.CLOCK_SET in kinds else (0, "")
+    recovery += told
     return Line(
         row,
         fault,
@@ -73,8 +79,19 @@ def _lived(
         verdict.kinds["unexplained"] + verdict.kinds["wrong value"],
         verdict.kinds["twice"] + verdict.kinds["invented"],
         recovery,
-        not verdict.mistakes,
+        not verdict.mistakes and not unseen,
     )
+
+
+def _noticed(settings: list[tuple[float, float, float | None]]) -> tuple[int, str]:
+    """(how many settings nobody noticed who should have, what is told of them)."""
+    large = [(stood_s, wait_s) for by_s, stood_s, wait_s in settings if abs(by_s) > SEEN_FROM_S]
+    waits = [wait_s for _, wait_s in large if wait_s is not None]
+    unseen = sum(wait_s is None and stood_s > HOUR_S for stood_s, wait_s in large)
+    told = f"; {len(waits)} of {len(large)} settings by more than {SEEN_FROM_S:g} s told"
+    if waits:
+        told += f", after {median(waits) / 60:.0f} min at the median, {max(waits) / 60:.0f} at worst"
+    return unseen, told + (f", {unseen} not within an hour" if unseen else "")
 
 
 def boots_in_1970(run: Run) -> list[Line]:

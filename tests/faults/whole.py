@@ -144,7 +144,8 @@ class WholeBox:
     @property
     def log(self) -> str:
         """What it said."""
-        return (self.directory / "field.log").read_text()
+        file = self.directory / "field.log"
+        return file.read_text() if file.exists() else ""
 
     def announced(self) -> tuple[int, int]:
         """(records that were dropped and announced, ids that are gone unannounced), of the stopped box's store."""

@@ -91,7 +91,7 @@ KIDS = {
 def leave(profile=Profile.PREPAID, **changes):
     of = "T-1" if profile is Profile.PREPAID else ""
     signers = (TRUST.keys["plan-1"], TRUST.keys["per-1"]) if of else (TRUST.keys["per-1"],)
-    permit = Permit(PERMIT_ID, ISS, DCU, DATE, profile, 5, of)
+    permit = Permit(PERMIT_ID, ISS, DCU, DATE, profile, 5, of, JID)
     return Leave(replace(permit, **changes), "", signers, 4)
 
 
@@ -120,9 +120,14 @@ def good(op: Operation, stage: When) -> Case:
         sequence=RelaySequence(5, 5) if due else RelaySequence(4, 4),
         debits=(debit(HOUR, 1), debit(2 * DAY, 2)),
         debited=cuts and due,
+        restraints=(),
         leave=leave(profile) if cuts else Leave(),
         cancels=(METER, State.PENDING) if op is Operation.CANCEL else None,
+        withdrawn=False,
+        withdrawals=0,
+        safety_waits=False,
         last_id=2 if op is Operation.RESEND else None,
+        ranges=0,
     )
     return Case(
         command=read_command(claims),
@@ -725,15 +730,23 @@ def test_a_floor_that_is_raised_while_a_limit_is_on_its_way_stops_it():
 
 @pytest.mark.parametrize("stage", STAGES)
 def test_connect_stands_where_a_cut_does_not(stage):
-    """Any hour, no policy, no permit, no lease, a clock ten years off, a freeze, an expired key document."""
+    """Any hour, no policy, no permit, no lease, a clock ten years off, a freeze, an expired key document and key."""
 
     def anything(case):
         case = moment(clock=ClockState.UNTRUSTED, now_s=NOW + 10 * 365 * DAY)(case)
-        case = with_(policy=None, leases=(), trust=replace(TRUST, exp=NOW))(case)
+        dated = trust(req_1={"nbf": NOW - DAY, "exp": NOW + DAY})
+        case = with_(policy=None, leases=(), trust=replace(dated, exp=NOW))(case)
         return restrained("freeze")(case)
 
     assert outcome(anything(good(Operation.CONNECT, stage))) == "accepted"
     assert outcome(anything(good(Operation.DISCONNECT, stage))) is not "accepted"  # noqa: F632
+
+
+@pytest.mark.parametrize(("clock", "known_s"), [*zip(ClockState, (NOW, NOW, None), strict=True)])
+def test_dates_of_documents_are_judged_by_a_clock_that_was_right_within_a_day(clock, known_s):
+    case = moment(clock=clock)(good(Operation.CONNECT, When.ACCEPTED))
+    assert case.moment.known_s == known_s
+    assert outcome(first_kid(exp=NOW)(case)) == ("accepted" if known_s is None else R.E_KEY)
 
 
 @pytest.mark.parametrize("years", range(-10, 11))

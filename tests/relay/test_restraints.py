@@ -14,7 +14,7 @@ from tests.relay.world import FAR_METER, ISS, METER
 from tests.relay.world import NOW as SINCE
 
 NOW, UP_S = 1_795_417_800, 100_000
-KNOWN = Moment(NOW, ClockState.TRUSTED, 0, "boot", UP_S)
+KNOWN = Moment(NOW, ClockState.TRUSTED, 0, "boot", UP_S, heard=True)
 LOST = replace(KNOWN, clock=ClockState.UNTRUSTED)
 HELD = Restraint(LOCK, "M", "ravi", "work", 3600, NOW + 1, "boot", UP_S - 3599)
 

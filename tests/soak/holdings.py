@@ -45,10 +45,17 @@ class Known:
 
 @dataclass(slots=True)
 class Holdings:
-    """All of them, by (serial, profile), and how often each kind of alarm was raised."""
+    """All of them.
+
+    Attributes:
+        profiles: by (serial, profile).
+        alarms: how often each kind of alarm was raised.
+        clocks_told: by serial when the box, by its clock, said that a meter's clock was set.
+    """
 
     profiles: dict[tuple[str, str], Known] = field(default_factory=dict)
     alarms: Counter[str] = field(default_factory=Counter)
+    clocks_told: dict[str, list[int]] = field(default_factory=dict)
 
     def of(self, serial: str, profile: str) -> Known:
         """One of them; an empty one where nothing is known."""
@@ -75,6 +82,8 @@ def holdings(path: Path) -> Holdings:
             found.alarms[alarm["kind"]] += 1
             if alarm["kind"] == "rows-lost":
                 found.of(alarm["meter"], alarm["facts"]["profile"]).told_lost += 1
+            if alarm["kind"] == "meter-clock" and alarm["facts"].get("set_by_s"):
+                found.clocks_told.setdefault(alarm["meter"], []).append(alarm["at"])
     return found
 
 

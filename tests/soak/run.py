@@ -34,13 +34,18 @@ SETTLED_S = 2 * HOUR_S
 
 @dataclass(slots=True)
 class Outcome:
-    """What a run was, and how it ended."""
+    """What a run was, and how it ended.
+
+    Attributes:
+        settings: of meters' clocks: (by how many seconds, how long it stood, how long until the box told of it).
+    """
 
     scenario: Scenario
     verdict: Verdict = field(default_factory=Verdict)
     happened: Counter[str] = field(default_factory=Counter)
     starts: int = 0
     alarms: Counter[str] = field(default_factory=Counter)
+    settings: list[tuple[float, float, float | None]] = field(default_factory=list)
     rows: int = 0
     octets: int = 0
     seconds: float = 0.0
@@ -69,6 +74,8 @@ def run_line(scenario: Scenario) -> Outcome:
         outcome.happened.update({kind.value: count for kind, count in world.happened.items()})
         known = holdings(directory / "dcu.db")
         outcome.alarms = known.alarms
+        for life in world.lives:
+            outcome.settings += _settings(life, known.clocks_told.get(life.serial, []), scenario.days * DAY_S)
         for truth, until_s in truths(world):
             of_it = known.of(truth.serial, truth.profile)
             ring = truth.profile in RINGS
@@ -77,6 +84,15 @@ def run_line(scenario: Scenario) -> Outcome:
             outcome.verdict.add(judged)
     outcome.seconds = time.monotonic() - began
     return outcome
+
+
+def _settings(life: Life, told: list[int], end_s: float) -> Iterator[tuple[float, float, float | None]]:
+    """See `Outcome.settings`; only where the box's own clock was right all the time."""
+    for number, (at_s, face_s) in enumerate(life.clock[1:], start=1):
+        before_s, shown_s = life.clock[number - 1]
+        until_s = life.clock[number + 1][0] if number + 1 < len(life.clock) else end_s
+        waits = [each - START_S - at_s for each in told if at_s <= each - START_S < until_s]
+        yield face_s - shown_s - (at_s - before_s) * life.rate, until_s - at_s, min(waits, default=None)
 
 
 def _tell_months(world: World, began: float) -> None:
