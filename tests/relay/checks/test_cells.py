@@ -1,7 +1,7 @@
 """Which check applies to which operation, written down a second time: by operation, as the law reads.
 
-The cases of `test_checks` follow the table's own cells, so a cell that is weakened takes its cases with it. Here it has
-to be weakened twice. Source: reference/command-authority.md 0 items 2, 3, 7, 8, 10 and 12; 8.
+The cases beside this follow the table's own cells, so a cell that is weakened takes its cases with it. Here it has to
+be weakened twice. Source: reference/command-authority.md 0 items 2, 3, 7, 8, 10 and 12; 8.
 """
 
 import pytest
