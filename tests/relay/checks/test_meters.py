@@ -2,8 +2,10 @@
 
 from dataclasses import replace
 
+import pytest
+
 from dcu.command import Operation, OutputState, Refusal, State
-from dcu.relay.checks import When
+from dcu.relay.checks import When, meters
 from dcu.relay.checks.meters import RANGES_AT_MOST
 from dcu.relay.policy import Reconnect
 from dcu.relay.withdrawals import AT_MOST
@@ -58,7 +60,8 @@ TAMPERED = [
 STUMBLES = {("meter", R.E_METER): {R.E_AREA}}
 AT_THE_EDGE = {
     "one that does not expect anything": command(expect=None),
-}  # fmt: skip
+    "one that expects what is there": command(expect=OutputState.CONNECTED),
+}
 
 test_a_check_refuses_and_nothing_else_would = each_refuses(TAMPERED, STUMBLES)
 test_what_is_just_in_order_passes = each_passes(AT_THE_EDGE)
@@ -67,6 +70,32 @@ test_what_is_just_in_order_passes = each_passes(AT_THE_EDGE)
 def test_the_whole_box_is_frozen_without_naming_a_meter():
     case = of(command(meter=""), with_(meter=None))(good(Operation.FREEZE, When.ACCEPTED))
     assert outcome(case) == "accepted"
+
+
+TAKEN_BACK = {
+    "one of that meter that waits": ledger(withdrawals=0),
+    "one that waits, though no more can be remembered": ledger(withdrawals=AT_MOST),
+    "one that has yet to come": ledger(cancels=None),
+    "the last that can be remembered": ledger(cancels=None, withdrawals=AT_MOST - 1),
+}
+
+
+@pytest.mark.parametrize("name", TAKEN_BACK)
+def test_what_may_be_taken_back(name):
+    assert outcome(TAKEN_BACK[name](good(Operation.CANCEL, When.ACCEPTED))) == "accepted"
+
+
+NEED_NO_BUTTON = {
+    "there never was a policy": with_(kept=None),
+    "the policy knows nothing of this meter": with_(kept=replace(ARMING, meters={})),
+    "the policy lets it close": with_(kept=POLICY),
+    "nothing was read: other checks refuse that": with_(kept=ARMING, evidence=None),
+}
+
+
+@pytest.mark.parametrize("name", NEED_NO_BUTTON)
+def test_a_button_is_asked_for_by_a_policy_alone_and_of_a_meter_that_was_read(name):
+    meters.check_reconnect(NEED_NO_BUTTON[name](good(Operation.CONNECT, When.DUE)))
 
 
 def test_a_meter_of_an_arming_area_that_waits_for_its_button_is_connected():

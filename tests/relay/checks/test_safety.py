@@ -183,6 +183,18 @@ def test_a_cap_is_told_with_its_window(window_s, n, words):
         check_all(in_the_same_window(n, window_s)(good(Operation.DISCONNECT, When.ACCEPTED)))
 
 
+@pytest.mark.parametrize(
+    ("tamper", "days"),
+    [
+        (command(low_credit_at=NOW - 60 * DAY - 1), "told of low credit more than 60 days ago"),
+        (of(arrears, command(notice=NOW - 15 * DAY + 1)), "no written notice that is 15 to 731 days old"),
+    ],
+)
+def test_how_old_a_notice_is_to_be_is_told_in_days(tamper, days):
+    with pytest.raises(CommandRefused, match=days):
+        check_all(tamper(good(Operation.DISCONNECT, When.ACCEPTED)))
+
+
 LAST = debit(100, 1)
 SPACED = {
     "nobody before": ([], 0),

@@ -71,6 +71,7 @@ TAMPERED = [
     ("two persons", R.E_QUORUM, with_(kids=("apr-1", "apr-asha"))),
     ("two persons", R.E_QUORUM, of(with_(kids=("apr-1", "req-1")), with_role("apr_1", Role.REQUEST))),
     ("after safety", R.E_QUORUM, ledger(sequence=RelaySequence(4, 4, 3))),
+    ("after safety", R.E_QUORUM, ledger(safety_waits=True)),
     ("profile", R.E_QUORUM, with_(kids=("bill-1",))),
     ("profile", R.E_QUORUM, with_(kids=("wit-1",))),
     ("profile", R.E_QUORUM, with_(kids=("apr-1", "req-1"))),
