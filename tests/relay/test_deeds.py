@@ -13,9 +13,20 @@ from dcu.config.meter_models import shipped
 from dcu.errors import AttributeDenied
 from dcu.meter import AttributeRef
 from dcu.reading import date_time
-from dcu.relay.deeds import DEEDS, Scene, Step, doubt_of, event_of, evidence_of, look_of, refs_before, steps_of
+from dcu.relay.deeds import (
+    DEEDS,
+    Scene,
+    Step,
+    doubt_of,
+    event_of,
+    evidence_of,
+    look_of,
+    refs_after,
+    refs_before,
+    steps_of,
+)
 from dcu.relay.deeds.limit import MONITORED, POWER_SCALER, THRESHOLD
-from dcu.relay.deeds.plain import DISPLAY, REMOTE_DISCONNECT, REMOTE_RECONNECT
+from dcu.relay.deeds.plain import DISPLAY
 from dcu.relay.deeds.sense import sensed
 from dcu.relay.deeds.shape import CONTROL_MODE, CONTROL_STATE, OUTPUT_STATE, PAYMENT_MODE
 from dcu.relay.receipts import ReadBack
@@ -54,14 +65,13 @@ def test_a_deed_without_what_it_writes_is_none_rather_than_one_of_nothing(op):
         evidence_of(order(op), "M", shows, SCENE)
 
 
-@pytest.mark.parametrize(
-    ("op", "method"), [(Operation.DISCONNECT, REMOTE_DISCONNECT), (Operation.CONNECT, REMOTE_RECONNECT)]
-)
+@pytest.mark.parametrize(("op", "method"), [(Operation.DISCONNECT, 1), (Operation.CONNECT, 2)])
 def test_a_relay_is_moved_by_the_method_of_the_command(op, method):
     command = order(op)
     evidence = evidence_of(command, "M", RELAY, SCENE)
-    assert steps_of(command, evidence, SCENE) == (Step(method, b"\x0f\x00"),)
-    assert not evidence.there, "of a relay the states decide"
+    (step,) = steps_of(command, evidence, SCENE)
+    assert str(step.target) == f"70:0.0.96.3.10.255({method})" and step.data == b"\x0f\x00"
+    assert evidence.unfit == "" and not evidence.there, "of a relay the states decide"
 
 
 @pytest.mark.parametrize(
@@ -118,6 +128,26 @@ def test_a_limit_that_is_there_already_and_one_that_is_not_kept():
 
 
 PAID = order(Operation.BALANCE, recharge=500, recharged_at=1_794_999_000, balance=-7)
+SWITCH = [f"70:0.0.96.3.10.255/{n}" for n in (2, 3, 4)]
+METERED = "1:0.0.94.96.20.255/2"
+FLOW = [f"3:1.0.{n}.7.0.255/{attribute}" for n in (12, 11) for attribute in (2, 3)]
+LIMITER = ["71:0.0.17.0.0.255/2", "71:0.0.17.0.0.255/4", "3:1.0.1.7.0.255/3"]
+MONEY = [f"1:0.0.94.96.{n}.255/2" for n in (21, 22, 25, 24)]
+READ = [
+    (order(Operation.CONNECT), SWITCH, SWITCH[:2] + FLOW),
+    (order(Operation.DISCONNECT), [*SWITCH, METERED], SWITCH[:2] + FLOW),
+    (order(Operation.MODE, control_mode=1), [*SWITCH, METERED], [METERED, SWITCH[2]]),
+    (limit(3000), [*SWITCH, METERED, *LIMITER], LIMITER),
+    (PAID, [*SWITCH, METERED, *MONEY], MONEY),
+    (order(Operation.MESSAGE, text="Balance low"), [], ["1:0.0.96.13.0.255/2"]),
+    (order(Operation.CLOCK_SET, most_s=60), ["8:0.0.1.0.0.255/2"], ["8:0.0.1.0.0.255/2"]),
+]
+
+
+@pytest.mark.parametrize(("command", "before", "after"), READ, ids=lambda each: getattr(each, "op", None))
+def test_what_is_read_before_and_looked_at_afterwards(command, before, after):
+    assert [str(ref) for ref in refs_before(command, SCENE)] == before
+    assert [str(ref) for ref in refs_after(command, SCENE)] == after
 
 
 def purse(**changes):
@@ -209,11 +239,12 @@ def test_a_clock_that_cannot_be_read_is_left_alone(face):
     assert evidence.unfit == "its clock cannot be read" and not evidence.there
 
 
-def test_a_clock_is_set_to_the_nearest_second():
-    scene = replace(SCENE, now=NOW + timedelta(milliseconds=500))
+@pytest.mark.parametrize(("milliseconds", "second"), [(499, 7), (500, 8)])
+def test_a_clock_is_set_to_the_nearest_second(milliseconds, second):
+    scene = replace(SCENE, now=NOW + timedelta(milliseconds=milliseconds))
     command = order(Operation.CLOCK_SET, most_s=300)
     (step,) = steps_of(command, evidence_of(command, "M", {}, scene), scene)
-    assert step.data[7:10] == bytes([12, 30, 8])
+    assert step.data[7:10] == bytes([12, 30, second])
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,7 @@ be weakened twice. Source: reference/command-authority.md 0 items 2, 3, 7, 8, 10
 import pytest
 
 from dcu.command import Operation
-from dcu.relay.checks import COLUMNS, TABLE, When
+from dcu.relay.checks import COLUMNS, MEANT, TABLE, When
 
 LAW = {
     Operation.CONNECT: {
@@ -97,6 +97,32 @@ LAW = {
 def test_an_operation_passes_these_checks_and_no_others(op):
     found = {when: ", ".join(c.name for c in TABLE if c.when(op) is when) for when in When if when is not When.NEVER}
     assert found == dict.fromkeys(found, "") | LAW[op]
+
+
+NUMBERS = {
+    7: "keys, dates of keys, key document",
+    10: "target, journal",
+    11: "id",
+    12: "restrainer, asker, billing, two persons, after safety, profile",
+    13: "clock, meters heard, exact clock",
+    14: "life, time, time where known",
+    15: "lease",
+    16: "sequence, sequence of connect",
+    17: "meter, set aside, meter if named, change, identity, relay, reconnect, carried out",
+    18: "frozen, locked",
+    19: "policy, protected",
+    20: "area, area of message, live, prepaid, notice, grace",
+    21: "window",
+    22: "permit, caps, spacing, debit",
+    25: "state, range, fit, cancelled, withdrawn",
+}
+"""By number of the reference: 7 to 16 show that it is meant, and what takes back is heard behind them."""
+
+
+def test_each_check_has_the_number_of_the_reference():
+    found = {number: ", ".join(c.name for c in TABLE if c.number == number) for number in {c.number for c in TABLE}}
+    assert found == NUMBERS
+    assert {check.number for check in MEANT} == {number for number in NUMBERS if number <= 16}
 
 
 def test_every_operation_has_its_law():
