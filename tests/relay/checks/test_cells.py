@@ -7,7 +7,7 @@ be weakened twice. Source: reference/command-authority.md 0 items 2, 3, 7, 8, 10
 import pytest
 
 from dcu.command import Operation
-from dcu.relay.checks import COLUMNS, MEANT, TABLE, When
+from dcu.relay.checks import COLUMNS, MEANT, TABLE, UNCONSUMED, When
 
 LAW = {
     Operation.CONNECT: {
@@ -123,6 +123,12 @@ def test_each_check_has_the_number_of_the_reference():
     found = {number: ", ".join(c.name for c in TABLE if c.number == number) for number in {c.number for c in TABLE}}
     assert found == NUMBERS
     assert {check.number for check in MEANT} == {number for number in NUMBERS if number <= 16}
+
+
+def test_who_may_not_sign_and_what_finds_no_room_uses_no_id_up():
+    assert {code.value for code in UNCONSUMED} == set(
+        ["E_KID", "E_KEY", "E_TARGET", "E_JID", "E_ID_REUSE", "E_QUORUM", "E_FLOOD"]
+    )
 
 
 def test_every_operation_has_its_law():

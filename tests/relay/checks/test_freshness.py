@@ -5,7 +5,6 @@ import pytest
 from dcu.command import Operation, Refusal, RelaySequence, Why
 from dcu.reading import ClockState
 from dcu.relay.checks import When
-from dcu.relay.checks.freshness import FREE_NUMBERS, LAST_CUT, STEP
 from tests.relay.checks.cases import (
     HOUR,
     STAGES,
@@ -28,6 +27,7 @@ def too_low(case):
 
 
 R = Refusal
+FREE_NUMBERS, STEP, LAST_CUT = 1 << 42, 1 << 32, 1 << 52  # as the head-ends are told
 TAMPERED = [
     ("clock", R.E_CLOCK, moment(clock=ClockState.UNTRUSTED)),
     ("meters heard", R.E_CLOCK, moment(heard=False)),
@@ -57,6 +57,7 @@ AT_THE_EDGE = {
     "begins within a minute": command(nbf=NOW + 60),
     "the last second": command(exp=NOW + 1),
     "a second behind the floor": moment(floor_s=NOW + HOUR - 1),
+    "the last number that is free": command(seq=FREE_NUMBERS),
     "the last number of a cut": of(command(seq=LAST_CUT), ledger(sequence=RelaySequence(LAST_CUT - 1, 5))),
 }  # fmt: skip
 
