@@ -126,9 +126,8 @@ def test_each_check_has_the_number_of_the_reference():
 
 
 def test_who_may_not_sign_and_what_finds_no_room_uses_no_id_up():
-    assert {code.value for code in UNCONSUMED} == set(
-        ["E_KID", "E_KEY", "E_TARGET", "E_JID", "E_ID_REUSE", "E_QUORUM", "E_FLOOD"]
-    )
+    codes = {code.value for code in UNCONSUMED}
+    assert codes == {"E_KID", "E_KEY", "E_TARGET", "E_JID", "E_ID_REUSE", "E_QUORUM", "E_FLOOD"}
 
 
 def test_every_operation_has_its_law():
