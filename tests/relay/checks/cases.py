@@ -69,7 +69,7 @@ KIDS = {
 def leave(profile=Profile.PREPAID, **changes):
     of = "T-1" if profile is Profile.PREPAID else ""
     signers = (TRUST.keys["plan-1"], TRUST.keys["per-1"]) if of else (TRUST.keys["per-1"],)
-    permit = Permit(PERMIT_ID, ISS, DCU, DATE, profile, 5, of)
+    permit = Permit(PERMIT_ID, ISS, DCU, DATE, profile, 5, of, JID)
     return Leave(replace(permit, **changes), "", signers, 4)
 
 
@@ -98,9 +98,14 @@ def good(op: Operation, stage: When) -> Case:
         sequence=RelaySequence(5, 5) if due else RelaySequence(4, 4),
         debits=(debit(HOUR, 1), debit(2 * DAY, 2)),
         debited=cuts and due,
+        restraints=(),
         leave=leave(profile) if cuts else Leave(),
         cancels=(METER, State.PENDING) if op is Operation.CANCEL else None,
+        withdrawn=False,
+        withdrawals=0,
+        safety_waits=False,
         last_id=2 if op is Operation.RESEND else None,
+        ranges=0,
     )
     return Case(
         command=read_command(claims),

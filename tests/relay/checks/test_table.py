@@ -10,7 +10,6 @@ from dcu.relay.checks import COLUMNS, TABLE, When, freshness, meters, safety
 from tests.relay.checks.cases import (
     AREA,
     STAGES,
-    TRUST,
     arrears,
     command,
     evidence,
@@ -27,7 +26,7 @@ from tests.relay.checks.test_freshness import TAMPERED as FRESHNESS
 from tests.relay.checks.test_meters import TAMPERED as METERS
 from tests.relay.checks.test_safety import TAMPERED as SAFETY
 from tests.relay.checks.test_voices import TAMPERED as VOICES
-from tests.relay.world import DAY, NOW
+from tests.relay.world import DAY, NOW, trust
 
 TAMPERED = (*VOICES, *FRESHNESS, *METERS, *SAFETY)
 R = Refusal
@@ -47,11 +46,12 @@ def test_the_strict_profile_passes(stage, turn):
 
 @pytest.mark.parametrize("stage", STAGES)
 def test_connect_stands_where_a_cut_does_not(stage):
-    """Any hour, no policy, no permit, no lease, a clock ten years off, a freeze, an expired key document."""
+    """Any hour, no policy, no permit, no lease, a clock ten years off, a freeze, an expired key document and key."""
 
     def anything(case):
         case = moment(clock=ClockState.UNTRUSTED, now_s=NOW + 10 * 365 * DAY)(case)
-        case = with_(policy=None, leases=(), trust=replace(TRUST, exp=NOW))(case)
+        dated = trust(req_1={"nbf": NOW - DAY, "exp": NOW + DAY})
+        case = with_(policy=None, leases=(), trust=replace(dated, exp=NOW))(case)
         return restrained("freeze")(case)
 
     assert outcome(anything(good(Operation.CONNECT, stage))) == "accepted"

@@ -96,6 +96,13 @@ test_a_check_refuses_and_nothing_else_would = each_refuses(TAMPERED, STUMBLES)
 test_what_is_just_in_order_passes = each_passes(AT_THE_EDGE)
 
 
+@pytest.mark.parametrize(("clock", "known_s"), [*zip(ClockState, (NOW, NOW, None), strict=True)])
+def test_dates_of_documents_are_judged_by_a_clock_that_was_right_within_a_day(clock, known_s):
+    case = moment(clock=clock)(good(Operation.CONNECT, When.ACCEPTED))
+    assert case.moment.known_s == known_s
+    assert outcome(first_kid(exp=NOW)(case)) == ("accepted" if known_s is None else R.E_KEY)
+
+
 @pytest.mark.parametrize("op", [Operation.FREEZE, Operation.CANCEL])
 @pytest.mark.parametrize("kid", ["req-1", "apr-1", "bill-1", "wit-1", "pol-a", "per-1"])
 def test_whoever_has_a_say_may_take_back_and_stop(op, kid):
