@@ -28,7 +28,7 @@ from dcu.relay.deeds import (
 from dcu.relay.deeds.limit import MONITORED, POWER_SCALER, THRESHOLD
 from dcu.relay.deeds.plain import DISPLAY
 from dcu.relay.deeds.sense import sensed
-from dcu.relay.deeds.shape import CONTROL_MODE, CONTROL_STATE, OUTPUT_STATE, PAYMENT_MODE
+from dcu.relay.deeds.shape import CONTROL_MODE, CONTROL_STATE, OUTPUT_STATE, PAYMENT_MODE, always
 from dcu.relay.receipts import ReadBack
 
 IST = timezone(timedelta(minutes=330))
@@ -125,6 +125,11 @@ def test_a_limit_that_is_there_already_and_one_that_is_not_kept():
         Event.READ_BACK_OTHER,
         Event.READ_BACK_NOTHING,
     ]
+
+
+def test_what_is_always_read_is_read_of_every_command():
+    for command in (order(Operation.CONNECT), limit(3000)):
+        assert always(DISPLAY, THRESHOLD)(command, SCENE) == (DISPLAY, THRESHOLD)
 
 
 PAID = order(Operation.BALANCE, recharge=500, recharged_at=1_794_999_000, balance=-7)
