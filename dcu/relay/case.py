@@ -1,7 +1,7 @@
 """What is judged: a command, what the meter says of itself, what is known at that moment. Values only. Pure."""
 
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import tzinfo
 
 from dcu.command import (
@@ -85,7 +85,7 @@ class Moment:
     floor_s: int
     boot: str
     boot_s: int
-    heard: bool = False
+    heard: bool
 
     @property
     def known_s(self) -> int | None:
@@ -112,18 +112,18 @@ class Ledger:
         ranges: how many are waiting already to be published once more.
     """
 
-    known: bytes | None = None
-    sequence: RelaySequence = field(default_factory=RelaySequence)
-    debits: Collection[Debit] = ()
-    debited: bool = False
-    restraints: Collection[Restraint] = ()
-    leave: Leave = field(default_factory=Leave)
-    cancels: tuple[str, State] | None = None
-    withdrawn: bool = False
-    withdrawals: int = 0
-    safety_waits: bool = False
-    last_id: int | None = None
-    ranges: int = 0
+    known: bytes | None
+    sequence: RelaySequence
+    debits: Collection[Debit]
+    debited: bool
+    restraints: Collection[Restraint]
+    leave: Leave
+    cancels: tuple[str, State] | None
+    withdrawn: bool
+    withdrawals: int
+    safety_waits: bool
+    last_id: int | None
+    ranges: int
 
 
 @dataclass(frozen=True, slots=True)

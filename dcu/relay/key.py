@@ -4,6 +4,7 @@ import os
 import stat
 from pathlib import Path
 
+from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.asymmetric.utils import Prehashed, decode_dss_signature
 from cryptography.hazmat.primitives.hashes import SHA256
@@ -40,19 +41,19 @@ class FileSigner:
             ConfigFault: it is missing, readable by others, or no P-256 private key; with the cure.
         """
         try:
-            descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+            with path.open("rb") as file:
+                mode = stat.S_IMODE(os.fstat(file.fileno()).st_mode)
+                if mode & 0o077:
+                    cause = f"others may read this key (mode {mode:04o})"
+                    raise ConfigFault(cause, place=str(path), cure="chmod 600 it")
+                pem = file.read(65536)
         except OSError as fault:
             raise ConfigFault(
                 f"cannot be read: {fault.strerror}", place=str(path), cure="make it with `dcu headend keys`"
             ) from fault
-        with os.fdopen(descriptor, "rb") as file:
-            mode = stat.S_IMODE(os.fstat(file.fileno()).st_mode)
-            if mode & 0o077:
-                raise ConfigFault(f"others may read this key (mode {mode:04o})", place=str(path), cure="chmod 600 it")
-            pem = file.read(65536)
         try:
             key = load_pem_private_key(pem, password=None)
-        except (ValueError, TypeError):  # the library's words could quote the key
+        except (ValueError, TypeError, UnsupportedAlgorithm):  # the library's words could quote the key
             raise ConfigFault("not an unencrypted PEM private key", place=str(path), cure="make it anew") from None
         if not isinstance(key, ec.EllipticCurvePrivateKey) or not isinstance(key.curve, ec.SECP256R1):
             raise ConfigFault("not a P-256 key", place=str(path), cure="make it with `dcu headend keys`")

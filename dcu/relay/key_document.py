@@ -198,8 +198,7 @@ def _both(old: Mapping[str, PublicKey], new: Mapping[str, PublicKey]) -> dict[st
 
 
 def _coordinate(value: Json) -> int:
-    octets = from_base64url(value, Refusal.E_SCHEMA) if isinstance(value, str) else b""
-    if len(octets) != 32:
+    if not isinstance(value, str) or len(octets := from_base64url(value, Refusal.E_SCHEMA)) != 32:
         raise ValueError("a coordinate has 32 octets")
     return int.from_bytes(octets, "big")
 

@@ -41,7 +41,7 @@ def name(value: Json, what: str) -> str:
     return value
 
 
-def integer(value: Json, what: str, least: int = 0, most: int = 1 << 53) -> int:
+def integer(value: Json, what: str, least: int, most: int = 1 << 53) -> int:
     """A whole number between two others."""
     if type(value) is not int or not least <= value <= most:
         raise refused(f"{what} is not a number from {least} to {most}")

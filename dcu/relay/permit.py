@@ -53,8 +53,8 @@ class Permit:
     date: str
     profile: Profile | None
     max_n: int
-    of: str = ""
-    jid: str = ""
+    of: str
+    jid: str
 
     @property
     def role(self) -> Role:
@@ -89,6 +89,7 @@ def read_permit(claims: Mapping[str, Json]) -> Permit:
         CommandRefused: E_SCHEMA.
     """
     whole = "total" in claims
+    number = "total" if whole else "max_n"
     check_names(claims, _OF_CITY if whole else _OF_BOX, () if whole else ("of",), "permit")
     check_kind(claims, "permit")
     profile = None if whole else one_of(Profile, claims["profile"], "profile")
@@ -100,7 +101,7 @@ def read_permit(claims: Mapping[str, Json]) -> Permit:
         dcu="" if whole else name(claims["dcu"], "dcu"),
         date=_day(claims["date"]),
         profile=profile,
-        max_n=integer(claims["total" if whole else "max_n"], "number", 0, MOST),
+        max_n=integer(claims[number], number, 0, MOST),
         of=name(claims["of"], "of") if "of" in claims else "",
         jid="" if whole else name(claims["jid"], "jid"),
     )

@@ -7,6 +7,7 @@ Source: reference/command-authority.md 0 items 7 and 12, and 11.
 
 import re
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any, Final
 
 from dcu.command import Change, Command, Operation, OutputState, Why
@@ -42,12 +43,11 @@ def _date(value: Json, what: str) -> int:
 
 def _attribute(value: Json, what: str) -> str:
     try:
-        ref = AttributeRef.of(value if isinstance(value, str) and len(value) <= MAX_TEXT else "")
+        if isinstance(value, str) and str(ref := AttributeRef.of(value)) == value and ref.attribute >= 1:
+            return value
     except ValueError:
-        ref = None
-    if ref is None or str(ref) != value or ref.attribute < 1:
-        raise refused(f"{what} is no attribute, as 3:1.0.12.7.0.255/2")
-    return value
+        pass
+    raise refused(f"{what} is no attribute, as 3:1.0.12.7.0.255/2")
 
 
 def _stream(value: Json, what: str) -> str:
@@ -60,10 +60,6 @@ def _host(value: Json, what: str) -> str:
     return value
 
 
-def _between(least: int, most: int) -> Callable[[Json, str], int]:
-    return lambda value, what: integer(value, what, least, most)
-
-
 READERS: Final[Mapping[str, Callable[[Json, str], Any]]] = {
     "cmd_id": name,
     "iss": name,
@@ -73,11 +69,11 @@ READERS: Final[Mapping[str, Callable[[Json, str], Any]]] = {
     "iat": moment,
     "nbf": moment,
     "exp": moment,
-    "seq": _between(1, 1 << 53),
+    "seq": partial(integer, least=1, most=1 << 53),
     "why": lambda value, what: one_of(Why, value, what),
     "area": name,
     "expect": lambda value, what: one_of(OutputState, value, what),
-    "pol": _between(0, 1 << 53),
+    "pol": partial(integer, least=0, most=1 << 53),
     "lease": name,
     "permit": name,
     "case": name,
@@ -92,23 +88,23 @@ READERS: Final[Mapping[str, Callable[[Json, str], Any]]] = {
     "until": _date,
     "attribute": _attribute,
     "stream": _stream,
-    "first": _between(1, 1 << 53),
-    "last": _between(1, 1 << 53),
-    "most_s": _between(1, 366 * 86400),
-    "recharge": _between(0, MAX_MONEY),
+    "first": partial(integer, least=1, most=1 << 53),
+    "last": partial(integer, least=1, most=1 << 53),
+    "most_s": partial(integer, least=1, most=366 * 86400),
+    "recharge": partial(integer, least=0, most=MAX_MONEY),
     "recharged_at": _date,
-    "balance": _between(-MAX_MONEY, MAX_MONEY),
-    "watts": _between(0, MAX_WATTS),
-    "payment_mode": _between(0, 1),
-    "control_mode": _between(0, 6),
+    "balance": partial(integer, least=-MAX_MONEY, most=MAX_MONEY),
+    "watts": partial(integer, least=0, most=MAX_WATTS),
+    "payment_mode": partial(integer, least=0, most=1),
+    "control_mode": partial(integer, least=0, most=6),
     "change": lambda value, what: one_of(Change, value, what),
     "old": name,
     "bus": name,
-    "address": _between(0, (1 << 14) - 1),
+    "address": partial(integer, least=0, most=(1 << 14) - 1),
     "model": name,
     "secrets": name,
     "host": _host,
-    "port": _between(1, 65535),
+    "port": partial(integer, least=1, most=65535),
 }
 """What each member may hold; every one is an attribute of `Command`."""
 
@@ -171,7 +167,7 @@ def _check_whole(command: Command) -> None:
         raise refused("a credit disconnect or message names its area")
     if command.op is Operation.MODE and (command.payment_mode is None) == (command.control_mode is None):
         raise refused("a mode sets either payment_mode or control_mode")
-    if command.op is Operation.RESEND and not 0 <= (command.last or 0) - (command.first or 0) < MAX_RESENT:
+    if not 0 <= (command.last or 0) - (command.first or 0) < MAX_RESENT:  # a resend names both, all others neither
         raise refused(f"first to last are not 1 to {MAX_RESENT} records")
     if command.op is Operation.READ and (command.profile is None) == (command.attribute is None):
         raise refused("a read names either a profile or an attribute")

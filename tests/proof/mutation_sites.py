@@ -1,8 +1,8 @@
 """Where and how a module of ours can be made wrong: its syntax tree, one change at a time.
 
-Left as they are, because nothing is decided there: docstrings, annotations, decorators, `__all__` and `__slots__`,
-log lines, the words with which something is explained (of a `raise` only its refusal code is changed, of other texts
-only those without a space), and `strict=` of `zip`.
+Left as they are, because nothing is decided there: docstrings, annotations, type variables, decorators, `__all__` and
+`__slots__`, log lines, the words with which something is explained (of a `raise` only its refusal code is changed, of
+other texts only those without a space), and `strict=` of `zip`.
 """
 
 import ast
@@ -351,7 +351,11 @@ def _is_told(node: ast.expr) -> bool:
 
 
 def _is_type_alias(node: ast.stmt) -> bool:
-    return isinstance(node, ast.Assign) and isinstance(node.value, ast.Subscript | ast.BinOp)
+    """Or a type variable."""
+    match node:
+        case ast.Assign(value=ast.Subscript() | ast.BinOp() | ast.Call(func=ast.Name(id="TypeVar"))):
+            return True
+    return False
 
 
 def _letters(node: ast.expr) -> str:

@@ -1,8 +1,9 @@
 """The whole verification of one command, octets to verdict, without a box around it: what the mutants are shown to."""
 
+from dataclasses import replace
 from zoneinfo import ZoneInfo
 
-from dcu.command import CommandRefused, Profile
+from dcu.command import CommandRefused, Profile, RelaySequence
 from dcu.meter import Meter
 from dcu.reading import ClockState
 from dcu.relay.case import Case, Ledger, Moment
@@ -28,6 +29,20 @@ from tests.proof.people import ISS, People
 
 DCU, JID, LEASE = "JH-RNC-0042", "j-7f3a91c2", "L-00c1d4e29b77"
 SERIALS = [f"GXT2093{n:04}" for n in range(100)]
+EMPTY = Ledger(
+    known=None,
+    sequence=RelaySequence(),
+    debits=(),
+    debited=False,
+    restraints=(),
+    leave=Leave(),
+    cancels=None,
+    withdrawn=False,
+    withdrawals=0,
+    safety_waits=False,
+    last_id=None,
+    ranges=0,
+)
 PERMITTED = {profile: f"P-{profile.value}" for profile in Profile}
 
 
@@ -41,7 +56,9 @@ class Verifier:
         signers = {Profile.ARREARS: ("per-1",), Profile.PREPAID: ("plan-1", "per-1")}
         self.leave = {
             PERMITTED[profile]: Leave(
-                Permit(PERMITTED[profile], ISS, DCU, DATE, profile, 5), "", tuple(self.trust.keys[kid] for kid in kids)
+                Permit(PERMITTED[profile], ISS, DCU, DATE, profile, 5, "", JID),
+                "",
+                tuple(self.trust.keys[kid] for kid in kids),
             )
             for profile, kids in signers.items()
         }
@@ -91,7 +108,7 @@ class Verifier:
             dcu=DCU,
             jid=JID,
             moment=Moment(NOON, ClockState.TRUSTED, FLOOR_S, "boot", 9999, heard=True),
-            ledger=Ledger(leave=self.leave.get(command.permit or "", Leave())),
+            ledger=replace(EMPTY, leave=self.leave.get(command.permit or "", Leave())),
             leases=frozenset({LEASE}),
             meter=self.meters.get(command.meter),
             set_aside=False,

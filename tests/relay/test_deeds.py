@@ -13,6 +13,7 @@ from dcu.config.meter_models import shipped
 from dcu.errors import AttributeDenied
 from dcu.meter import AttributeRef
 from dcu.reading import date_time
+from dcu.relay.case import Evidence
 from dcu.relay.deeds import (
     DEEDS,
     Scene,
@@ -307,6 +308,25 @@ SENSED = [
 def test_what_flows_is_told_in_thousandths(values, said):
     assert sensed(values) == said
     assert look_of(order(Operation.DISCONNECT), RELAY | values, SCENE).said == said
+
+
+REACHED = [
+    (Operation.CONNECT, {"output": OutputState.CONNECTED}, True),
+    (Operation.CONNECT, {"output": OutputState.DISCONNECTED}, False),
+    (Operation.CONNECT, {}, False),
+    (Operation.DISCONNECT, {"output": OutputState.DISCONNECTED}, True),
+    (Operation.DISCONNECT, {"output": OutputState.DISCONNECTED, "control": ControlState.READY_FOR_RECONNECTION}, False),
+    (Operation.DISCONNECT, {"output": OutputState.CONNECTED}, False),
+    (Operation.DISCONNECT, {}, False),
+    (Operation.LIMIT, {"output": OutputState.DISCONNECTED}, False),
+    (Operation.BALANCE, {"output": OutputState.CONNECTED}, False),
+    (Operation.BALANCE, {"output": OutputState.CONNECTED, "there": True}, True),
+]
+
+
+@pytest.mark.parametrize(("op", "said", "there"), REACHED)
+def test_a_meter_is_where_it_shall_be_by_its_relay_or_by_what_it_holds(op, said, there):
+    assert Evidence("M", **said).reached(op) is there
 
 
 OPEN, SHUT = (ReadBack(each) for each in (OutputState.DISCONNECTED, OutputState.CONNECTED))

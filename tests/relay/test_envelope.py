@@ -12,6 +12,7 @@ import types
 from pathlib import Path
 
 import pytest
+from cryptography.hazmat.primitives.asymmetric import ec
 from hypothesis import given
 from hypothesis import strategies as st
 from joserfc import jws
@@ -33,7 +34,7 @@ from dcu.relay.envelope import (
     unsigned,
 )
 from dcu.relay.key import FileSigner
-from dcu.relay.public_key import ORDER, coordinate, public_key, thumbprint
+from dcu.relay.public_key import ORDER, Role, coordinate, public_key, thumbprint
 from tests.relay.envelopes import ACCEPTED, CLAIMS, GOOD, KEYS, REFUSED, TYPS, header
 from tests.relay.world import APPROVE, NOW, REQUEST, World, known, trust
 
@@ -117,11 +118,32 @@ def of_size(octets, typ):
     raise AssertionError(octets)
 
 
-@pytest.mark.parametrize(("typ", "most"), [("dcu-cmd+jws", 8192), ("dcu-policy+jws", 65536)])
+@pytest.mark.parametrize(
+    ("typ", "most"),
+    [("dcu-cmd+jws", 8192), ("dcu-permit+jws", 8192), ("dcu-policy+jws", 65536), ("dcu-keys+jws", 65536)],
+)
 def test_a_document_may_be_so_large_and_no_larger(typ, most):
     for octets, code in ((most, "accepted"), (most + 1, "E_SIZE")):
         made, keys = of_size(octets, typ)
-        assert code_of(made, keys=keys) == code
+        assert code_of(made, lambda *given: open_envelope(*given[:3], {typ}), keys) == code
+
+
+def listed(head):
+    """Cells of that table of docs/signing.md, by row."""
+    text = (Path(__file__).parents[2] / "docs" / "signing.md").read_text()
+    table = text[text.index(f"\n| {head} |") + 1 :].split("\n\n")[0]
+    return [[cell.strip(" `") for cell in row.split("|")[1:-1]] for row in table.splitlines()[2:]]
+
+
+def test_kinds_of_documents_and_roles_have_the_names_of_the_contract():
+    assert {kind: typ for kind, _, typ, _ in listed("kind")} == {
+        "command": envelope.COMMAND,
+        "permit": envelope.PERMIT,
+        "policy": envelope.POLICY,
+        "key document": envelope.KEYS,
+        "receipt (the box's answer)": envelope.RECEIPT,
+    }
+    assert [role for role, _ in listed("role")] == [role.value for role in Role]
 
 
 # ---- each check made red by removing it -----------------------------------------------------------------------------
@@ -513,6 +535,28 @@ def test_a_point_off_the_curve_is_no_key():
 def test_a_thumbprint_is_that_of_an_unrelated_implementation():
     assert to_base64url(thumbprint(REQUEST.x, REQUEST.y)) == foreign_key(REQUEST).thumbprint()
     assert coordinate(1) == "A" * 42 + "E" and len(coordinate(1 << 255)) == 43
+
+
+def test_a_box_key_is_named_by_its_thumbprint():
+    assert FileSigner(REQUEST._key).kid == f"box-{foreign_key(REQUEST).thumbprint()[:22]}"
+
+
+def test_a_key_verifies_what_it_signed_and_nothing_else():
+    key = KEYS["req-1"]
+    r, s = REQUEST.sign_digest(hashlib.sha256(b"signed").digest())
+    assert [key.verifies(octets, r, s) for octets in (b"signed", b"another")] == [True, False]
+
+
+def test_the_order_of_the_group_is_that_of_an_unrelated_implementation():
+    assert ec.derive_private_key(ORDER - 1, ec.SECP256R1()).private_numbers().private_value == ORDER - 1
+    with pytest.raises(ValueError, match="range"):  # as many times the base point is no point
+        ec.derive_private_key(ORDER, ec.SECP256R1())
+
+
+def test_a_key_is_what_it_says_however_often_it_is_read():
+    first, second = (public_key("k", REQUEST.x, REQUEST.y, person="asha") for _ in range(2))
+    assert first == second and hash(first) == hash(second)
+    assert "asha" in repr(first) and "object at" not in repr(first)
 
 
 def test_a_key_of_which_nothing_is_said_may_do_nothing_and_has_no_end():

@@ -7,9 +7,11 @@ import pytest
 from dcu.command import CommandRefused, Refusal
 from dcu.errors import OperatorFault
 from dcu.headend.keys import key_claims, revised, trust_entry
-from dcu.relay.envelope import KEYS, add_signature, seal
+from dcu.relay.canonical import from_base64url, to_base64url
+from dcu.relay.envelope import KEYS, Opened, add_signature, seal
 from dcu.relay.key import FileSigner
 from dcu.relay.key_document import (
+    TrustStore,
     anchor_of,
     open_key_document,
     read_entry,
@@ -175,6 +177,7 @@ def test_signatures_are_added_one_by_one_and_all_count():
 # ---- what a document says ----
 
 POINT = trust_entry(STRANGER, [Role.REQUEST], "usha", 1, 2)
+LONG_X = to_base64url(bytes(1) + from_base64url(POINT["x"]))  # the same number
 ONE_REVOKED = {"threshold": 3, "keys": entries(root_c={"revoked": True})}
 
 
@@ -195,10 +198,8 @@ REFUSED = {
     "another v": ({"v": 2}, R.E_SCHEMA, "version 1"),
     "v true": ({"v": True}, R.E_SCHEMA, "version 1"),
     "another typ": ({"typ": "policy"}, R.E_SCHEMA, "not a keys"),
-    "a member more": ({"weather": "hot"}, R.E_SCHEMA, "weather"),
     "keys an object": ({"keys": {}}, R.E_SCHEMA, "keys is not a list"),
     "a key no object": ({"keys": [7]}, R.E_SCHEMA, "not a key"),
-    "a private key in it": (admits(d="AA"), R.E_SCHEMA, "d in a key"),
     "a kid that is a path": (admits(kid="../x"), R.E_SCHEMA, "kid"),
     "a role that nobody knows": (admits(roles=["king"]), R.E_SCHEMA, "roles"),
     "a box's receipt key": (admits(roles=["receipt"]), R.E_SCHEMA, "roles"),
@@ -206,6 +207,7 @@ REFUSED = {
     "a root with another role": ({"keys": entries(root_c={"roles": ["request", "root"]})}, R.E_SCHEMA, "no other role"),
     "off the curve": (admits(y=POINT["x"]), R.E_SCHEMA, "no point of P-256"),
     "a short x": (admits(x="AAAA"), R.E_SCHEMA, "no point of P-256"),
+    "an x of 33 octets": (admits(x=LONG_X), R.E_SCHEMA, "no point of P-256"),
     "x no text": (admits(x=1), R.E_SCHEMA, "no point of P-256"),
     "x not base64url": (admits(x="+"), R.E_SCHEMA, "base64url"),
     "ends before it begins": (admits(nbf=2), R.E_SCHEMA, "ends before it begins"),
@@ -227,6 +229,27 @@ def test_a_key_document_that_is_refused(name):
     with pytest.raises(CommandRefused) as refusal:
         judged(document(**changes))
     assert refusal.value.code is code and words in refusal.value.cause
+
+
+def cause_of(document):
+    with pytest.raises(CommandRefused, match="E_SCHEMA") as refusal:
+        read_key_document(document)
+    return refusal.value.cause
+
+
+@pytest.mark.parametrize("member", sorted(claims().keys() - {"v", "typ"}))
+def test_what_is_wrong_with_a_member_names_it(member):
+    assert cause_of(claims() | {member: None}).startswith(f"{member} is not ")
+
+
+@pytest.mark.parametrize("member", sorted(POINT.keys() - {"x", "y"}))
+def test_what_is_wrong_with_a_key_names_its_member(member):
+    assert cause_of(claims() | admits(**{member: None})).startswith(f"{member} is not ")
+
+
+def test_what_no_document_of_keys_has_is_named():
+    assert cause_of(claims() | {"weather": "hot"}) == "weather in a key document"
+    assert cause_of(claims() | admits(d="AA")) == "d in a key"  # a private one
 
 
 def test_no_more_roots_sign_than_an_envelope_has_room_for():
@@ -257,6 +280,13 @@ def test_the_version_never_comes_back():
     for version in (3, 4):
         assert code_of(document(version), above=4) is R.E_VERSION
     assert judged(document(5), above=4).version == 5
+
+
+def test_what_a_box_was_commissioned_with_is_below_every_key_document():
+    roots, opened = TrustStore(ISS, HELD.roots), Opened(KEYS, b"", ("root-a", "root-b"))
+    vet_key_document(roots, replace(roots, version=1), opened, NOW, roots.version)
+    with pytest.raises(CommandRefused, match="E_VERSION"):
+        vet_key_document(roots, roots, opened, NOW, roots.version)
 
 
 def test_an_expired_document_is_judged_only_by_a_clock_that_is_trusted():

@@ -111,6 +111,11 @@ def test_already_there_sends_nothing(world):
     assert last(world).state == "noop" and world.wall[METER].acts == []
 
 
+def test_a_mode_that_the_meter_has_already_is_not_written(world):
+    world.put(world.command("mode", payment_mode=1))
+    assert last(world).state == "noop" and world.wall[METER].acts == []
+
+
 def test_a_relay_that_waits_for_its_button_is_not_disconnected_yet(world):
     world.wall[METER].connected, world.wall[METER].control = False, 2
     world.put(world.command())

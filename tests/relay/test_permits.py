@@ -3,7 +3,7 @@
 import pytest
 
 from dcu.command import CommandRefused, Profile, Refusal
-from dcu.relay.envelope import COMMAND, PERMIT, open_envelope, seal
+from dcu.relay.envelope import COMMAND, PERMIT, claims_of, open_envelope, payload_of, seal
 from dcu.relay.permit import held_permit, read_permit, vet_permit
 from dcu.relay.public_key import Role
 from tests.relay.world import (
@@ -96,6 +96,35 @@ def test_a_permit_that_is_refused(name):
     with pytest.raises(CommandRefused) as refusal:
         vetted(**changes)
     assert refusal.value.code is code
+
+
+PERMITS = {"of a box": {}, "of the city": OF_CITY, "a share": SHARE}
+
+
+def cause_of(changes):
+    with pytest.raises(CommandRefused, match="E_SCHEMA") as refusal:
+        read_permit(claims_of(payload_of(envelope(**changes))))
+    return refusal.value.cause
+
+
+@pytest.mark.parametrize(
+    ("kind", "member"),
+    [
+        *(("of a box", member) for member in ("id", "iss", "dcu", "jid", "date", "profile", "max_n")),
+        *(("of the city", member) for member in ("id", "iss", "date", "total")),
+        ("a share", "of"),
+    ],
+)
+def test_what_is_wrong_with_a_member_names_it(kind, member):
+    assert cause_of(PERMITS[kind] | {member: None}).startswith(f"{member} is ")
+
+
+@pytest.mark.parametrize(
+    ("kind", "member"), [("of a box", "meters"), ("of the city", "of"), ("of the city", "dcu"), ("a share", "total")]
+)
+def test_what_no_permit_of_its_kind_has_is_named(kind, member):
+    words = "dcu, jid, max_n, of, profile in a permit" if member == "total" else f"{member} in a permit"
+    assert cause_of(PERMITS[kind] | {member: 5}) == words
 
 
 @pytest.mark.parametrize("number", [0, 10**6])

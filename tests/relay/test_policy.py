@@ -222,6 +222,14 @@ def test_no_rule_hides_anywhere_in_a_policy():
         del place["x"]
 
 
+@pytest.mark.parametrize("member", ["areas", "meters"])
+def test_areas_and_meters_have_names(member):
+    one_more = {"areas": RANCHI_AREA, "meters": RANCHI}[member]
+    assert read_policy(claims() | {member: claims()[member] | {"A-1": one_more}})
+    with pytest.raises(CommandRefused, match=f"{member} is not an object of names"):
+        read_policy(claims() | {member: claims()[member] | {"A 1": one_more}})
+
+
 def test_a_policy_of_a_thousand_meters_fits():
     meters = {f"GXT2093{n:05}": RANCHI for n in range(1000)}
     assert len(vetted(meters=meters).meters) == 1000
@@ -455,7 +463,7 @@ def test_the_policy_that_holds_is_the_narrowing_above_its_base():
 
 
 def moment(now_s=NOW, boot_s=1000, boot="a", clock=ClockState.TRUSTED):
-    return Moment(now_s, clock, 0, boot, boot_s)
+    return Moment(now_s, clock, 0, boot, boot_s, heard=True)
 
 
 LOST = ClockState.UNTRUSTED

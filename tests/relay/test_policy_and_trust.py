@@ -1,12 +1,14 @@
 """What a policy permits more or less, in words; trust.json and key files: what is taken and what is refused."""
 
+import base64
+import contextlib
 import json
 import logging
 from datetime import datetime
 from zoneinfo import ZoneInfo
 
 import pytest
-from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.asymmetric import ec, ed25519
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 from hypothesis import given
 from hypothesis import strategies as st
@@ -308,7 +310,7 @@ def test_the_receipt_key_is_read_only_from_its_owners_file(tmp_path):
     path = tmp_path / "receipt.key"
     signer = make_key(path)
     assert load_signer(path).kid == signer.kid and signer.kid.startswith("box-")
-    for mode in (0o640, 0o604, 0o620):
+    for mode in (0o640, 0o620, 0o610, 0o604, 0o602, 0o601):
         path.chmod(mode)
         with pytest.raises(ConfigFault, match="others may") as fault:
             load_signer(path)
@@ -319,16 +321,51 @@ def test_the_receipt_key_is_read_only_from_its_owners_file(tmp_path):
     with pytest.raises(ConfigFault, match="not an unencrypted PEM") as fault:
         load_signer(path)
     assert secret not in repr(fault.value) and fault.value.__cause__ is None
-    with pytest.raises(ConfigFault, match="cannot be read"):
-        load_signer(tmp_path / "none")
+    (tmp_path / "directory").mkdir(0o700)
+    for name in ("none", "directory"):
+        with pytest.raises(ConfigFault, match="cannot be read") as fault:
+            load_signer(tmp_path / name)
+        assert fault.value.place == str(tmp_path / name)
 
 
-def test_another_curve_is_no_receipt_key(tmp_path):
-    path, key = tmp_path / "k", ec.generate_private_key(ec.SECP384R1())
-    path.write_bytes(key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()))
+def private(key):
+    return key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+
+
+def of_curve(identifier):
+    """A P-256 key that says that it is on another curve."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    octets = key.private_bytes(Encoding.DER, PrivateFormat.PKCS8, NoEncryption())
+    other = octets.replace(bytes.fromhex("2a8648ce3d030107"), bytes.fromhex(identifier))
+    return b"-----BEGIN PRIVATE KEY-----\n" + base64.encodebytes(other) + b"-----END PRIVATE KEY-----\n"
+
+
+FOREIGN = "not a P-256 key"
+NO_RECEIPT_KEYS = {
+    "another curve": (private(ec.generate_private_key(ec.SECP384R1())), FOREIGN),
+    "of Edwards": (private(ed25519.Ed25519PrivateKey.generate()), FOREIGN),
+    "a curve that the library does not know": (of_curve("2a8648ce3d030001"), "not an unencrypted PEM private key"),
+}
+
+
+@pytest.mark.parametrize("name", NO_RECEIPT_KEYS)
+def test_what_is_no_receipt_key(tmp_path, name):
+    path, (pem, words) = tmp_path / "k", NO_RECEIPT_KEYS[name]
+    path.write_bytes(pem)
     path.chmod(0o600)
-    with pytest.raises(ConfigFault, match="P-256"):
+    with pytest.raises(ConfigFault, match=words) as fault:
         FileSigner.load(path)
+    assert fault.value.place == str(path) and fault.value.cure
+
+
+@pytest.mark.parametrize(("octets", "whole"), [(65536, True), (65537, False)])
+def test_a_key_file_is_read_up_to_64_kib(tmp_path, octets, whole):
+    path, signer = tmp_path / "k", make_key(tmp_path / "made")
+    pem = (tmp_path / "made").read_bytes().rstrip()
+    path.write_bytes(b"of the box".ljust(octets - len(pem) - 1) + b"\n" + pem)
+    path.chmod(0o600)
+    with contextlib.nullcontext() if whole else pytest.raises(ConfigFault, match="PEM"):
+        assert FileSigner.load(path).x == signer.x
 
 
 def test_the_public_half_of_a_box(tmp_path):

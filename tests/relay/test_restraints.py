@@ -11,7 +11,7 @@ from dcu.relay.policy.floor import FREEZE_S, LOCK_S
 from dcu.relay.restraints import FREEZE, LOCK, counted, holding, lapsed, restraint
 
 NOW, UP_S = 1_795_417_800, 100_000
-KNOWN = Moment(NOW, ClockState.TRUSTED, 0, "boot", UP_S)
+KNOWN = Moment(NOW, ClockState.TRUSTED, 0, "boot", UP_S, heard=True)
 LOST = replace(KNOWN, clock=ClockState.UNTRUSTED)
 HELD = Restraint(LOCK, "M", "ravi", "work", 3600, NOW + 1, "boot", UP_S - 3599)
 

@@ -31,6 +31,7 @@ SCALARS = st.one_of(
         ["9999-12-31", "0001-01-01", "9999-12-31T23:59/9999-12-31", "24:00-24:00", "Asia", "Etc/GMT-14", ""]
     ),
 )
+COMMON = {"v", "typ", "op", "cmd_id", "iss", "dcu", "jid", "iat", "exp"}
 JSON = st.recursive(
     SCALARS,
     lambda inner: (
@@ -209,6 +210,55 @@ def test_a_payload_that_has_not_the_schema(changes):
     assert refusal.value.code is Refusal.E_SCHEMA
 
 
+def cause_of(claims):
+    with pytest.raises(CommandRefused, match="E_SCHEMA") as refusal:
+        read_command(claims)
+    return refusal.value.cause
+
+
+def with_member(member, value):
+    """Of the operation that has it, that member first: it is read before the others, which are empty."""
+    op = next(op for op, (required, optional) in OPERATIONS.items() if member in COMMON | required | optional)
+    names = COMMON | OPERATIONS[op][0]
+    return {member: value} | dict.fromkeys(names - {member}) | {"v": 1, "typ": "relay", "op": op.value}
+
+
+@pytest.mark.parametrize("member", READERS)
+def test_what_is_wrong_with_a_member_names_it(member):
+    assert cause_of(with_member(member, None)).startswith(f"{member} is n")
+
+
+def test_what_is_wrong_with_the_whole_is_named():
+    claims = WORLD.start_claims("disconnect")
+    assert cause_of(claims | {"op": None}).startswith("op is none of connect, ")
+    assert cause_of(claims | {"watts": 1}) == "watts in a disconnect"
+    assert cause_of({name: value for name, value in claims.items() if name not in {"pol", "seq"}}) == "pol, seq missing"
+
+
+NUMBERS = {
+    **dict.fromkeys(("iat", "nbf", "exp", "notice", "low_credit_at", "ledger_at"), (0, 1 << 40)),
+    **dict.fromkeys(("since", "until", "recharged_at"), (0, 1 << 36)),
+    **dict.fromkeys(("seq", "first", "last"), (1, 1 << 53)),
+    "pol": (0, 1 << 53),
+    "most_s": (1, 366 * 86400),
+    "recharge": (0, 2147483647),
+    "balance": (-2147483647, 2147483647),
+    "watts": (0, 10_000_000),
+    "payment_mode": (0, 1),
+    "control_mode": (0, 6),
+    "address": (0, 16383),
+    "port": (1, 65535),
+}
+
+
+@pytest.mark.parametrize("member", NUMBERS)
+def test_each_number_has_its_bounds(member):
+    least, most = NUMBERS[member]
+    assert [READERS[member](number, member) for number in (least, most)] == [least, most]
+    for number in (least - 1, most + 1):
+        assert cause_of(with_member(member, number)) == f"{member} is not a number from {least} to {most}"
+
+
 PROFILE, ATTRIBUTE = "1.0.99.1.0.255", "3:1.0.12.7.0.255/1"
 PLACE = {"bus": "n", "address": 1, "model": "m", "area": "a", "secrets": "s"}
 OTHERS = [
@@ -227,8 +277,16 @@ OTHERS = [
     ("read", {"profile": PROFILE, "attribute": ATTRIBUTE}),
     ("read", {"attribute": ATTRIBUTE, "since": 1}),
     ("read", {"attribute": ATTRIBUTE, "until": 1}),
+    ("read", {"attribute": 3}),
+    ("read", {"attribute": "None"}),
+    ("read", {"attribute": "3:1.0.12.7.0/1"}),
+    ("read", {"attribute": "03:1.0.12.7.0.255/1"}),
+    ("read", {"attribute": "3:1.0.12.7.0.255/0"}),
+    ("read", {"attribute": "3:1.0.12.7.0.255/" + "1" * 5000}),
     ("read", {"profile": "1.0.99.1.0"}),
     ("read", {"profile": "1.0.99.1.0.256"}),
+    ("read", {"profile": "0001.0.99.1.0.255"}),
+    ("read", {"profile": "1.0.99.1.0.0255"}),
     ("read", {"profile": "1.0.99.1.0.255", "since": 2, "until": 1}),
     ("resend", {"meter": ..., "stream": "receipt", "first": 2, "last": 1}),
     ("resend", {"meter": ..., "stream": "receipt", "first": 1, "last": 10_001}),
@@ -242,6 +300,7 @@ OTHERS = [
     ("meter", {"change": "retire", "old": "x"}),
     ("meter", {"change": "retire", "host": "h"}),
     ("meter", {"change": "retire", "port": 1}),
+    ("meter", {"change": "add", "host": "h" * 81} | PLACE),
     *(("meter", {"change": "add"} | {name: each for name, each in PLACE.items() if name != gone}) for gone in PLACE),
     ("meter", {"change": "replace", "bus": "n", "address": 1, "model": "m", "area": "a", "secrets": "s"}),
     ("meter", {"change": "add", "old": "x", "bus": "n", "address": 1, "model": "m", "area": "a", "secrets": "s"}),
@@ -263,7 +322,17 @@ def test_members_of_other_operations(op, changes):
         read_other(op, changes)
 
 
+NAMED_BY_A_CUT = {
+    "seq": 7, "why": "arrears", "area": "A", "pol": 1, "lease": "L", "permit": "P", "case": "C", "notice": 1,
+    "low_credit_at": 1, "ledger": "W", "ledger_at": 1, "nbf": 1,
+}  # fmt: skip
 TAKEN = [
+    ("disconnect", NAMED_BY_A_CUT | {"expect": "connected"}),
+    ("limit", NAMED_BY_A_CUT | {"watts": 0}),
+    ("balance", NAMED_BY_A_CUT | {"recharge": 0, "recharged_at": 1, "balance": -1}),
+    ("mode", NAMED_BY_A_CUT | {"control_mode": 0}),
+    ("limit", {"watts": 1}),
+    ("balance", {"recharge": 1, "recharged_at": 1, "balance": 1}),
     ("connect", {"why": "credit"}),
     ("message", {"text": "hello", "why": "credit", "area": "A"}),
     ("message", {"text": "hello", "why": "request"}),
@@ -277,6 +346,7 @@ TAKEN = [
     ("meter", {"change": "retire"}),
     ("meter", {"change": "add"} | PLACE),
     ("meter", {"change": "add", "host": "h", "port": 1} | PLACE),
+    ("meter", {"change": "add", "host": "h" * 80} | PLACE),
     ("meter", {"change": "replace", "old": "x"} | PLACE),
     ("mode", {"payment_mode": 1}),
     ("mode", {"control_mode": 6}),
