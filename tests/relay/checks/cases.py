@@ -38,7 +38,7 @@ AREA = Area(True, NOW - 40 * DAY, Profile.PREPAID, Reconnect.CLOSE, 30)
 TRUST = trust()
 POLICY = replace(
     read_policy(WORLD.policy_claims()),
-    areas={RANCHI: AREA, DHANBAD: Area(False, 0)},
+    areas={RANCHI: AREA, DHANBAD: Area(False, 0, Profile.ARREARS, Reconnect.CLOSE, 0)},
     meters={METER: RANCHI, FAR_METER: DHANBAD},
     emergency_h=72,
     caps={Profile.ARREARS: CAPS, Profile.PREPAID: CAPS},
