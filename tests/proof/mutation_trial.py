@@ -26,7 +26,7 @@ from types import CodeType, FunctionType
 
 import pytest
 
-from tests.proof.mutation_code import load_anew, renew
+from tests.proof.mutation_code import Loading, load_anew, renew, run_by_loading
 from tests.proof.mutation_reach import Choice, Reached, Uses, traced
 from tests.proof.mutation_sites import Site, apply, sites
 
@@ -41,7 +41,9 @@ PATIENCE_S = 6.0
 MEASURED_S = 120.0
 LIKELY = 20
 WORKERS = 2
-ANEW = ("-x", "-q", "-s", "-p", "no:cacheprovider", "-o", "timeout=0")
+ANEW = ("-x", "-q", "-s", "-p", "no:cacheprovider", "-p", "no:unraisableexception", "-o", "timeout=0")
+"""What is left open by the process that forked is none of these tests' business."""
+
 ASLEEP_S = 300.0
 """A process whose every thread has slept for so long does not end."""
 
@@ -121,14 +123,26 @@ class Trials:
         reached = self._measured()
         self._limits_s |= {test: 2 + 10 * found.seconds for test, found in reached.items()}
         print(f"{len(reached)} tests; left out {self._left_out}", flush=True)
+        self._loading = self._run_by_loading()
         self._choice = Choice(reached, Uses(self._trees), ROOT)
-        tried = [found for file in self._option.mutate for found in self._tried(file, outside=False)]
+        tried: list[dict] = []
+        for file in self._option.mutate:
+            tried += self._tried(file, outside=False)
+            self._cache.set("mutation/known", self._known)
         self._show_that_nothing_is_noticed(list(reached))
-        tried += [found for file in self._option.mutate for found in self._tried(file, outside=True)]
-        self._cache.set("mutation/known", self._known)
+        for file in self._option.mutate:
+            tried += self._tried(file, outside=True)
+            self._cache.set("mutation/known", self._known)
         Path(self._option.found).write_text(
             json.dumps({"tests": len(reached), "left_out": self._left_out, "sites": tried})
         )
+
+    def _run_by_loading(self) -> Loading:
+        modules = [file.removesuffix(".py").removesuffix("/__init__").replace("/", ".") for file in self._sources]
+        for _, (code, said) in forked([lambda: (0, pickle.dumps(run_by_loading(modules)))]):
+            assert code == 0, f"before anything was changed: {said.decode()}"
+            return pickle.loads(said)
+        raise AssertionError("nothing was forked")
 
     # ---- what each test runs ----------------------------------------------------------------------------------------
 
@@ -219,7 +233,7 @@ class Trials:
         """In a process of its own."""
         apply(site, module.tree)
         new = compile(module.tree, module.path, "exec", dont_inherit=True)
-        if renew(module.code, new, module.living):
+        if renew(module.code, new, module.living, self._loading):
             self._noticed(tests)
             failures = self._failures
         else:
@@ -244,8 +258,7 @@ class Trials:
             self._known[str(site.key)] = said
             if said not in killers:
                 killers.insert(0, said)
-        assert code in {KILLED, STUCK, SURVIVED} or code < 0, f"{site}: {said}"
-        fate = {KILLED: "killed", SURVIVED: "survived"}.get(code, "stuck")
+        fate = "killed" if code == KILLED else "stuck" if code == STUCK or code < 0 else "survived"
         if fate != "killed":
             seconds = self._choice.seconds(tests)
             print(f"{fate}: {site} | {site.line} | {len(tests)} tests, {seconds:.0f} s {said}", flush=True)

@@ -3,6 +3,9 @@
 import ast
 import gc
 import importlib.util
+import os
+import subprocess
+import sys
 from types import FunctionType
 
 from tests.proof import mutation
@@ -87,3 +90,21 @@ def test_a_living_function_is_changed_where_it_was_imported(tmp_path):
 
 def test_every_reason_belongs_to_a_line_that_is_there():
     assert mutation.stale() == []
+
+
+def test_what_a_function_made_while_its_module_was_loaded_is_made_anew(tmp_path):
+    text = "def most(number):\n    return number + 1\n\nMOST = most(2)\n\ndef least():\n    return 0\n"
+    path = tmp_path / "loaded.py"
+    path.write_text(text)
+    told = "import sys; from tests.proof.mutation_code import run_by_loading; print(run_by_loading(['loaded']))"
+    places = subprocess.check_output(
+        [sys.executable, "-c", told], text=True, env=os.environ | {"PYTHONPATH": f"{mutation.ROOT}:{tmp_path}"}
+    )
+    loading = frozenset(place for place in eval(places) if place[0] == str(path))
+    assert [name for _, _, name in loading] == ["most"]
+    code, made = compile(text, path, "exec"), {}
+    exec(code, made)
+    living = [made["most"], made["least"]]
+    assert not renew(code, compile(text.replace("+ 1", "+ 2"), path, "exec"), living, loading)
+    assert renew(code, compile(text.replace("return 0", "return 1"), path, "exec"), living, loading)
+    assert made["least"]() == 1

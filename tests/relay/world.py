@@ -3,7 +3,7 @@
 import contextlib
 import copy
 import threading
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 from datetime import UTC, datetime
 from zoneinfo import ZoneInfo
 
@@ -125,6 +125,11 @@ class Rows:
     restraints: dict = field(default_factory=dict)
     streams: dict = field(default_factory=lambda: {stream: [] for stream in Stream})
 
+    def copy(self):
+        """What is held are values, and can be shared."""
+        copied = {each.name: copy.copy(getattr(self, each.name)) for each in fields(self)}
+        return Rows(**copied | {"streams": {stream: [*bodies] for stream, bodies in self.streams.items()}})
+
 
 class MemoryAuthority:
     def __init__(self, rows):
@@ -225,7 +230,7 @@ class MemoryStore:
 
     def transact(self, work, *, wait_s=30.0):
         with self.lock:
-            trial = copy.deepcopy(self.rows)
+            trial = self.rows.copy()
             result = work(MemoryTransaction(trial))
             self.fault()
             self.rows = trial
