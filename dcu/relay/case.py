@@ -53,16 +53,19 @@ class Evidence:
     power_scaler: int | None = None
 
     def reached(self, op: Operation) -> bool:
-        """Whether the meter is where `op` would bring it. A relay that waits for its button is not disconnected."""
-        if self.there:
-            return True
-        if op is Operation.CONNECT:
-            return self.output is OutputState.CONNECTED
-        return (
-            op is Operation.DISCONNECT
-            and self.output is OutputState.DISCONNECTED
-            and self.control is not ControlState.READY_FOR_RECONNECTION
-        )
+        """Whether the meter is where `op` would bring it."""
+        return self.there or switched(op, self.output, self.control)
+
+
+def switched(op: Operation, output: OutputState | None, control: ControlState | None) -> bool:
+    """Whether a relay is where `op` would bring it. One that waits for its button is not disconnected."""
+    if op is Operation.CONNECT:
+        return output is OutputState.CONNECTED
+    return (
+        op is Operation.DISCONNECT
+        and output is OutputState.DISCONNECTED
+        and control is not ControlState.READY_FOR_RECONNECTION
+    )
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,11 +14,22 @@ from dcu.errors import AttributeDenied
 from dcu.meter import AttributeRef
 from dcu.reading import date_time
 from dcu.relay.case import Evidence
-from dcu.relay.deeds import DEEDS, Scene, Step, doubt_of, event_of, evidence_of, look_of, refs_before, steps_of
+from dcu.relay.deeds import (
+    DEEDS,
+    Scene,
+    Step,
+    doubt_of,
+    event_of,
+    evidence_of,
+    look_of,
+    refs_after,
+    refs_before,
+    steps_of,
+)
 from dcu.relay.deeds.limit import MONITORED, POWER_SCALER, THRESHOLD
 from dcu.relay.deeds.plain import DISPLAY
 from dcu.relay.deeds.sense import sensed
-from dcu.relay.deeds.shape import CONTROL_MODE, CONTROL_STATE, OUTPUT_STATE, PAYMENT_MODE
+from dcu.relay.deeds.shape import CONTROL_MODE, CONTROL_STATE, OUTPUT_STATE, PAYMENT_MODE, always
 from dcu.relay.receipts import ReadBack
 
 IST = timezone(timedelta(minutes=330))
@@ -47,6 +58,24 @@ def test_every_operation_that_changes_a_meter_has_its_deed():
 
 
 @pytest.mark.parametrize(
+    "op", [Operation.BALANCE, Operation.MESSAGE, Operation.MODE, Operation.LIMIT, Operation.CLOCK_SET]
+)
+def test_a_deed_without_what_it_writes_is_none_rather_than_one_of_nothing(op):
+    shows = shown(5000, 0) | purse() | {DISPLAY: b"", CLOCK_TIME: date_time(NOW, IST)}
+    with pytest.raises(ValueError, match="is missing"):
+        evidence_of(order(op), "M", shows, SCENE)
+
+
+@pytest.mark.parametrize(("op", "method"), [(Operation.DISCONNECT, 1), (Operation.CONNECT, 2)])
+def test_a_relay_is_moved_by_the_method_of_the_command(op, method):
+    command = order(op)
+    evidence = evidence_of(command, "M", RELAY, SCENE)
+    (step,) = steps_of(command, evidence, SCENE)
+    assert str(step.target) == f"70:0.0.96.3.10.255({method})" and step.data == b"\x0f\x00"
+    assert evidence.unfit == "" and not evidence.there, "of a relay the states decide"
+
+
+@pytest.mark.parametrize(
     ("watts", "threshold", "scaler", "octets"),
     [
         (3000, 5000, 0, b"\x06" + struct.pack(">I", 3000)),
@@ -54,6 +83,8 @@ def test_every_operation_that_changes_a_meter_has_its_deed():
         (3000, 5, 3, b"\x06" + struct.pack(">I", 3)),
         (3500, "5.0", 3, b"\x17" + struct.pack(">f", 3.5)),
         (0, 5000, 0, b"\x06\x00\x00\x00\x00"),
+        ((1 << 32) - 1, 5000, 0, b"\x06\xff\xff\xff\xff"),
+        (10**9, 2, 9, b"\x06\x00\x00\x00\x01"),
     ],
 )
 def test_a_limit_is_written_as_the_meter_shows_it(watts, threshold, scaler, octets):
@@ -68,11 +99,12 @@ def test_a_limit_is_written_as_the_meter_shows_it(watts, threshold, scaler, octe
     [
         (3500, shown(5, 3), "steps of 1000 W"),
         (10**7, shown(1, -3), "cannot hold"),
+        (1 << 32, shown(5000, 0), "cannot hold"),
         (3000, shown(REFUSED, 0), "cannot be read"),
         (3000, shown(True, 0), "cannot be read"),
         (3000, shown("five", 0), "cannot be read"),
         (3000, shown(5000, 0) | {POWER_SCALER: REFUSED}, "cannot be read"),
-        (3000, shown(5000, 0) | {POWER_SCALER: [99, 27]}, "cannot be read"),
+        *((3000, shown(5000, 0) | {POWER_SCALER: pair}, "cannot be read") for pair in ([10, 27], [True, 27], [], 0)),
         (3000, shown(5000, 0) | {MONITORED: [3, obis.CLOCK.octets, 2]}, "does not watch"),
         (3000, RELAY, "cannot be read"),
     ],
@@ -84,7 +116,11 @@ def test_a_limiter_that_is_not_understood_is_left_alone(watts, values, words):
 def test_a_limit_that_is_there_already_and_one_that_is_not_kept():
     assert evidence_of(limit(5000), "M", shown(5000, 0), SCENE).there
     looks = [look_of(limit(3000), shown(value, 0), SCENE) for value in (3000, 5000, REFUSED)]
-    assert [look.holds for look in looks] == [True, False, None]
+    assert [(look.holds, look.said) for look in looks] == [
+        (True, {"watts": 3000}),
+        (False, {"watts": 5000}),
+        (None, {}),
+    ]
     assert [event_of(limit(3000), (look, look)) for look in looks] == [
         Event.READ_BACK_TARGET,
         Event.READ_BACK_OTHER,
@@ -92,7 +128,32 @@ def test_a_limit_that_is_there_already_and_one_that_is_not_kept():
     ]
 
 
+def test_what_is_always_read_is_read_of_every_command():
+    for command in (order(Operation.CONNECT), limit(3000)):
+        assert always(DISPLAY, THRESHOLD)(command, SCENE) == (DISPLAY, THRESHOLD)
+
+
 PAID = order(Operation.BALANCE, recharge=500, recharged_at=1_794_999_000, balance=-7)
+SWITCH = [f"70:0.0.96.3.10.255/{n}" for n in (2, 3, 4)]
+METERED = "1:0.0.94.96.20.255/2"
+FLOW = [f"3:1.0.{n}.7.0.255/{attribute}" for n in (12, 11) for attribute in (2, 3)]
+LIMITER = ["71:0.0.17.0.0.255/2", "71:0.0.17.0.0.255/4", "3:1.0.1.7.0.255/3"]
+MONEY = [f"1:0.0.94.96.{n}.255/2" for n in (21, 22, 25, 24)]
+READ = [
+    (order(Operation.CONNECT), SWITCH, SWITCH[:2] + FLOW),
+    (order(Operation.DISCONNECT), [*SWITCH, METERED], SWITCH[:2] + FLOW),
+    (order(Operation.MODE, control_mode=1), [*SWITCH, METERED], [METERED, SWITCH[2]]),
+    (limit(3000), [*SWITCH, METERED, *LIMITER], LIMITER),
+    (PAID, [*SWITCH, METERED, *MONEY], MONEY),
+    (order(Operation.MESSAGE, text="Balance low"), [], ["1:0.0.96.13.0.255/2"]),
+    (order(Operation.CLOCK_SET, most_s=60), ["8:0.0.1.0.0.255/2"], ["8:0.0.1.0.0.255/2"]),
+]
+
+
+@pytest.mark.parametrize(("command", "before", "after"), READ, ids=lambda each: getattr(each, "op", None))
+def test_what_is_read_before_and_looked_at_afterwards(command, before, after):
+    assert [str(ref) for ref in refs_before(command, SCENE)] == before
+    assert [str(ref) for ref in refs_after(command, SCENE)] == after
 
 
 def purse(**changes):
@@ -117,6 +178,8 @@ def test_money_is_where_the_model_says_that_it_is():
     elsewhere = replace(SCENE.model, balance=tuple(AttributeRef.of(f"1:0.0.94.91.{e}/2") for e in range(20, 26)))
     refs = refs_before(PAID, replace(SCENE, model=elsewhere))
     assert AttributeRef.of("1:0.0.94.91.24/2") in refs and AttributeRef.of("1:0.0.94.96.24/2") not in refs
+    unsaid = refs_before(PAID, replace(SCENE, model=replace(SCENE.model, balance=())))
+    assert set(purse()) <= set(unsaid), "where the standard has it"
 
 
 @pytest.mark.parametrize(
@@ -126,6 +189,8 @@ def test_money_is_where_the_model_says_that_it_is():
 def test_a_payment_is_held_when_every_register_says_so(changes, holds):
     look = look_of(PAID, purse(**changes), SCENE)
     assert look.holds is holds
+    told = {"recharge": changes.get("21", 500), "balance": changes.get("24", -7)}
+    assert look.said == {name: amount for name, amount in told.items() if type(amount) is int}
     evidence = evidence_of(PAID, "M", purse(**changes), SCENE)
     assert evidence.there is (holds is True) and bool(evidence.unfit) is (holds is None)
     assert evidence.balance == (None if changes.get("24") is True else changes.get("24", -7))
@@ -146,16 +211,17 @@ def test_a_clock_is_moved_no_further_than_the_command_says(ahead_s, most_s, ther
     command = order(Operation.CLOCK_SET, most_s=most_s)
     face = date_time(NOW + timedelta(seconds=ahead_s), IST)
     evidence = evidence_of(command, "M", {CLOCK_TIME: face}, SCENE)
-    assert (evidence.there, evidence.unfit == "") == (there, fit)
+    assert evidence.there is there
+    assert evidence.unfit == ("" if fit else f"its clock is {ahead_s} s ahead; more than {most_s} s is left alone")
     (step,) = steps_of(command, evidence, SCENE)
     assert step.target == CLOCK_TIME and step.data[2:10] == bytes([0x07, 0xEA, 11, 23, 1, 12, 30, 7])
 
 
 def test_a_mode_is_written_in_its_type():
-    payment, control = (order(Operation.MODE, **{name: 0}) for name in ("payment_mode", "control_mode"))
+    payment, control = order(Operation.MODE, payment_mode=0), order(Operation.MODE, control_mode=6)
     evidence = evidence_of(payment, "M", RELAY, SCENE)
     assert steps_of(payment, evidence, SCENE)[0].data == b"\x11\x00"
-    assert steps_of(control, evidence, SCENE)[0].data == b"\x16\x00"
+    assert steps_of(control, evidence, SCENE)[0].data == b"\x16\x06"
     assert look_of(control, RELAY, SCENE) == ReadBack(holds=False, said={"control_mode": 4})
     assert evidence.output is OutputState.CONNECTED and evidence.payment_mode == 1
 
@@ -179,15 +245,24 @@ def test_a_clock_that_cannot_be_read_is_left_alone(face):
     assert evidence.unfit == "its clock cannot be read" and not evidence.there
 
 
-def test_a_clock_is_set_to_the_nearest_second():
-    scene = replace(SCENE, now=NOW + timedelta(milliseconds=500))
+@pytest.mark.parametrize(("milliseconds", "second"), [(499, 7), (500, 8)])
+def test_a_clock_is_set_to_the_nearest_second(milliseconds, second):
+    scene = replace(SCENE, now=NOW + timedelta(milliseconds=milliseconds))
     command = order(Operation.CLOCK_SET, most_s=300)
     (step,) = steps_of(command, evidence_of(command, "M", {}, scene), scene)
-    assert step.data[7:10] == bytes([12, 30, 8])
+    assert step.data[7:10] == bytes([12, 30, second])
 
 
 @pytest.mark.parametrize(
-    ("value", "shown"), [("Balance low", True), (b"Balance low", True), ("Balance", False), (REFUSED, None), (7, None)]
+    ("value", "shown"),
+    [
+        ("Balance low", True),
+        (b"Balance low", True),
+        ("Balance", False),
+        ("Balance l\u20b9w", False),
+        (REFUSED, None),
+        (7, None),
+    ],
 )
 def test_a_message_is_shown_when_the_display_says_so(value, shown):
     command = order(Operation.MESSAGE, text="Balance low")
@@ -270,6 +345,9 @@ ENDS = [
     (Operation.CONNECT, [OPEN, SHUT], Event.READ_BACK_TARGET, False),
     (Operation.CONNECT, [SHUT, OPEN], Event.READ_BACK_OTHER, False),
     (Operation.CONNECT, [OPEN, ARMED], Event.READ_BACK_ARMED, False),
+    (Operation.CONNECT, [OPEN, FLOWS], Event.READ_BACK_OTHER, False),
+    (Operation.DISCONNECT, [OPEN, replace(FLOWS, output=OutputState.CONNECTED)], Event.READ_BACK_OTHER, False),
+    (Operation.DISCONNECT, [OPEN, replace(FLOWS, output=None)], Event.READ_BACK_NOTHING, False),
     (Operation.CONNECT, [SHUT, replace(SHUT, said={"milliamperes": 5000})], Event.READ_BACK_TARGET, False),
 ]
 
@@ -280,7 +358,16 @@ def test_the_second_look_decides(op, looks, event, doubted):
     assert (doubt_of(order(op), looks) != "") is doubted
 
 
-@pytest.mark.parametrize("value", [True, 2, "1", None, REFUSED])
+@pytest.mark.parametrize("control", ControlState)
+@pytest.mark.parametrize("connected", [True, False, 1, 0])
+def test_the_state_of_a_relay_is_taken_as_the_meter_says_it(connected, control):
+    relay = RELAY | {OUTPUT_STATE: connected, CONTROL_STATE: control.value}
+    evidence = evidence_of(order(Operation.CONNECT), "M", relay, SCENE)
+    assert evidence.output is (OutputState.CONNECTED if connected else OutputState.DISCONNECTED)
+    assert evidence.control is control and not evidence.there
+
+
+@pytest.mark.parametrize("value", [True, 2, "1", [1], None, REFUSED])
 def test_a_state_that_is_none_is_not_known(value):
     relay = {OUTPUT_STATE: value, CONTROL_STATE: 3 if value == 2 else value, CONTROL_MODE: value, PAYMENT_MODE: value}
     evidence = evidence_of(order(Operation.CONNECT), "M", relay, SCENE)

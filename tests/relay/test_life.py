@@ -12,7 +12,7 @@ from dcu.reading import ClockState
 from dcu.record import Stream
 from dcu.relay.desk import UPKEEP_S, RelayDesk
 from dcu.store.errand import Errand
-from tests.relay.world import APPROVE, FAR_METER, METER, REQUEST, box, commissioned, trust
+from tests.relay.world import APPROVE, FAR_METER, METER, NOW, POLICY_A, REQUEST, box, commissioned, trust
 
 
 @pytest.fixture
@@ -77,6 +77,32 @@ def test_the_same_id_with_other_bytes_is_refused_and_alarmed(world):
     assert world.put(world.command(cmd_id="c-x")).code is Refusal.E_ID_REUSE
     assert world.alarms[-1].facts["code"] == "E_ID_REUSE"
     assert world.states()["c-x"] is State.DONE
+
+
+REFUSED = [
+    ({"dcu": "JH-RNC-0043"}, [REQUEST], Refusal.E_TARGET, True),
+    ({"jid": "j-older"}, [REQUEST], Refusal.E_JID, True),
+    ({}, [POLICY_A], Refusal.E_QUORUM, True),
+    ({"exp": NOW}, [REQUEST], Refusal.E_TTL, False),
+    ({"iat": NOW + 61}, [REQUEST], Refusal.E_EARLY, False),
+    ({"meter": "GXT0"}, [REQUEST], Refusal.E_METER, False),
+]
+
+
+@pytest.mark.parametrize(("changes", "signers", "code", "free"), REFUSED, ids=lambda each: getattr(each, "value", ""))
+def test_an_id_is_used_up_by_whoever_may_sign_and_by_nobody_else(world, changes, signers, code, free):
+    assert world.put(world.command("connect", cmd_id="c-x", signers=signers, **changes)).code is code
+    again = world.put(world.command("connect", cmd_id="c-x"))
+    assert (again.status, again.code) == (("accepted", None) if free else ("refused", Refusal.E_ID_REUSE))
+
+
+def test_a_key_that_ended_before_any_time_uses_up_no_id(world):
+    world.clock.trusted = ClockState.UNTRUSTED
+    document = world.command("connect", cmd_id="c-x")
+    world.renew(trust(req_1={"exp": world.clock.floor_s}))
+    assert world.put(document).code is Refusal.E_KEY
+    world.renew(trust())
+    assert world.put(document).status == "accepted"
 
 
 def test_already_there_sends_nothing(world):

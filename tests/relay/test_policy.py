@@ -93,6 +93,7 @@ def test_a_policy_says_where_prepaid_is_live_and_since_when():
 def test_a_meter_that_is_not_in_it_stands_nowhere_whatever_areas_are_called():
     policy = read_policy(claims(areas=claims()["areas"] | {"X": RANCHI_AREA}))
     assert policy.area_of("GXT0") is None and policy.area_of(METER) == policy.areas[RANCHI]
+    assert policy.live_since_s("GXT0") == 0 and policy.live_since_s(METER) == NOW - DAY
 
 
 def test_what_a_policy_can_choose_between_is_spelled_as_its_schema_has_it():

@@ -51,7 +51,7 @@ def check_life(case: Case) -> None:
 def check_time(case: Case) -> None:
     """14: begun and not over, by the box's clock as it is."""
     now_s = case.moment.now_s
-    begins = max(case.command.iat, case.command.nbf or 0)
+    begins = max(case.command.iat, case.command.nbf or case.command.iat)
     if begins > now_s + SKEW_S:
         raise CommandRefused(Refusal.E_EARLY, f"begins {begins - now_s} s from now")
     if now_s >= case.command.exp:

@@ -109,8 +109,7 @@ def check_notice(case: Case) -> None:
     if case.profile is Profile.PREPAID:
         if command.low_credit_at is None or command.ledger is None or command.low_credit_at > now_s:
             raise CommandRefused(Refusal.E_NOTICE, "no message of low credit, or no entry of the ledger")
-        area = case.policy.area_of(command.meter) if case.policy is not None else None
-        if command.low_credit_at < max(now_s - LOW_CREDIT_MOST_S, area.since if area is not None else 0):
+        if command.low_credit_at < max(now_s - LOW_CREDIT_MOST_S, _policy(case).live_since_s(command.meter)):
             days = LOW_CREDIT_MOST_S // DAY_S
             raise CommandRefused(
                 Refusal.E_NOTICE, f"told of low credit more than {days} days ago, or before prepaid was live"

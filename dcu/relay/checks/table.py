@@ -88,7 +88,6 @@ def check_all(case: Case, table: tuple["Check", ...] | None = None) -> None:
 
 UNCONSUMED: Final = frozenset(
     {
-        Refusal.E_SCHEMA,
         Refusal.E_KID,
         Refusal.E_KEY,
         Refusal.E_TARGET,
@@ -98,8 +97,8 @@ UNCONSUMED: Final = frozenset(
         Refusal.E_FLOOD,
     }
 )
-"""Refusals up to the quorum, and for want of room: they leave the id free. One stolen key cannot use up the ids of
-others, and what finds no room now may find it later.
+"""Refusals of the table up to the quorum, and for want of room: they leave the id free, as does a command that has not
+the schema. One stolen key cannot use up the ids of others, and what finds no room now may find it later.
 """
 
 _R = Refusal

@@ -10,7 +10,7 @@ from typing import Final
 
 from dcu.command import Command, ControlState, Event, Operation
 from dcu.meter import AttributeRef
-from dcu.relay.case import Evidence
+from dcu.relay.case import Evidence, switched
 from dcu.relay.deeds import limit, money, plain
 from dcu.relay.deeds.sense import contradicted
 from dcu.relay.deeds.shape import (
@@ -104,7 +104,7 @@ def event_of(command: Command, readback: Sequence[ReadBack]) -> Event:
         return said[last.holds]
     if last.output is None or contradicted(command.op, last):
         return Event.READ_BACK_NOTHING
-    if Evidence("", last.output, last.control).reached(command.op):
+    if switched(command.op, last.output, last.control):
         return Event.READ_BACK_TARGET
     if command.op is Operation.CONNECT and last.control is ControlState.READY_FOR_RECONNECTION:
         return Event.READ_BACK_ARMED

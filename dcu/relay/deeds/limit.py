@@ -7,9 +7,8 @@ from typing import Final
 from dcu import obis
 from dcu.command import Command
 from dcu.meter import AttributeRef, ClassId
-from dcu.reading import Data
 from dcu.relay.case import Evidence
-from dcu.relay.deeds.shape import RELAY, Deed, Scene, Step, Values, always
+from dcu.relay.deeds.shape import RELAY, Deed, Scene, Step, Values, always, given
 from dcu.relay.receipts import ReadBack
 
 MONITORED: Final = AttributeRef(ClassId.LIMITER, obis.LIMITER, 2)
@@ -31,13 +30,13 @@ def shown_threshold(values: Values) -> int | str | None:
 
 
 def _limit_unfit(command: Command, values: Values, _scene: Scene) -> str:
-    monitored, shown, scaler = values.get(MONITORED), values.get(THRESHOLD), power_scaler(values)
-    if _watts(shown, scaler) is None or scaler is None:
+    if _watts(values) is None:
         return "its load limit cannot be read"
-    if monitored != _POWER:
+    if values.get(MONITORED) != _POWER:
         return "its limiter does not watch the active power"
+    scaler = given(power_scaler(values))
     raw = _raw(command, scaler)
-    if isinstance(shown, int) and raw % 1:
+    if isinstance(values.get(THRESHOLD), int) and raw % 1:
         return f"its load limit goes in steps of {10**scaler} W"
     if raw > _MOST_RAW:
         return f"its load limit cannot hold {command.watts} W"
@@ -46,25 +45,26 @@ def _limit_unfit(command: Command, values: Values, _scene: Scene) -> str:
 
 def _limit_steps(command: Command, evidence: Evidence, _scene: Scene) -> tuple[Step, ...]:
     """In the form and the unit of the register that the limiter watches: both as this meter shows them."""
-    raw = _raw(command, evidence.power_scaler or 0)
+    raw = _raw(command, given(evidence.power_scaler))
     if isinstance(evidence.threshold, str):
         return (Step(THRESHOLD, struct.pack(">Bf", _FLOAT32, float(raw))),)
     return (Step(THRESHOLD, struct.pack(">BI", _DOUBLE_LONG_UNSIGNED, int(raw))),)
 
 
 def _limit_look(command: Command, values: Values, _scene: Scene) -> ReadBack:
-    watts = _watts(values.get(THRESHOLD), power_scaler(values))
+    watts = _watts(values)
     if watts is None:
         return ReadBack()
     return ReadBack(holds=watts == command.watts, said={"watts": watts})
 
 
 def _raw(command: Command, scaler: int) -> Decimal:
-    return Decimal(command.watts or 0).scaleb(-scaler)
+    return Decimal(given(command.watts)).scaleb(-scaler)
 
 
-def _watts(shown: Data | Exception, scaler: int | None) -> int | None:
-    if scaler is None or isinstance(shown, bool) or not isinstance(shown, int | str):
+def _watts(values: Values) -> int | None:
+    shown, scaler = shown_threshold(values), power_scaler(values)
+    if shown is None or scaler is None:
         return None
     try:
         return round(Decimal(shown).scaleb(scaler))

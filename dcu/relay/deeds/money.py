@@ -15,7 +15,7 @@ from dcu.meter import AttributeRef, ClassId, MeterModel
 from dcu.obis import LogicalName
 from dcu.reading import Data, date_time, from_epoch, meter_time
 from dcu.relay.case import Evidence
-from dcu.relay.deeds.shape import RELAY, Deed, Scene, Step, Values, all_hold, number, octet_string
+from dcu.relay.deeds.shape import RELAY, Deed, Scene, Step, Values, all_hold, given, number, octet_string
 from dcu.relay.receipts import ReadBack
 
 _DOUBLE_LONG: Final = 5
@@ -34,13 +34,12 @@ def _register(model: MeterModel, name: LogicalName) -> AttributeRef:
 
 def _purse(command: Command, model: MeterModel) -> dict[AttributeRef, int | datetime]:
     """What each register is to hold. The balance stands last: it is what the consumer lives by."""
-    purse: dict[AttributeRef, int | datetime] = {
-        _register(model, obis.LAST_RECHARGE_AMOUNT): command.recharge or 0,
-        _register(model, obis.LAST_RECHARGE_TIME): from_epoch(command.recharged_at or 0),
+    return {
+        _register(model, obis.LAST_RECHARGE_AMOUNT): given(command.recharge),
+        _register(model, obis.LAST_RECHARGE_TIME): from_epoch(given(command.recharged_at)),
         _register(model, obis.BALANCE_TIME): from_epoch(command.iat),
-        _register(model, obis.CURRENT_BALANCE): command.balance or 0,
+        _register(model, obis.CURRENT_BALANCE): given(command.balance),
     }
-    return purse
 
 
 def _balance_refs(command: Command, scene: Scene) -> tuple[AttributeRef, ...]:

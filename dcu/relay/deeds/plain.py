@@ -23,6 +23,7 @@ from dcu.relay.deeds.shape import (
     Values,
     always,
     control,
+    given,
     number,
     octet_string,
     output,
@@ -58,13 +59,13 @@ def _relay_look(_command: Command, values: Values, _scene: Scene) -> ReadBack:
 
 
 def _message_steps(command: Command, _evidence: Evidence, _scene: Scene) -> tuple[Step, ...]:
-    return (Step(DISPLAY, octet_string((command.text or "").encode("ascii"))),)
+    return (Step(DISPLAY, octet_string(given(command.text).encode("ascii"))),)
 
 
 def _message_look(command: Command, values: Values, _scene: Scene) -> ReadBack:
     value = values.get(DISPLAY)
     octets = value.encode("latin-1", "replace") if isinstance(value, str) else value
-    shown = octets == (command.text or "").encode("ascii") if isinstance(octets, bytes) else None
+    shown = octets == given(command.text).encode("ascii") if isinstance(octets, bytes) else None
     return ReadBack(text=shown, holds=shown)
 
 
@@ -75,7 +76,7 @@ def _mode(command: Command) -> tuple[AttributeRef, int, int]:
     """(attribute, A-XDR tag, value)."""
     if command.payment_mode is not None:
         return PAYMENT_MODE, _UNSIGNED, command.payment_mode
-    return CONTROL_MODE, _ENUM, command.control_mode or 0
+    return CONTROL_MODE, _ENUM, given(command.control_mode)
 
 
 def _mode_steps(command: Command, _evidence: Evidence, _scene: Scene) -> tuple[Step, ...]:
@@ -98,7 +99,7 @@ def _clock_unfit(command: Command, values: Values, scene: Scene) -> str:
     apart_s = ahead_s(values, scene)
     if apart_s is None:
         return "its clock cannot be read"
-    if abs(apart_s) > (command.most_s or 0):
+    if abs(apart_s) > given(command.most_s):
         return f"its clock is {apart_s} s ahead; more than {command.most_s} s is left alone"
     return ""
 

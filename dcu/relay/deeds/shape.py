@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, tzinfo
-from typing import Final
+from typing import Final, TypeVar
 
 from dcu import obis
 from dcu.command import Command, ControlState, OutputState
@@ -21,6 +21,8 @@ RELAY: Final = (OUTPUT_STATE, CONTROL_STATE, CONTROL_MODE, PAYMENT_MODE)
 """What every disconnect is judged by, whatever it is called."""
 
 _OCTET_STRING: Final = 0x09
+
+T = TypeVar("T")
 
 Values = Mapping[AttributeRef, Data | Exception]
 """What the meter answered; its refusal in the place of what it refused."""
@@ -71,12 +73,23 @@ class Deed:
         """Whether the meter holds already what is asked. Of the relay `Evidence.reached` judges."""
         if self.there is not None:
             return self.there(command, values, scene)
-        return self.settles and self.look(command, values, scene).holds is True
+        return self.look(command, values, scene).holds is True
 
 
 def always(*refs: AttributeRef) -> Refs:
     """The same of every command."""
     return lambda _command, _scene: refs
+
+
+def given(value: T | None) -> T:
+    """What cannot be missing: the schema demands it, or the meter was found unfit without it. It has no default.
+
+    Raises:
+        ValueError: it is missing: a fault of our own.
+    """
+    if value is None:
+        raise ValueError("what a deed cannot do without is missing")
+    return value
 
 
 def octet_string(octets: bytes) -> bytes:

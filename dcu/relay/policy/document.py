@@ -124,6 +124,11 @@ class Policy:
         found = self.areas.get(area)
         return found is not None and found.prepaid_live and found.since <= now_s
 
+    def live_since_s(self, serial: str) -> int:
+        """Since when prepaid is live where that meter stands, UTC seconds; 0: nothing is known of its area."""
+        area = self.area_of(serial)
+        return area.since if area is not None else 0
+
     def grace_until_s(self, serial: str) -> int:
         """Until when the meter's consumer is not disconnected for lack of credit, UTC seconds; 0: no grace."""
         area = self.area_of(serial)

@@ -1,13 +1,13 @@
 """Which check applies to which operation, written down a second time: by operation, as the law reads.
 
-The cases of `test_checks` follow the table's own cells, so a cell that is weakened takes its cases with it. Here it has
-to be weakened twice. Source: reference/command-authority.md 0 items 2, 3, 7, 8, 10 and 12; 8.
+The cases beside this follow the table's own cells, so a cell that is weakened takes its cases with it. Here it has to
+be weakened twice. Source: reference/command-authority.md 0 items 2, 3, 7, 8, 10 and 12; 8.
 """
 
 import pytest
 
 from dcu.command import Operation
-from dcu.relay.checks import COLUMNS, TABLE, When
+from dcu.relay.checks import COLUMNS, MEANT, TABLE, UNCONSUMED, When
 
 LAW = {
     Operation.CONNECT: {
@@ -97,6 +97,37 @@ LAW = {
 def test_an_operation_passes_these_checks_and_no_others(op):
     found = {when: ", ".join(c.name for c in TABLE if c.when(op) is when) for when in When if when is not When.NEVER}
     assert found == dict.fromkeys(found, "") | LAW[op]
+
+
+NUMBERS = {
+    7: "keys, dates of keys, key document",
+    10: "target, journal",
+    11: "id",
+    12: "restrainer, asker, billing, two persons, after safety, profile",
+    13: "clock, meters heard, exact clock",
+    14: "life, time, time where known",
+    15: "lease",
+    16: "sequence, sequence of connect",
+    17: "meter, set aside, meter if named, change, identity, relay, reconnect, carried out",
+    18: "frozen, locked",
+    19: "policy, protected",
+    20: "area, area of message, live, prepaid, notice, grace",
+    21: "window",
+    22: "permit, caps, spacing, debit",
+    25: "state, range, fit, cancelled, withdrawn",
+}
+"""By number of the reference: 7 to 16 show that it is meant, and what takes back is heard behind them."""
+
+
+def test_each_check_has_the_number_of_the_reference():
+    found = {number: ", ".join(c.name for c in TABLE if c.number == number) for number in {c.number for c in TABLE}}
+    assert found == NUMBERS
+    assert {check.number for check in MEANT} == {number for number in NUMBERS if number <= 16}
+
+
+def test_who_may_not_sign_and_what_finds_no_room_uses_no_id_up():
+    codes = {code.value for code in UNCONSUMED}
+    assert codes == {"E_KID", "E_KEY", "E_TARGET", "E_JID", "E_ID_REUSE", "E_QUORUM", "E_FLOOD"}
 
 
 def test_every_operation_has_its_law():
