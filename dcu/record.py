@@ -9,6 +9,7 @@ import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum
+from functools import lru_cache
 from typing import Any
 
 import cbor2
@@ -73,6 +74,13 @@ def layout_digest(encoded: bytes) -> bytes:
     return hashlib.sha256(encoded).digest()[:8]
 
 
+@lru_cache(maxsize=256)
+def named_layout(layout: Layout) -> tuple[bytes, bytes]:
+    """A layout encoded, and its digest: a thousand meters have a few, and each of their records needs both."""
+    encoded = encode_layout(layout)
+    return encoded, layout_digest(encoded)
+
+
 def encode_profile(reading: ProfileReading) -> bytes:
     """Body of a profile record: `{meter, profile, read_at, clock, layout, rows, status?, again?, boot?, uptime_s?}`.
 
@@ -87,7 +95,7 @@ def encode_profile(reading: ProfileReading) -> bytes:
         "profile": str(reading.profile),
         "read_at": int(reading.read_at.timestamp()),
         "clock": reading.clock.value,
-        "layout": layout_digest(encode_layout(reading.layout)),
+        "layout": named_layout(reading.layout)[1],
         "rows": [[row.captured_at.epoch_s, *row.values] for row in reading.rows],
     }
     status = [[n, row.captured_at.status] for n, row in enumerate(reading.rows) if row.captured_at.status]
@@ -112,7 +120,6 @@ def encode_credit(
 
     `amount` is the unit of the meter's money registers, "rupee" or "paise": the meter itself does not say.
     """
-    digest = layout_digest(encode_layout(layout))
     return cbor2.dumps(
         {
             "meter": serial,
@@ -121,7 +128,7 @@ def encode_credit(
             "amount": amount.value,
             "read_at": read_at,
             "clock": clock.value,
-            "layout": digest,
+            "layout": named_layout(layout)[1],
             "values": list(values),
         }
         | _uptime(uptime)
@@ -161,7 +168,7 @@ def check_size(body: bytes, layout: Layout) -> bytes:
     Raises:
         ReplyMalformed: it is too large; no true meter says so much at once.
     """
-    octets = len(body) + len(encode_layout(layout))
+    octets = len(body) + len(named_layout(layout)[0])
     if octets > LARGEST_BYTES:
         raise ReplyMalformed(f"a record of {octets} octets; the most is {LARGEST_BYTES}")
     return body

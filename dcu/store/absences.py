@@ -5,7 +5,7 @@ period was then. So they outlive every change of it.
 """
 
 from bisect import bisect_right
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Final
 
 from dcu import gaps
@@ -52,9 +52,10 @@ class Absences:
         known = gaps.merge(((first, last) for first, last, _ in self.near(profile, *span)), 1)
         self.put(profile, gaps.without([span], known, 1), reason)
 
-    def take(self, profile: int, spans: Sequence[Span]) -> None:
-        """These came (`came`): they are absent no more."""
-        if spans:
+    def take(self, profile: int, let_in: Admission, phase: int, period: int, *, alone: Callable[[], bool]) -> None:
+        """Rows came: they are absent no more, nor what they fill (`came`). An ordinary poll finds nothing to take."""
+        if let_in.new and self.near(profile, min(let_in.new) - 2 * period, max(let_in.new) + 2 * period):
+            spans = came(let_in, phase, period, alone=alone())
             before = self.near(profile, spans[0][0], spans[-1][1])
             self.replace(profile, before, gaps.outside(before, spans, 1))
 

@@ -15,7 +15,7 @@ from dcu.gaps import DAY_S, Absence, EarlierGrid, Span
 from dcu.obis import LogicalName
 from dcu.ports import ProfileState
 from dcu.reading import Layout, ProfileReading, Row
-from dcu.store.absences import OTHER, Absences, came, on_grid
+from dcu.store.absences import OTHER, Absences, on_grid
 from dcu.store.columns import decode_columns, encode_columns
 from dcu.store.database import Database
 from dcu.store.earlier import EarlierGrids, beyond
@@ -132,8 +132,8 @@ class Ledger:
         self._instants.keep(line.number, held, let_in.held)
         self._instants.keep_strays(line.number, let_in.strays)
         new = frozenset(let_in.new)
-        alone = not self._earlier.of(line.number)
-        self._absences.take(line.number, came(let_in, phase, line.period_s, alone=alone))
+        number = line.number
+        self._absences.take(number, let_in, phase, line.period_s, alone=lambda: not self._earlier.of(number))
         self._earlier.settle(line.number, line.period_s)
         return self._marks.admit_intervals(line.number, reading, new, newest_first=bool(line.newest_first))
 

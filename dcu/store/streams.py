@@ -8,7 +8,6 @@ holds, however long the table is: records are read from the start until it is fu
 import logging
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
-from functools import lru_cache
 from itertools import takewhile
 from typing import Final
 
@@ -18,7 +17,7 @@ from dcu.errors import OperatorFault, RecordDamaged, StoreFull
 from dcu.event import DropReason
 from dcu.ports import BatchSlice, Clock
 from dcu.reading import Layout
-from dcu.record import Stream, checksum, checksums, encode_layout, layout_digest
+from dcu.record import Stream, checksum, checksums, encode_layout, layout_digest, named_layout
 from dcu.store.accounts import Accounts
 from dcu.store.columns import decode_columns
 from dcu.store.database import Database
@@ -208,7 +207,7 @@ class Streams:
         return encoded
 
     def _keep(self, layout: Layout) -> bytes:
-        encoded, digest = _named(layout)
+        encoded, digest = named_layout(layout)
         self._database.write("INSERT OR IGNORE INTO layout (digest, encoded) VALUES (?, ?)", (digest, encoded))
         return digest
 
@@ -222,10 +221,3 @@ def _sound(ids: Sequence[int], crcs: Sequence[int], bodies: Sequence[bytes]) -> 
     if found != list(crcs):
         count = min(count, next(n for n, crc in enumerate(crcs) if crc != found[n]))
     return count
-
-
-@lru_cache(maxsize=256)
-def _named(layout: Layout) -> tuple[bytes, bytes]:
-    """A layout encoded, and its digest: a thousand meters have a few."""
-    encoded = encode_layout(layout)
-    return encoded, layout_digest(encoded)
