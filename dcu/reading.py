@@ -4,7 +4,7 @@ A value stays what the meter sent: raw integers with a scaler beside them, never
 (`captured_at`) and the box's (`read_at`) are different types of fact and are never mixed.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta, tzinfo
 from enum import Enum
 from typing import Final
@@ -51,16 +51,17 @@ class MeterTime:
         at: that moment, aware, in the meter's zone.
         status: clock status octet (Blue Book 4.1.6.1): bit 0 invalid, bit 1 doubtful, bit 7 daylight saving.
         octets: the 12 octets as sent.
+        epoch_s: the same moment in seconds since 1970-01-01T00:00:00Z: as records and the gap ledger carry it.
     """
 
     at: datetime
     status: int
     octets: bytes
+    epoch_s: int = field(init=False, compare=False, repr=False)
 
-    @property
-    def epoch_s(self) -> int:
-        """Seconds since 1970-01-01T00:00:00Z: the form in which records and the gap ledger carry it."""
-        return int(self.at.timestamp())
+    def __post_init__(self) -> None:
+        """Once: a row is asked for it a dozen times on its way to the disk."""
+        object.__setattr__(self, "epoch_s", int(self.at.timestamp()))
 
 
 def meter_time(octets: bytes, zone: tzinfo) -> MeterTime:

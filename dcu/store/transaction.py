@@ -120,7 +120,7 @@ class SqliteTransaction:
         return self._let_in(reading, self._ledger.admit_snapshot(reading))
 
     def _let_in(self, reading: ProfileReading, let: Let, stream: Stream = Stream.PROFILE) -> ProfileReading:
-        fresh = replace(reading, rows=let[0], again=let[1])
+        fresh = reading if let == (reading.rows, reading.again) else replace(reading, rows=let[0], again=let[1])
         if fresh.rows:
             self._append_reading(fresh, stream)
         return fresh
