@@ -2,6 +2,7 @@
 
 import ast
 import inspect
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -10,7 +11,8 @@ from dcu import errors
 from dcu.command import Warrant
 from dcu.errors import DcuError, Fate
 
-PACKAGE = Path(__file__).parent.parent / "dcu"
+ROOT = Path(__file__).parent.parent
+PACKAGE = ROOT / "dcu"
 SOURCES = sorted(PACKAGE.rglob("*.py"))
 
 
@@ -44,3 +46,11 @@ def test_nobody_else_can_define_a_warrant():
         class Forged(Warrant):
             def spend(self, serial, target, data, monotonic_s):
                 pass
+
+
+def test_nothing_that_is_built_or_downloaded_is_in_the_tree():
+    listed = subprocess.run(["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, text=True, check=False)
+    if listed.returncode:
+        pytest.skip("not a checkout of git")
+    foreign = {".whl", ".gz", ".so", ".pyc", ".db", ".zip", ".deb"}
+    assert [name for name in listed.stdout.split("\0") if Path(name).suffix in foreign] == []
