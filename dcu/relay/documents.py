@@ -109,8 +109,14 @@ class Documents:
 
     # ---- policies ---------------------------------------------------------------------------------------------------
 
-    def policy(self, opened: Opened, envelope: bytes, *, commissioning: bool = False) -> Ruling:
-        """Judge a policy. One that only restricts is in force from the commit on; one that permits more has to wait."""
+    def policy(self, opened: Opened, envelope: bytes, *, commissioning: bool) -> Ruling:
+        """Judge a policy. One that only restricts is in force from the commit on; one that permits more has to wait.
+
+        Args:
+            opened: the document.
+            envelope: its octets.
+            commissioning: it stands in trust.json: the first one that a box ever has does not wait.
+        """
         return self._book.store.transact(lambda tx: self._policy(tx, opened, envelope, commissioning))
 
     def _policy(self, tx: Transaction, opened: Opened, envelope: bytes, commissioning: bool) -> Ruling:
