@@ -17,7 +17,7 @@ from dcu.relay.envelope import KEYS, POLICY, Opened, claims_of, open_envelope, p
 from dcu.relay.key_document import TrustStore, open_key_document, vet_key_document
 from dcu.relay.letters import Verdict
 from dcu.relay.permit import vet_permit
-from dcu.relay.policy import Policy, briefly, compare, early_since, vet_policy
+from dcu.relay.policy import Policy, briefly, compare, early_since, two_independent, vet_policy
 from dcu.relay.receipts import MOST_TEXT, Account
 from dcu.relay.ruling import Ruling
 from dcu.relay.standing import (
@@ -109,8 +109,14 @@ class Documents:
 
     # ---- policies ---------------------------------------------------------------------------------------------------
 
-    def policy(self, opened: Opened, envelope: bytes, *, commissioning: bool = False) -> Ruling:
-        """Judge a policy. One that only restricts is in force from the commit on; one that permits more has to wait."""
+    def policy(self, opened: Opened, envelope: bytes, *, commissioning: bool) -> Ruling:
+        """Judge a policy. One that only restricts is in force from the commit on; one that permits more has to wait.
+
+        Args:
+            opened: the document.
+            envelope: its octets.
+            commissioning: it stands in trust.json: the first one that a box ever has does not wait.
+        """
         return self._book.store.transact(lambda tx: self._policy(tx, opened, envelope, commissioning))
 
     def _policy(self, tx: Transaction, opened: Opened, envelope: bytes, commissioning: bool) -> Ruling:
@@ -131,10 +137,11 @@ class Documents:
             tx.save_document(POLICY_SEEN, 0, Seen.at(book.moment()).octets)
             book.record(tx, replace(account, state=WAITING, reason=_WAITS + words))
             return Ruling(Verdict("accepted"))
-        two = first or self._two(opened)
-        tx.save_document(POLICY_BASE if two else POLICY_NARROWED, policy.version, envelope)
-        for typ in (POLICY_NARROWED,) if two else ():
-            tx.authority.forget_document(typ)
+        if two_independent([trust.keys[kid] for kid in opened.kids]):
+            tx.save_document(POLICY_BASE, policy.version, envelope)
+            tx.authority.forget_document(POLICY_NARROWED)
+        else:
+            tx.save_document(POLICY_NARROWED, policy.version, envelope)
         self._forget_waiting(tx)
         book.record(tx, account)
         log.info("policy %d of %s is in force until %d", policy.version, policy.iss, policy.exp)
@@ -152,18 +159,9 @@ class Documents:
             vet_policy(opened, trust.keys, trust.issuer, book.dcu, known_s, above=above, two=True)
         return policy, words
 
-    def _two(self, opened: Opened) -> bool:
-        book, trust = self._book, self._book.trust
-        try:
-            vet_policy(opened, trust.keys, trust.issuer, book.dcu, None, above=None, two=True)
-        except CommandRefused:
-            return False
-        return True
-
     def mature(self) -> None:
         """Put a policy into force that has waited long enough, if it still holds."""
-        if self._book.store.transact(lambda tx: tx.document(POLICY_WAITING)) is not None:
-            self._book.store.transact(self._mature)
+        self._book.store.transact(self._mature)
 
     def _mature(self, tx: Transaction) -> None:
         book, trust, moment = self._book, self._book.trust, self._book.moment()
@@ -202,10 +200,10 @@ class Documents:
 
     def _permit(self, tx: Transaction, opened: Opened, envelope: bytes) -> Ruling:
         book, trust = self._book, self._book.trust
-        account = Account("permit", trust.issuer, "", "permit", "", opened.digest, opened.kids, "")
+        account = Account("permit", trust.issuer, "", "permit", "", opened.digest, opened.kids, State.ACCEPTED.value)
         try:
             permit = vet_permit(opened, trust.keys, trust.issuer, book.dcu, book.store.epoch)
-            account = replace(account, cmd_id=permit.id, state=State.ACCEPTED.value)
+            account = replace(account, cmd_id=permit.id)
             held = tx.authority.permit(permit.iss, permit.id)
             if held is not None and _same(opened, held):
                 return self._again(tx, account)

@@ -77,7 +77,7 @@ class Intake:
             self._alarms.refused(refusal.code, refusal.cause)
             return Ruling(Verdict("refused", refusal.code))
         if opened.typ == POLICY:
-            return self._documents.policy(opened, put.octets)
+            return self._documents.policy(opened, put.octets, commissioning=False)
         if opened.typ == PERMIT:
             return self._documents.permit(opened, put.octets)
         return self._docket.command(opened)

@@ -21,7 +21,7 @@ from dcu.errors import ConfigFault
 from dcu.relay.canonical import Json, canonical, parse
 from dcu.relay.envelope import MAX_DOCUMENT_OCTETS
 from dcu.relay.key_document import TrustStore, index_keys, read_entry, read_threshold
-from dcu.relay.members import each, name
+from dcu.relay.members import each, name, refused
 from dcu.relay.public_key import Role
 
 __all__ = ["Commissioning", "TrustStore"]
@@ -77,10 +77,10 @@ def _commissioning(octets: bytes) -> Commissioning:
         raise CommandRefused(Refusal.E_SIZE, f"more than {_LARGEST} octets")
     document = parse(octets, Refusal.E_JSON, depth=_DEPTH)
     if not isinstance(document, dict) or document.keys() != _MEMBERS or document["v"] != 1:
-        raise CommandRefused(Refusal.E_SCHEMA, "not a trust store of version 1")
+        raise refused("not a trust store of version 1")
     keys = index_keys(each(document["root"], "root", read_entry))
     if not all(key.roles == {Role.ROOT} for key in keys.values()):
-        raise CommandRefused(Refusal.E_SCHEMA, "root keys have the role root; all others come in key documents")
+        raise refused("root keys have the role root; all others come in key documents")
     threshold = read_threshold(document["threshold"], keys.values())
     root = TrustStore(name(document["issuer"], "issuer"), keys, threshold)
     return Commissioning(root, each(document["documents"], "documents", _envelope))
@@ -88,8 +88,8 @@ def _commissioning(octets: bytes) -> Commissioning:
 
 def _envelope(value: Json, what: str) -> bytes:
     if not isinstance(value, dict):
-        raise CommandRefused(Refusal.E_SCHEMA, f"{what} are envelopes")
+        raise refused(f"{what} are envelopes")
     try:
         return canonical(value)
     except ValueError as fault:
-        raise CommandRefused(Refusal.E_SCHEMA, f"{what}: {fault}") from None
+        raise refused(f"{what}: {fault}") from None

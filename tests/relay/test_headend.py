@@ -6,7 +6,7 @@ import threading
 
 import pytest
 
-from dcu.command import CommandRefused, Operation, OutputState, Refusal, Why
+from dcu.command import CommandRefused, ControlState, Operation, OutputState, Refusal, Why
 from dcu.errors import StoreBusy, WarrantRequired
 from dcu.headend.receipts import verify_receipt
 from dcu.headend.signing import command_claims
@@ -76,6 +76,57 @@ def test_words_of_the_world_do_not_break_a_receipt():
     held = verify_receipt(receipt(reason="Zähler\n" + "x" * 500, code=Refusal.E_UNREACHABLE), BOXES)
     assert held.claims["reason"].startswith("Z?hler?") and len(held.claims["reason"]) == 200
     assert held.code == "E_UNREACHABLE"
+
+
+LOOKS = [
+    ({}, {}),
+    (
+        {"output": OutputState.CONNECTED, "control": ControlState.READY_FOR_RECONNECTION},
+        {"output": "connected", "control": 2},
+    ),
+    ({"text": True, "holds": False}, {"text": True}),
+    ({"text": False}, {"text": False}),
+    ({"holds": True}, {"holds": True}),
+    ({"holds": False}, {"holds": False}),
+    ({"holds": True, "said": {"watts": 5, "id": "a\tb"}}, {"holds": True, "watts": 5, "id": "a?b"}),
+]
+
+
+@pytest.mark.parametrize(("look", "told"), LOOKS)
+def test_a_look_at_a_meter_is_told_as_it_was(look, told):
+    held = verify_receipt(receipt(readback=[ReadBack(**look), ReadBack(holds=True)]), BOXES)
+    assert held.claims["readback"] == [told, {"holds": True}]
+
+
+@pytest.mark.parametrize("sign", [1, -1])
+def test_a_number_that_no_document_can_carry_is_told_by_its_digits(sign):
+    largest, beyond = sign * 2**53, sign * (2**53 + 1)
+    held = verify_receipt(receipt(readback=[ReadBack(said={"largest": largest, "beyond": beyond})]), BOXES)
+    assert held.claims["readback"] == [{"largest": largest, "beyond": str(beyond)}]
+
+
+PLAIN = "".join(map(chr, range(0x20, 0x7F)))
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [(PLAIN, PLAIN), ("\x1f\x7f\u00e4", "???"), ("x" * 200, "x" * 200), ("x" * 201, "x" * 200)],
+    ids=["all that can be printed", "what cannot", "200 characters", "201 characters"],
+)
+def test_words_are_told_as_far_as_a_document_can_carry_them(text, told):
+    held = verify_receipt(receipt(reason=text, more={"who": text, "until": NOW}), BOXES)
+    assert (held.claims["reason"], held.claims["who"], held.claims["until"]) == (told, told, NOW)
+
+
+def test_a_receipt_says_nothing_of_what_there_is_not():
+    told = {"kind": "keys", "iss": ISS, "cmd_id": "", "op": "keys", "meter": "", "digest": "", "state": "done"}
+    assert Account("keys", ISS, "", "keys", "", b"", (), "done").claims == told
+
+
+def test_a_receipt_says_of_whom_it_is_and_of_what():
+    held = verify_receipt(receipt(), BOXES)
+    assert (held.dcu, held.jid, held.at, held.clock, held.kind) == (DCU, JID, NOW, "trusted", "command")
+    assert (held.iss, held.cmd_id, held.op, held.meter) == (ISS, "c-1", "disconnect", METER)
 
 
 def test_a_receipt_commands_nothing():

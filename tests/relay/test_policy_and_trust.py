@@ -267,6 +267,38 @@ def test_a_mistake_in_trust_json_is_told_with_its_place(name):
     assert fault.value.place == "trust.json" and "documents, issuer, root, threshold, v" in fault.value.cure
 
 
+@pytest.mark.parametrize("member", sorted(members().keys() - {"v"}))
+def test_what_is_wrong_with_a_member_of_trust_json_names_it(member):
+    with pytest.raises(ConfigFault, match=f"^trust.json: {member} is not "):
+        parse(members(**{member: None}))
+
+
+@pytest.mark.parametrize(("member", "words"), [("root", "root: not a key"), ("documents", "documents are envelopes")])
+def test_what_stands_in_the_place_of_a_key_or_an_envelope_is_told_by_the_list(member, words):
+    with pytest.raises(ConfigFault, match=f"^trust.json: {words}"):
+        parse(members(**{member: ["x"]}))
+
+
+@pytest.mark.parametrize("text", ["\u00e4", "\n"])
+def test_an_envelope_in_trust_json_is_of_what_can_be_signed(text):
+    with pytest.raises(ConfigFault, match="^trust.json: documents: text that is not printable ASCII"):
+        parse(members(documents=[{"payload": text}]))
+
+
+def test_an_envelope_in_trust_json_is_as_deep_as_any_and_no_deeper():
+    assert parse(members(documents=[{"a": [[[]]]}])).documents == (b'{"a":[[[]]]}',)
+    with pytest.raises(ConfigFault, match="more than 6 levels deep"):
+        parse(members(documents=[{"a": [[[[]]]]}]))
+
+
+@pytest.mark.parametrize(("octets", "words"), [(4 * 65536, None), (4 * 65536 + 1, "more than 262144 octets")])
+def test_a_trust_json_has_room_for_four_documents_of_the_largest(tmp_path, octets, words):
+    path = tmp_path / "trust.json"
+    path.write_bytes(commissioning(ISS, 2, TWO_ROOTS, []).strip().rjust(octets))
+    with contextlib.nullcontext() if words is None else pytest.raises(ConfigFault, match=words):
+        assert Commissioning.load(path).root.issuer == ISS
+
+
 def test_trust_json_is_read_back_as_it_was_made(tmp_path):
     policy = World().policy()
     path = tmp_path / "trust.json"
@@ -285,8 +317,9 @@ def test_trust_json_is_read_back_as_it_was_made(tmp_path):
 def test_a_trust_json_that_others_may_write_is_nobodys_word(tmp_path, mode):
     path = tmp_path / "trust.json"
     path.write_bytes(commissioning(ISS, 2, TWO_ROOTS, []))
-    path.chmod(0o644)
-    assert Commissioning.load(path).root.issuer == ISS
+    for harmless in (0o644, 0o755):
+        path.chmod(harmless)
+        assert Commissioning.load(path).root.issuer == ISS
     path.chmod(mode)
     with pytest.raises(ConfigFault, match="others may write") as fault:
         Commissioning.load(path)
