@@ -76,7 +76,7 @@ def _commissioning(octets: bytes) -> Commissioning:
     if len(octets) > _LARGEST:
         raise CommandRefused(Refusal.E_SIZE, f"more than {_LARGEST} octets")
     document = parse(octets, Refusal.E_JSON, depth=_DEPTH)
-    if not isinstance(document, dict) or document.keys() != _MEMBERS or document["v"] != 1:
+    if not isinstance(document, dict) or document.keys() != _MEMBERS or document["v"] != 1 or document["v"] is True:
         raise refused("not a trust store of version 1")
     keys = index_keys(each(document["root"], "root", read_entry))
     if not all(key.roles == {Role.ROOT} for key in keys.values()):

@@ -242,6 +242,7 @@ MISTAKES = {
     "a name twice": (json.dumps(members()).replace('"v": 1,', '"v": 1, "v": 1,').encode(), "twice"),
     "another version": (members(v=2), "not a trust store"),
     "a list": ([], "not a trust store of version 1"),
+    "v true": (members(v=True), "not a trust store of version 1"),
     "a member more": (members(keys=[]), "not a trust store"),
     "a member less": ({n: v for n, v in members().items() if n != "documents"}, "not a trust store"),
     "issuer": (members(issuer="x y"), "issuer"),
