@@ -13,7 +13,7 @@ from dcu.command import Command, CommandRefused, Debit, Event, Operation, Refusa
 from dcu.ports import Transaction
 from dcu.record import Stream, encode_receipt
 from dcu.relay.allowance import AGAIN_S
-from dcu.relay.book import Book, reread
+from dcu.relay.book import Book, legible
 from dcu.relay.case import Case
 from dcu.relay.checks import MEANT, UNCONSUMED, Check, check_all
 from dcu.relay.checks.safety import spacing_left_s
@@ -204,11 +204,8 @@ def _is_meant(case: Case) -> bool:
 def _overtakes(case: Case, stored: StoredCommand) -> bool:
     """Whether it makes void what waits. What was ordered for safety is given up by two people, or by a freeze."""
     command = case.command
-    try:
-        other = reread(stored)
-    except CommandRefused:  # it will end by itself: what cannot be read is not carried out
-        return False
-    if command.meter not in {"", other.meter}:
+    other = legible(stored)  # what cannot be read will end by itself
+    if other is None or command.meter not in {"", other.meter}:
         return False
     if command.op is Operation.BALANCE:
         return other.why is Why.CREDIT

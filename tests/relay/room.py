@@ -35,6 +35,7 @@ class Room(World):
             meters_heard=lambda: True,
             roster=roster,
         )
+        self.leases_of_its_own = self.book.leases
         self.book.leases = Leases(lambda: "L-1")
         self.docket, self.life, self.locks = Docket(self.book), Life(self.book), Locks(self.book)
         documents, policy, permit = Documents(self.book), self.policy(**policy), self.permit()
