@@ -132,8 +132,8 @@ def test_each_allowance_is_so_many_at_once_and_then_one_in_a_time(what):
     ask, at_once, again_s = ALLOWED[what]
     allowances = Allowances()
     assert [ask(allowances, n, 0.0) for n in range(at_once + 1)] == [True] * at_once + [False]
-    asked = [ask(allowances, 2000 + n, n * again_s / 4 + 0.001) for n in range(9)]
-    assert [n for n, given in enumerate(asked) if given] == [4, 8]
+    moments = (again_s - 1, again_s + 0.01, 2 * again_s - 1, 2 * again_s + 0.02)
+    assert [ask(allowances, 2000 + n, now_s) for n, now_s in enumerate(moments)] == [False, True] * 2
 
 
 @pytest.mark.parametrize(

@@ -172,7 +172,7 @@ def automatic(room, **changes):
 
 
 def test_a_cut_without_a_permit_or_with_one_that_nobody_gave(room):
-    for permit, words in ((..., "the command names none"), ("P-9", "P-9 is not known here")):
+    for permit, words in ((..., "the command names none"), ("P-9", "E_PERMIT: P-9 is not known here")):
         ruling = room.decide(permit=permit)
         assert ruling.verdict.code is R.E_PERMIT and words in ruling.cause
 
