@@ -117,7 +117,7 @@ class Docket:
         verdict = Verdict("accepted")
         if command.op in AT_ONCE:
             return Ruling(verdict, meter=command.meter)
-        law = policy if cuts else None
+        law = policy if cuts else None  # nothing else waits
         caps = law.caps[case.profile] if law is not None else None
         wait_s, spacing_s = (caps.wait_s, caps.spacing_s) if caps is not None else (0, 0)
         wait_s = max(wait_s, spacing_left_s(case.ledger.debits, case.moment, spacing_s))
