@@ -31,7 +31,7 @@ class Room(World):
             meters={serial: self.meters[serial] for serial in (METER, FAR_METER)},
             signer=BOX,
             zone=self.zone,
-            set_aside=lambda _serial: False,
+            set_aside=self.aside.__contains__,
             meters_heard=lambda: True,
             roster=roster,
         )

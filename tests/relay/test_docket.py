@@ -311,7 +311,7 @@ REFUSED = {
 def test_what_is_refused_for_another_reason_takes_back_all_the_same(room, name):
     changes, code, state, numbers = REFUSED[name]
     cut = room.accept()
-    room.book._set_aside = lambda _serial: True
+    room.aside.add(METER)
     locked(room)
     ruling = room.decide(**changes)
     assert (ruling.verdict.status, ruling.verdict.code) == ("refused", code)
