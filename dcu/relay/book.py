@@ -6,7 +6,6 @@ All of it happens inside a transaction, in the writer's thread. Source: referenc
 import hashlib
 import secrets
 from collections.abc import Callable, Collection, Mapping
-from contextlib import suppress
 from dataclasses import replace
 from datetime import tzinfo
 from typing import Final
@@ -224,7 +223,7 @@ class Book:
 
     def _ledger(self, tx: Transaction, command: Command, moment: Moment, known: StoredCommand | None) -> Ledger:
         authority = tx.authority
-        bears = command.op in {Operation.CANCEL, Operation.DISCONNECT, Operation.MODE} or command.lease is not None
+        bears = command.op is Operation.CANCEL or command.lease is not None  # what cuts names one
         withdrawn = held(tx, moment.known_s) if bears else []
         debits = authority.debits(moment.now_s - WEEK_S, moment.boot)
         others = [debit for debit in debits if (debit.iss, debit.cmd_id) != (command.iss, command.cmd_id)]
@@ -247,44 +246,35 @@ class Book:
         """What the permit that a command names says now, verified again on current trust."""
         if command.permit is None:
             return Leave(fault="the command names none")
-        trust, wanted = self.trust, command.permit
-        found: list[tuple[Permit, PublicKey]] = []
         own = sum((debit.iss, debit.cmd_id) == (command.iss, command.cmd_id) for debit in debits)
         try:
-            while wanted and len(found) < 2:  # a share, and what it is a share of
-                envelope = tx.authority.permit(command.iss, wanted)
-                if envelope is None:
-                    return Leave(fault=f"{wanted} is not known here")
-                found.append(held_permit(envelope, trust.keys, trust.issuer, self.dcu, self.store.epoch, moment.now_s))
-                wanted = found[-1][0].of
+            permit, signer = self._permit(tx, command.iss, command.permit, moment)
+            used = tx.authority.permit_uses(command.iss, permit.id) - own
+            if not permit.of:
+                return Leave(permit, "", (signer,), used)
+            whole, person = self._permit(tx, command.iss, permit.of, moment)  # what it is a share of
         except CommandRefused as refusal:
             return Leave(fault=str(refusal))
-        permit, whole = found[0][0], found[-1][0]
-        if permit.of and (whole.profile is not None or whole.date != permit.date or whole.max_n < permit.max_n):
+        if whole.profile is not None or whole.date != permit.date or whole.max_n < permit.max_n:
             return Leave(fault=f"{permit.of} is no total of the city that it could be a share of")
-        signers, used = tuple(signer for _, signer in found), tx.authority.permit_uses(command.iss, permit.id) - own
-        if not permit.of:
-            return Leave(permit, "", signers, used)
-        return Leave(permit, "", signers, used, whole.max_n, tx.authority.permit_uses(command.iss, whole.id) - own)
+        total_used = tx.authority.permit_uses(command.iss, whole.id) - own
+        return Leave(permit, "", (signer, person), used, whole.max_n, total_used)
+
+    def _permit(self, tx: Transaction, iss: str, name: str, moment: Moment) -> tuple[Permit, PublicKey]:
+        envelope = tx.authority.permit(iss, name)
+        if envelope is None:
+            raise CommandRefused(Refusal.E_PERMIT, f"{name} is not known here")
+        trust = self.trust
+        return held_permit(envelope, trust.keys, trust.issuer, self.dcu, self.store.epoch, moment.now_s)
 
     def _safety_waits(self, tx: Transaction, meter: str) -> bool:
         """Whether a disconnect for safety waits at that meter."""
-        for stored in tx.open_commands():
-            if stored.state is State.PENDING:
-                with suppress(CommandRefused):  # what cannot be read is not carried out
-                    other = reread(stored)
-                    if (other.meter, other.why) == (meter, Why.SAFETY):
-                        return True
-        return False
+        waiting = [legible(stored) for stored in tx.open_commands() if stored.state is State.PENDING]
+        return any(other is not None and (other.meter, other.why) == (meter, Why.SAFETY) for other in waiting)
 
     def _cancelled(self, tx: Transaction, command: Command) -> tuple[str, State] | None:
         stored = tx.command(command.iss, command.cancels) if command.cancels is not None else None
-        if stored is None:
-            return None
-        try:
-            return reread(stored).meter, stored.state
-        except CommandRefused:
-            return "", stored.state
+        return (account_of(stored, stored.state).meter, stored.state) if stored is not None else None
 
 
 def reread(stored: StoredCommand) -> Command:
@@ -298,22 +288,25 @@ def reread(stored: StoredCommand) -> Command:
     return read_command(claims_of(stored.payload))
 
 
+def legible(stored: StoredCommand) -> Command | None:
+    """The same; None where it cannot be read: such a command is not carried out, and comes to its end all the same."""
+    try:
+        return reread(stored)
+    except CommandRefused:
+        return None
+
+
 def account_of(stored: StoredCommand, state: State) -> Account:
     """The account of a kept command in `state`, to be completed with `dataclasses.replace`.
 
-    One that can no longer be read is told without operation and meter: it must come to its end all the same.
+    One that can no longer be read is told without operation and meter.
     """
-    try:
-        command = reread(stored)
-        op, meter = command.op.value, command.meter
-    except CommandRefused:
-        op = meter = ""
+    command = legible(stored)
+    op, meter = (command.op.value, command.meter) if command is not None else ("", "")
     return Account("command", stored.iss, stored.cmd_id, op, meter, stored.digest, stored.kids, state.value)
 
 
 def is_connect(stored: StoredCommand) -> bool:
     """Whether a kept command gives light; what cannot be read does not."""
-    try:
-        return reread(stored).op is Operation.CONNECT
-    except CommandRefused:
-        return False
+    command = legible(stored)
+    return command is not None and command.op is Operation.CONNECT

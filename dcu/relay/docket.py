@@ -9,11 +9,11 @@ import logging
 from collections.abc import Mapping
 from dataclasses import replace
 
-from dcu.command import Change, Command, CommandRefused, Debit, Event, Operation, Refusal, State, StoredCommand, Why
+from dcu.command import Command, CommandRefused, Debit, Event, Operation, Refusal, State, StoredCommand, Why
 from dcu.ports import Transaction
 from dcu.record import Stream, encode_receipt
 from dcu.relay.allowance import AGAIN_S
-from dcu.relay.book import Book, reread
+from dcu.relay.book import Book, legible
 from dcu.relay.case import Case
 from dcu.relay.checks import MEANT, UNCONSUMED, Check, check_all
 from dcu.relay.checks.safety import spacing_left_s
@@ -26,6 +26,7 @@ from dcu.relay.policy.floor import FREEZE_S
 from dcu.relay.receipts import Account
 from dcu.relay.resends import want
 from dcu.relay.restraints import FREEZE, restraint
+from dcu.relay.roster import Roster
 from dcu.relay.ruling import Ruling
 from dcu.relay.schema import hints, read_command
 from dcu.relay.withdrawals import note
@@ -38,7 +39,7 @@ class Docket:
 
     def __init__(self, book: Book) -> None:
         self._book = book
-        self._change: Command | None = None  # of the meters, to take effect after the commit
+        self._change: tuple[Roster, Command] | None = None  # of the meters, to take effect after the commit
 
     def command(self, opened: Opened) -> Ruling:
         """Judge a command, and commit what was decided."""
@@ -48,8 +49,9 @@ class Docket:
         return ruling
 
     def _take_effect(self) -> None:
-        if self._change is not None and self._book.roster is not None:
-            self._book.roster.take_effect(self._change)
+        if self._change is not None:
+            roster, command = self._change
+            roster.take_effect(command)
 
     def count(self, refusals: Mapping[str, int]) -> None:
         """Count what was refused before anybody was known to have signed it."""
@@ -92,15 +94,17 @@ class Docket:
         command = case.command
         if case.column is Operation.DISCONNECT or not _is_meant(case):
             return
-        if command.op is Operation.CONNECT and command.seq is not None:
-            tx.raise_relay_sequence(command.meter, command.seq, disconnect=False)
+        seq = command.seq if command.op is Operation.CONNECT else None
+        if seq is not None:
+            tx.raise_relay_sequence(command.meter, seq, disconnect=False)
         self._overtake(tx, case)
 
     def _accept(self, tx: Transaction, account: Account, case: Case, payload: bytes) -> Ruling:
         command, policy = case.command, case.policy
         cuts = case.column is Operation.DISCONNECT
-        if command.seq is not None and (cuts or command.op is Operation.CONNECT):
-            tx.raise_relay_sequence(command.meter, command.seq, disconnect=cuts)
+        seq = command.seq if cuts or command.op is Operation.CONNECT else None
+        if seq is not None:
+            tx.raise_relay_sequence(command.meter, seq, disconnect=cuts)
         if cuts:
             tx.authority.debit(self._debit(case))
         else:
@@ -113,7 +117,8 @@ class Docket:
         verdict = Verdict("accepted")
         if command.op in AT_ONCE:
             return Ruling(verdict, meter=command.meter)
-        caps = policy.caps[case.profile] if policy is not None and cuts else None
+        law = policy if cuts else None  # nothing else waits
+        caps = law.caps[case.profile] if law is not None else None
         wait_s, spacing_s = (caps.wait_s, caps.spacing_s) if caps is not None else (0, 0)
         wait_s = max(wait_s, spacing_left_s(case.ledger.debits, case.moment, spacing_s))
         return Ruling(verdict, command, wait_s, spacing_s, cuts, meter=command.meter)
@@ -140,15 +145,15 @@ class Docket:
             want(tx, command)
         elif command.op is Operation.METER and book.roster is not None:
             book.roster.keep(tx, command)
-            self._change = command
-            if command.change is Change.REPLACE and command.old is not None:
+            self._change = book.roster, command
+            if command.old is not None:  # it replaces that one
                 hand_on(tx, command.old, command.meter)
-        elif command.op is Operation.CANCEL and command.cancels is not None:
+        elif command.cancels is not None:  # a cancel
             stored = tx.command(command.iss, command.cancels)
             if stored is not None:
                 move(book, tx, stored, Event.CANCEL, reason=f"taken back by {command.cmd_id}")
             else:
-                note(tx, command, case.moment.known_s)
+                note(tx, command.cancels, command, case.moment.known_s)
 
     def _overtake(self, tx: Transaction, case: Case) -> None:
         """A connect, a payment or a freeze makes void what still waits to disconnect.
@@ -199,11 +204,8 @@ def _is_meant(case: Case) -> bool:
 def _overtakes(case: Case, stored: StoredCommand) -> bool:
     """Whether it makes void what waits. What was ordered for safety is given up by two people, or by a freeze."""
     command = case.command
-    try:
-        other = reread(stored)
-    except CommandRefused:  # it will end by itself: what cannot be read is not carried out
-        return False
-    if command.meter not in {"", other.meter}:
+    other = legible(stored)  # what cannot be read will end by itself
+    if other is None or command.meter not in {"", other.meter}:
         return False
     if command.op is Operation.BALANCE:
         return other.why is Why.CREDIT

@@ -42,10 +42,10 @@ def keep(tx: Transaction, withdrawn: Sequence[Withdrawn]) -> None:
     tx.save_document(DOCUMENT, 0, canonical([list(each) for each in withdrawn]))
 
 
-def note(tx: Transaction, cancel: Command, known_s: int | None) -> None:
-    """A cancel came whose disconnect is not known here yet."""
-    until_s = max(known_s or 0, cancel.exp) + LONGEST_LIFE_S
-    keep(tx, [*held(tx, known_s), (cancel.cancels or "", cancel.meter, until_s)])
+def note(tx: Transaction, cmd_id: str, cancel: Command, known_s: int | None) -> None:
+    """A cancel came whose disconnect, `cmd_id`, is not known here yet. The cancel's own time is not over."""
+    until_s = cancel.exp + LONGEST_LIFE_S
+    keep(tx, [*held(tx, known_s), (cmd_id, cancel.meter, until_s)])
 
 
 def is_taken_back(withdrawn: Sequence[Withdrawn], command: Command) -> bool:

@@ -35,6 +35,7 @@ VERIFIER = (
     "checks/voices", "checks/freshness", "checks/meters", "checks/safety", "checks/table",
     "policy/document", "policy/hours", "policy/floor", "policy/comparison", "policy/vet",
     "deeds/__init__", "deeds/shape", "deeds/plain", "deeds/money", "deeds/limit", "deeds/sense",
+    "docket", "documents", "book", "trust", "receipts", "withdrawals", "allowance",
     "leases", "restraints", "timetable", "life", "ruling", "standing", "gate", "locks", "warrant",
 )  # fmt: skip
 

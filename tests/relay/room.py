@@ -12,6 +12,7 @@ from dcu.relay.leases import Leases
 from dcu.relay.letters import Key
 from dcu.relay.life import Life
 from dcu.relay.locks import Locks
+from dcu.relay.ruling import Ruling
 from dcu.relay.trust import Commissioning
 from tests.relay.world import BOX, DCU, DHANBAD, FAR_METER, ISS, METER, RANCHI, MemoryStore, World, trust
 
@@ -19,7 +20,7 @@ from tests.relay.world import BOX, DCU, DHANBAD, FAR_METER, ISS, METER, RANCHI, 
 class Room(World):
     """A box of two meters whose policy, permit and lease are there; nothing runs."""
 
-    def __init__(self):
+    def __init__(self, roster=None, **policy):
         super().__init__()
         self.store = MemoryStore(self.rows)
         self.book = Book(
@@ -30,12 +31,14 @@ class Room(World):
             meters={serial: self.meters[serial] for serial in (METER, FAR_METER)},
             signer=BOX,
             zone=self.zone,
-            set_aside=lambda _serial: False,
+            set_aside=self.aside.__contains__,
             meters_heard=lambda: True,
+            roster=roster,
         )
+        self.leases_of_its_own = self.book.leases
         self.book.leases = Leases(lambda: "L-1")
-        self.life, self.locks = Life(self.book), Locks(self.book)
-        documents, policy, permit = Documents(self.book), self.policy(), self.permit()
+        self.docket, self.life, self.locks = Docket(self.book), Life(self.book), Locks(self.book)
+        documents, policy, permit = Documents(self.book), self.policy(**policy), self.permit()
         documents.policy(self.opened(policy), policy, commissioning=True)
         documents.permit(self.opened(permit), permit)
         documents.lease()
@@ -46,11 +49,23 @@ class Room(World):
     def opened(self, envelope):
         return open_envelope(envelope, self.book.trust.keys, None, {COMMAND, POLICY, PERMIT})
 
-    def accept(self, op="disconnect", **changes) -> Key:
+    def hand_in(self, document) -> Ruling:
+        """What is decided about a command."""
+        return self.docket.command(self.opened(document))
+
+    def decide(self, op="disconnect", meter=METER, **changes) -> Ruling:
+        """The same, of a new one."""
+        return self.hand_in(self.command(op, meter, **changes))
+
+    def accept(self, op="disconnect", meter=METER, **changes) -> Key:
         """A command is accepted; its key."""
-        ruling = Docket(self.book).command(self.opened(self.command(op, **changes)))
+        ruling = self.decide(op, meter, **changes)
         assert ruling.verdict.status == "accepted", ruling
-        return ISS, f"c-{self.seq}"
+        return ISS, changes.get("cmd_id", f"c-{self.seq}")
+
+    def give(self, permit):
+        """A permit is taken."""
+        assert Documents(self.book).permit(self.opened(permit), permit).verdict.status == "accepted"
 
     def kept(self, key: Key):
         return self.store.rows.commands[key]

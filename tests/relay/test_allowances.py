@@ -117,6 +117,59 @@ def test_alarms_of_refusals_do_not_fill_the_store(world):
     assert alarms.REFUSALS <= len(told) <= alarms.REFUSALS + 2
 
 
+ALLOWED = {
+    # what is asked for, so many at once, and then one in so many seconds
+    "repetitions": (lambda each, _n, now_s: each.repeat(now_s), 60, DAY_S / 60),
+    "documents again": (lambda each, n, now_s: each.document_again(b"%d" % n, now_s), 60, DAY_S / 60),
+    "refusals": (lambda each, n, now_s: each.refusal(b"%d" % n, R.E_QUORUM, ["k"], now_s), 120, DAY_S / 60),
+    "permits": (lambda each, _n, now_s: each.permit(["k"], now_s), 120, DAY_S / 60),
+    "commands": (lambda each, _n, now_s: each.command(["k"], Operation.MESSAGE, now_s), 1000, 30),
+}
+
+
+@pytest.mark.parametrize("what", ALLOWED)
+def test_each_allowance_is_so_many_at_once_and_then_one_in_a_time(what):
+    ask, at_once, again_s = ALLOWED[what]
+    allowances = Allowances()
+    assert [ask(allowances, n, 0.0) for n in range(at_once + 1)] == [True] * at_once + [False]
+    moments = (again_s - 1, again_s + 0.01, 2 * again_s - 1, 2 * again_s + 0.02)
+    assert [ask(allowances, 2000 + n, now_s) for n, now_s in enumerate(moments)] == [False, True] * 2
+
+
+@pytest.mark.parametrize(
+    "ask",
+    [
+        lambda each, now_s: each.document_again(b"the same", now_s),
+        lambda each, now_s: each.refusal(b"the same", R.E_QUORUM, ["k"], now_s),
+    ],
+    ids=["a document", "a refusal"],
+)
+def test_the_same_is_answered_once_a_minute_and_what_is_not_answered_costs_nothing(ask):
+    allowances = Allowances()
+    assert [now_s for now_s in range(3 * 60) if ask(allowances, float(now_s))] == [0, 60, 120]
+    left = [n for n in range(130) if allowances.refusal(b"%d" % n, R.E_QUORUM, ["k"], 179.0)]
+    assert len(left) + sum(allowances.repeat(179.0) for _ in range(70)) == 120 + 60 - 3
+
+
+def test_every_key_that_signed_has_to_have_some_left_and_has_some_taken():
+    allowances = Allowances()
+    assert all(allowances.permit(["a"], 0.0) for _ in range(119))
+    assert [allowances.permit(kids, 0.0) for kids in (["a", "b"], ["a", "b"], ["b", "a"])] == [True, False, False]
+    assert sum(allowances.permit(["b"], 0.0) for _ in range(120)) == 117
+
+
+@pytest.mark.parametrize("op", Operation)
+def test_light_and_what_takes_back_have_a_lane_of_their_own(op):
+    allowances = Allowances()
+    while allowances.command(["k"], Operation.MESSAGE, 0.0):
+        pass
+    sparing = op in {Operation.CONNECT, Operation.CANCEL, Operation.FREEZE}
+    assert allowances.command(["k"], op, 0.0) is sparing
+    while allowances.command(["k"], Operation.CONNECT, 0.0):
+        pass
+    assert not allowances.command(["k"], op, 0.0) and allowances.permit(["k"], 0.0)
+
+
 def test_a_year_of_the_worst_is_bounded():
     """What docs/decisions/0006 says: so many a day, whatever comes."""
     allowances, told = Allowances(), 0

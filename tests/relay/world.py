@@ -123,6 +123,7 @@ class Rows:
     debits: list = field(default_factory=list)
     permits: dict = field(default_factory=dict)
     restraints: dict = field(default_factory=dict)
+    delivered: dict = field(default_factory=dict)
     streams: dict = field(default_factory=lambda: {stream: [] for stream in Stream})
 
     def copy(self):
@@ -166,8 +167,8 @@ class MemoryAuthority:
         self.rows.restraints.pop((kind, meter), None)
 
     def note_safety(self, serial, seq):
-        held = self.rows.sequences.get(serial, RelaySequence())
-        self.rows.sequences[serial] = replace(held, safety=seq)
+        if (held := self.rows.sequences.get(serial)) is not None:
+            self.rows.sequences[serial] = replace(held, safety=seq)
 
     def forget_document(self, typ):
         self.rows.documents.pop(typ, None)
@@ -181,6 +182,11 @@ class MemoryTransaction:
     def append(self, stream, body, layout=None):
         self.rows.streams[stream].append(body)
         return len(self.rows.streams[stream])
+
+    def cursors(self):
+        return {
+            stream: (self.rows.delivered.get(stream, 0), len(bodies)) for stream, bodies in self.rows.streams.items()
+        }
 
     def command(self, iss, cmd_id):
         return self.rows.commands.get((iss, cmd_id))
