@@ -9,6 +9,7 @@ import pytest
 from dcu import obis
 from dcu.drivers import acse, hdlc
 from dcu.drivers.acse import Conformance
+from dcu.drivers.counters import BLOCK
 from dcu.errors import (
     AssociationRefused,
     AttributeDenied,
@@ -61,17 +62,17 @@ def test_each_client_opens_reads_and_releases(purpose, mechanism):
 def test_counters_start_above_what_the_meter_has_seen_and_are_reserved_ahead():
     bench = Bench()
     with bench.associate() as association:
-        for _ in range(100):
+        for _ in range(BLOCK):
             association.get(CLOCK)
     assert {(serial, sap) for serial, sap, _, _ in bench.vault.reserved} == {(SERIAL, READER)}
     firsts = [first for _, _, first, _ in bench.vault.reserved]
-    assert firsts == [firsts[0], firsts[0] + 64]
+    assert firsts == [firsts[0], firsts[0] + BLOCK]
     # A process that begins anew with an empty vault learns from the meter itself what was used.
     again = Bench()
     again.virtual = bench.virtual
     with again.associate() as association:
         association.get(CLOCK)
-    assert again.vault.reserved[0][2] > firsts[0] + 100
+    assert again.vault.reserved[0][2] > firsts[0] + BLOCK
 
 
 def test_no_counter_no_octet():
