@@ -34,6 +34,8 @@ class Run:
             return
         with multiprocessing.get_context("fork").Pool(os.cpu_count()) as pool:
             yield from pool.imap(_Numbered(self, one), range(n), chunksize=4)
+            pool.close()  # they end by themselves: one that has inherited a handler of SIGTERM hears no other word
+            pool.join()
 
 
 @dataclass(frozen=True, slots=True)
