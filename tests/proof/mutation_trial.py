@@ -35,7 +35,7 @@ PACKAGE = "dcu/relay"
 SLOW_S = 1.0
 """A test that takes more of a processor, traced, judges nobody: what it alone would notice counts as unnoticed."""
 
-PATIENCE_S = 6.0
+PATIENCE_S = 30.0
 """So much of a processor, traced, the tests of one change may take together: what is left of them judges it not."""
 
 MEASURED_S = 120.0
