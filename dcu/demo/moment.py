@@ -9,13 +9,13 @@ import select
 import signal
 import struct
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-LAST_WAIT_S: Final = 5.0
+LAST_WAIT_S: Final = 20.0
 _IN_MODIFY: Final = 0x2
 _WAL_HEADER_BYTES: Final = 32
 _FRAME_HEADER_BYTES: Final = 24
@@ -83,7 +83,8 @@ def kill_in_transaction(pid: Callable[[], int], wal: Path, within_s: float) -> t
     watch, victim = Watch(wal), pid()
     own = os.sched_getaffinity(0)
     try:
-        _share_a_core(victim)
+        _put(victim, {min(own)}, priority=19)  # on our core, below us: our waking then interrupts its writing
+        os.sched_setaffinity(0, {min(own)})
         while time.monotonic() < deadline_s:
             if not watch.wait(deadline_s - time.monotonic()):
                 continue
@@ -93,6 +94,7 @@ def kill_in_transaction(pid: Callable[[], int], wal: Path, within_s: float) -> t
                 os.kill(victim, signal.SIGKILL)
                 return True, f"{tail.uncommitted} pages of a transaction written, its commit not"
             os.kill(victim, signal.SIGCONT)
+        _put(victim, own, priority=0)  # where others want the core too it may hardly have run
         written = watch.wait(LAST_WAIT_S)
         os.kill(victim, signal.SIGKILL)
         return written, "at the write of a commit" if written else "nothing was written: killed while it waited"
@@ -101,17 +103,15 @@ def kill_in_transaction(pid: Callable[[], int], wal: Path, within_s: float) -> t
         watch.close()
 
 
-def _share_a_core(victim: int) -> None:
-    """Put ourselves and all threads of the victim on one core, it at the lowest priority.
+def _put(victim: int, cores: Collection[int], *, priority: int) -> None:
+    """Put all threads of the victim on these cores, at a priority; what we may not do stays undone.
 
-    Our waking then interrupts its writing. (The process that is started in its place is an ordinary one again.)
+    (The process that is started in its place is an ordinary one again.)
     """
-    core = {min(os.sched_getaffinity(0))}
-    os.sched_setaffinity(0, core)
     for thread in Path(f"/proc/{victim}/task").iterdir():
         with suppress(OSError):
-            os.sched_setaffinity(int(thread.name), core)
-            os.setpriority(os.PRIO_PROCESS, int(thread.name), 19)
+            os.sched_setaffinity(int(thread.name), cores)
+            os.setpriority(os.PRIO_PROCESS, int(thread.name), priority)
 
 
 def kill_in_exchange(pid: Callable[[], int], trace: Path, within_s: float) -> tuple[bool, str]:
