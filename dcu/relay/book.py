@@ -213,11 +213,20 @@ class Book:
         tx.append(Stream.RECEIPT, encode_receipt(receipt))
         return receipt
 
-    def refuse(self, tx: Transaction, account: Account, refusal: CommandRefused) -> Ruling:
-        """Count it, and answer at most once a minute and within the allowance of its keys. No id is used up."""
+    def refuse(self, tx: Transaction, account: Account, refusal: CommandRefused, payload: bytes = b"") -> Ruling:
+        """Count it and answer: what leaves the id free at most once a minute, and within the allowance of its keys.
+
+        Args:
+            tx: the transaction.
+            account: what is to be told.
+            refusal: why.
+            payload: of a command whose id is used up by the refusal; else empty.
+        """
         tx.count(f"refused.{refusal.code.value}")
         account = replace(account, state=State.REFUSED.value, code=refusal.code, reason=refusal.cause)
-        if self.allowances.refusal(account.digest, refusal.code, account.kids, self.clock.monotonic_s()):
+        if payload:
+            self.save(tx, account, payload, self.record(tx, account))
+        elif self.allowances.refusal(account.digest, refusal.code, account.kids, self.clock.monotonic_s()):
             self.record(tx, account)
         return Ruling(Verdict("refused", refusal.code), cause=refusal.cause, meter=account.meter)
 

@@ -86,7 +86,7 @@ class Docket:
             tx.count(f"refused.{Refusal.E_FLOOD.value}")
             return Ruling(Verdict("refused", Refusal.E_FLOOD), cause="more commands of a key than anyone needs")
         if wrong is not None:
-            return self._refuse_for_good(tx, account, wrong, opened.payload)
+            return self._book.refuse(tx, account, wrong, opened.payload)
         return self._accept(tx, account, case, opened.payload)
 
     def _take_back_all_the_same(self, tx: Transaction, case: Case) -> None:
@@ -166,13 +166,6 @@ class Docket:
         for stored in tx.open_commands():
             if stored.state is State.PENDING and _overtakes(case, stored):
                 move(self._book, tx, stored, Event.VOID, reason=f"overtaken by {command.op.value} {command.cmd_id}")
-
-    def _refuse_for_good(self, tx: Transaction, account: Account, refusal: CommandRefused, payload: bytes) -> Ruling:
-        """The command's id is used up by the refusal."""
-        tx.count(f"refused.{refusal.code.value}")
-        account = replace(account, code=refusal.code, reason=refusal.cause)
-        self._book.save(tx, account, payload, self._book.record(tx, account))
-        return Ruling(Verdict("refused", refusal.code), cause=refusal.cause, meter=account.meter)
 
     def _repeat(self, tx: Transaction, known: StoredCommand, command: Command) -> Ruling:
         """The very same command again: its receipt as it stands, given out again at most once a minute.

@@ -25,8 +25,13 @@ def check_names(claims: Mapping[str, Json], required: Collection[str], optional:
 
 def check_kind(claims: Mapping[str, Json], typ: str) -> None:
     """`v` is 1 and `typ` is that. Raises CommandRefused: E_SCHEMA."""
-    if claims.get("v") != 1 or claims["v"] is True or claims.get("typ") != typ:
+    if not is_of_version_1(claims) or claims.get("typ") != typ:
         raise refused(f"not a {typ} of version 1")
+
+
+def is_of_version_1(claims: Mapping[str, Json]) -> bool:
+    """Whether `v` is the number 1: Python takes true for it."""
+    return claims.get("v") == 1 and claims["v"] is not True
 
 
 def refused(cause: str) -> CommandRefused:

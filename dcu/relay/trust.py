@@ -21,7 +21,7 @@ from dcu.errors import ConfigFault
 from dcu.relay.canonical import Json, canonical, parse
 from dcu.relay.envelope import MAX_DOCUMENT_OCTETS
 from dcu.relay.key_document import TrustStore, index_keys, read_entry, read_threshold
-from dcu.relay.members import each, name, refused
+from dcu.relay.members import each, is_of_version_1, name, refused
 from dcu.relay.public_key import Role
 
 __all__ = ["Commissioning", "TrustStore"]
@@ -76,7 +76,7 @@ def _commissioning(octets: bytes) -> Commissioning:
     if len(octets) > _LARGEST:
         raise CommandRefused(Refusal.E_SIZE, f"more than {_LARGEST} octets")
     document = parse(octets, Refusal.E_JSON, depth=_DEPTH)
-    if not isinstance(document, dict) or document.keys() != _MEMBERS or document["v"] != 1 or document["v"] is True:
+    if not isinstance(document, dict) or document.keys() != _MEMBERS or not is_of_version_1(document):
         raise refused("not a trust store of version 1")
     keys = index_keys(each(document["root"], "root", read_entry))
     if not all(key.roles == {Role.ROOT} for key in keys.values()):

@@ -54,10 +54,11 @@ class Absences:
 
     def take(self, profile: int, let_in: Admission, phase: int, period: int, *, alone: Callable[[], bool]) -> None:
         """Rows came: they are absent no more, nor what they fill (`came`). An ordinary poll finds nothing to take."""
-        if let_in.new and self.near(profile, min(let_in.new) - 2 * period, max(let_in.new) + 2 * period):
-            spans = came(let_in, phase, period, alone=alone())
-            before = self.near(profile, spans[0][0], spans[-1][1])
-            self.replace(profile, before, gaps.outside(before, spans, 1))
+        if not let_in.new:
+            return
+        near = self.near(profile, min(let_in.new) - 2 * period, max(let_in.new) + 2 * period)
+        if near:
+            self.replace(profile, near, gaps.outside(near, came(let_in, phase, period, alone=alone()), 1))
 
     def forget(self, profile: int, after_s: int) -> None:
         """Nothing later than that is known to be absent."""

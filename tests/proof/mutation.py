@@ -15,7 +15,7 @@ import tomllib
 from collections import Counter
 from pathlib import Path
 
-from tests.proof.mutation_sites import sites
+from tests.proof.mutation_sites import Site, sites
 from tests.proof.run import Line, Run
 
 ROOT = Path(__file__).parents[2]
@@ -94,13 +94,11 @@ def _a_handful(run: Run) -> Line:
     few = [f"{tests}[{name}]" for name in ("a name twice", "a float")]
     every = _sites(file)
     reasons = explained()
-    silent = next(n for n, each in enumerate(every) if key(each) in reasons)
-    loud = [
-        n for n, each in enumerate(every) if each["where"] in {"_distinct", "_no_float"} and "raise" in each["line"]
-    ]
+    silent = next(n for n, each in enumerate(every) if each.key in reasons)
+    loud = [n for n, each in enumerate(every) if each.where in {"_distinct", "_no_float"} and "raise" in each.line]
     found = tried([file], run.scratch / "found.json", tests=few, changes=[*loud, silent])
     killed = {key(each) for each in found["sites"] if each["fate"] == "killed"}  # in the order in which they ended
-    noticed, unnoticed = [key(every[n]) in killed for n in loud], key(every[silent]) in killed
+    noticed, unnoticed = [every[n].key in killed for n in loud], every[silent].key in killed
     return Line(
         "a change of the verifier makes a test fail, and one that nothing can notice does not",
         f"{len(loud)} changes, and one that is explained",
@@ -129,7 +127,7 @@ def explained() -> dict[Key, str]:
 def stale() -> list[str]:
     """Explained changes that no module has any more."""
     reasons = explained()
-    there = {key(each) for file in {each[0] for each in reasons} for each in _sites(file)}
+    there = {site.key for file in {each[0] for each in reasons} for site in _sites(file)}
     return [_words(each) for each in reasons if each not in there]
 
 
@@ -143,10 +141,9 @@ def _words(each: Key) -> str:
     return f"{file} {where or 'module'}: {change}{f' ({number + 1})' if number else ''} in `{line}`"
 
 
-def _sites(file: str) -> list[dict]:
+def _sites(file: str) -> list[Site]:
     source = (ROOT / file).read_text()
-    found = sites(file, source, ast.parse(source))
-    return [{name: getattr(site, name) for name in ("file", "where", "line", "change", "number")} for site in found]
+    return sites(file, source, ast.parse(source))
 
 
 def main() -> int:

@@ -1,5 +1,6 @@
 """What decides, keeps and tells, without the thread that does it, and without a bus: each step is called by itself."""
 
+import json
 from dataclasses import replace
 
 from dcu.command import ControlState, OutputState
@@ -69,6 +70,10 @@ class Room(World):
 
     def kept(self, key: Key):
         return self.store.rows.commands[key]
+
+    def journalled(self):
+        """What was journalled last."""
+        return json.loads(self.store.rows.journal[-1][2])
 
     def keep(self, key: Key, **changes):
         """It stands otherwise on disk."""

@@ -13,7 +13,7 @@ from dcu.relay.book import account_of, is_connect, legible, reread
 from dcu.relay.receipts import Account
 from dcu.relay.schema import read_command
 from tests.relay.room import Room, evidence
-from tests.relay.test_docket import AREA, SAFETY, Fitter, told
+from tests.relay.test_docket import AREA, SAFETY, Fitter
 from tests.relay.world import (
     BILLING,
     CAPS,
@@ -265,7 +265,7 @@ ACCOUNT = Account("permit", ISS, "", "permit", "", b"d", ("a", "b"), "accepted")
 )
 def test_a_command_is_told_with_the_policy_in_force_and_nothing_else_is(room, changes, pol):
     receipt = room.store.transact(lambda tx: room.book.record(tx, replace(ACCOUNT, **changes)))
-    assert room.receipts()[-1].claims.get("pol") == told(room).get("pol") == pol
+    assert room.receipts()[-1].claims.get("pol") == room.journalled().get("pol") == pol
     assert receipt in room.store.rows.streams[Stream.RECEIPT][-1]
 
 
@@ -279,7 +279,7 @@ def test_a_refusal_is_told_with_the_policy_and_without_where_there_is_none(room)
 
 def test_the_journal_says_who_signed_and_how_the_clock_was(room):
     room.accept()
-    assert (told(room)["kids"], told(room)["clock"]) == (["apr-1", "req-1"], "trusted")
+    assert (room.journalled()["kids"], room.journalled()["clock"]) == (["apr-1", "req-1"], "trusted")
     assert "kids" not in room.receipts()[-1].claims
     at_s, kind, _ = room.store.rows.journal[-1]
     assert (at_s, kind) == (NOW, "command")

@@ -43,11 +43,6 @@ def room():
     return Room()
 
 
-def told(room):
-    """What was journalled last."""
-    return json.loads(room.store.rows.journal[-1][2])
-
-
 def held(room, meter=METER):
     return room.store.rows.sequences.get(meter, RelaySequence())
 
@@ -88,7 +83,7 @@ def test_what_an_acceptance_keeps_and_what_is_to_be_done(name):
     assert len(room.store.rows.debits) == debited
     assert (ruling.command.cmd_id if ruling.command else None) == ("c-1" if to_do else None)
     assert (ruling.wait_s, ruling.spacing_s, ruling.cuts) == (to_do or (0, 0, False))
-    assert room.receipts()[-1].claims["pol"] == told(room)["pol"] == 1
+    assert room.receipts()[-1].claims["pol"] == room.journalled()["pol"] == 1
 
 
 @pytest.mark.parametrize("wait_s", [0, 900])
@@ -380,8 +375,8 @@ def test_what_is_signed_and_is_no_object_is_told_without_any_name(room):
     payload = to_base64url(canonical(["c-1"]))
     ruling = room.hand_in(built(payload, signatures=[member(header("req-1"), REQUEST, payload)]))
     assert (ruling.verdict.code, ruling.meter) == (R.E_SCHEMA, "")
-    assert [told(room)[name] for name in ("kind", "iss", "cmd_id", "op", "meter")] == ["command", "", "", "", ""]
-    assert told(room)["state"] == "refused" and told(room)["kids"] == ["req-1"]
+    assert [room.journalled()[name] for name in ("kind", "iss", "cmd_id", "op", "meter")] == ["command", "", "", "", ""]
+    assert room.journalled()["state"] == "refused" and room.journalled()["kids"] == ["req-1"]
 
 
 def test_what_was_refused_before_anybody_was_known_is_counted(room):

@@ -1,7 +1,6 @@
 """Each step of an accepted command by itself: from where it may begin, what it keeps, journals, counts and tells."""
 
 import copy
-import json
 
 import pytest
 
@@ -25,11 +24,6 @@ NOBODY = (ISS, "nobody")
 @pytest.fixture
 def room():
     return Room()
-
-
-def told(room):
-    """What was journalled last."""
-    return json.loads(room.store.rows.journal[-1][2])
 
 
 def last(room):
@@ -79,7 +73,7 @@ def test_what_is_dispatched_is_journalled_before_anything_is_sent(room):
     key, before = room.accept(), len(room.receipts())
     assert room.life.dispatch(key, evidence()).cmd_id == "c-1"
     assert room.kept(key).state is State.DISPATCHED
-    assert (told(room)["cmd_id"], told(room)["state"]) == ("c-1", "dispatched")
+    assert (room.journalled()["cmd_id"], room.journalled()["state"]) == ("c-1", "dispatched")
     assert len(room.receipts()) == before, "it is told when it is at its end"
 
 
@@ -161,7 +155,7 @@ def test_a_connect_of_which_nothing_was_sent_waits_again_and_only_a_connect(room
     room.life.dispatch(cut, evidence())
     before = len(room.receipts())
     assert room.life.settle(light, Event.UNSENT, "too late") is State.ACCEPTED is room.kept(light).state
-    assert [told(room)[name] for name in ("cmd_id", "state", "reason")] == ["c-1", "accepted", "too late"]
+    assert [room.journalled()[name] for name in ("cmd_id", "state", "reason")] == ["c-1", "accepted", "too late"]
     assert len(room.receipts()) == before
     assert room.life.settle(cut, Event.UNSENT, "too late") is State.FAILED_UNSENT is room.kept(cut).state
     assert last(room).state == "failed-unsent" and last(room).claims["reason"] == "too late"
