@@ -16,6 +16,8 @@ from pathlib import Path
 from typing import Final
 
 LAST_WAIT_S: Final = 20.0
+SEEN_WITHIN_S: Final = 0.3
+"""A line of 9600 baud does not read all its meters in this."""
 _IN_MODIFY: Final = 0x2
 _WAL_HEADER_BYTES: Final = 32
 _FRAME_HEADER_BYTES: Final = 24
@@ -114,23 +116,31 @@ def _put(victim: int, cores: Collection[int], *, priority: int) -> None:
             os.setpriority(os.PRIO_PROCESS, int(thread.name), priority)
 
 
-def kill_in_exchange(pid: Callable[[], int], trace: Path, within_s: float) -> tuple[bool, str]:
-    """SIGKILL the process when a request is on the line and its answer is not; whether so, and what was hit, in words.
+def kill_in_exchange(pid: Callable[[], int], trace: Path, ledger: Path, within_s: float) -> tuple[bool, str]:
+    """SIGKILL the process at the first request after a capture, before its answer; whether so, and what was hit, in words.
 
-    `trace` is the virtual line's own record of what passes: a line `>` a request, `<` an answer.
+    A capture is a write to `ledger`, a virtual meter's own. What the meters of the line captured then has not been read
+    yet, so that the kill leaves something out. `trace` is the line's own record of what passes: a line `>` a request,
+    `<` an answer.
     """
     deadline_s = time.monotonic() + within_s
-    watch = Watch(trace)
+    captures, requests = Watch(ledger), Watch(trace)
     try:
         with trace.open("rb") as tail:
-            tail.seek(0, os.SEEK_END)
             while time.monotonic() < deadline_s:
-                watch.wait(0.05)
-                lines = tail.read().splitlines()
-                if lines and lines[-1].startswith(b">"):
-                    os.kill(pid(), signal.SIGKILL)
-                    return True, "a request was on the line, its answer was not"
+                if not captures.wait(deadline_s - time.monotonic()):
+                    continue
+                tail.seek(0, os.SEEK_END)
+                if time.time() - ledger.stat().st_mtime > SEEN_WITHIN_S:
+                    continue  # seen too late: it may have been read since
+                while time.monotonic() < deadline_s:
+                    requests.wait(0.05)
+                    lines = tail.read().splitlines()
+                    if lines and lines[-1].startswith(b">"):
+                        os.kill(pid(), signal.SIGKILL)
+                        return True, "a request was on the line, its answer was not"
         os.kill(pid(), signal.SIGKILL)
         return False, "no request passed in time: killed while it waited"
     finally:
-        watch.close()
+        captures.close()
+        requests.close()

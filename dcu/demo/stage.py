@@ -89,9 +89,13 @@ class Stage:
         """The box's public receipt key, as the head-end keeps it."""
         return load_box_key(self.directory / "box-receipt.json")
 
+    def ledger_file(self, serial: str) -> Path:
+        """A virtual meter's own ledger: written at the moment of each capture."""
+        return self.directory / "ledger" / f"{serial}.jsonl"
+
     def ledger(self, serial: str) -> list[str]:
-        """Lines of a virtual meter's own ledger."""
-        text = (self.directory / "ledger" / f"{serial}.jsonl").read_text()
+        """Its lines."""
+        text = self.ledger_file(serial).read_text()
         return text[: text.rfind("\n") + 1].splitlines()  # the last one may be half written
 
     def actuations(self, serial: str) -> list[int]:

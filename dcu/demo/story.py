@@ -16,7 +16,8 @@ from dcu.errors import DcuError
 from dcu.record import Stream
 
 FLOWING_ROWS: Final = 2
-SECOND_KILL_S: Final = 7.0
+EXCHANGE_WITHIN_S: Final = 25.0
+BETWEEN_KILLS_S: Final = 5.0
 OUTAGE_S: Final = 26.0
 DRAIN_WITHIN_S: Final = 120.0
 BLOCK_LOAD: Final = "1.0.99.1.0.255"
@@ -92,13 +93,14 @@ class Story:
         self.stage.broker.stop()
         self.screen.did("broker stopped: the box meters on")
         began_s, self._outage_from_s = time.monotonic(), int(time.time())
-        self.screen.doing("waiting for a request on the line, to kill the field process before its answer")
+        self.screen.doing("waiting for the request after a capture, to kill the field process before its answer")
         pid = self.stage.wait_for_field()
-        hit, words = kill_in_exchange(self.stage.field_pid, self.stage.trace, 15)
-        self._killed_at = (time.time(),)
+        ledger = self.stage.ledger_file(METERS[-1].serial)
+        hit, words = kill_in_exchange(self.stage.field_pid, self.stage.trace, ledger, EXCHANGE_WITHIN_S)
+        killed_s, self._killed_at = time.monotonic(), (time.time(),)
         self.prove("kill -9 in the middle of an exchange", words, held=hit)
         pid = self.stage.wait_for_field(other_than=pid)
-        self._until(began_s + SECOND_KILL_S, "the box is up again by itself and reads on")
+        self._until(killed_s + BETWEEN_KILLS_S, "the box is up again by itself and reads on")
         self.screen.doing("waiting for a transaction, to kill the field process inside it")
         hit, words = kill_in_transaction(self.stage.field_pid, self.stage.wal, 8)
         self._killed_at = (*self._killed_at, time.time())
