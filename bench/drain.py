@@ -39,9 +39,10 @@ from bench import backlog
 from bench.figure import Figure, at_least, at_most, stated
 from bench.link import link
 from bench.sink import SinkProcess, payloads, sinking
-from dcu.record import Stream
+from dcu.record import QUICK, Stream
+from dcu.store.limits import sealed_file
 from dcu.uplink.diagnosis import Endpoint
-from dcu.uplink.encoding import QUICK, decode
+from dcu.uplink.encoding import decode
 from tests.broker import endpoint, running_broker
 from tests.uplink.world import DCU, Field, uplink_process
 
@@ -269,9 +270,11 @@ def drain(rows: int, readings: int = READINGS, turns: int = TURNS) -> list[Turn]
             directory = scratch / "box"
             shutil.rmtree(directory, ignore_errors=True)
             directory.mkdir()
-            shutil.copyfile(full, directory / "dcu.db")
+            for file in (full, sealed_file(full)):
+                shutil.copyfile(file, directory / file.name.replace("full", "dcu"))
             return ours(directory, by, sink, copy)
 
+        _seal(scratch, full)
         once(copy=scratch / "heard")
         made = payloads(scratch / "heard")
         assert _records(made) == readings // rows, "the subscriber did not hear every record"
@@ -288,6 +291,15 @@ def drain(rows: int, readings: int = READINGS, turns: int = TURNS) -> list[Turn]
             orders = [steps if number % 2 else steps[::-1] for number in range(turns)]
             taken = [{step: step() for step in order} for order in orders]
         return [Turn(*(found[step] for step in steps)) for found in taken]
+
+
+def _seal(scratch: Path, full: Path) -> None:
+    """What field does of a backlog while the network is away (`dcu/field/sealing.py`)."""
+    shutil.copyfile(full, scratch / "dcu.db")
+    with Field(scratch) as box:
+        box.seal()
+    for file in (scratch / "dcu.db", sealed_file(scratch / "dcu.db")):
+        file.rename(scratch / file.name.replace("dcu", "full"))
 
 
 def _records(made: list[bytes]) -> int:

@@ -6,9 +6,9 @@ from pathlib import Path
 from bench import backlog
 from bench.drain import singles
 from bench.figure import Figure, at_least, at_most, stated
-from dcu.record import Stream, encode_batch
+from dcu.record import QUICK, THOROUGH, Stream, encode_batch
 from dcu.uplink.dials import Dials
-from dcu.uplink.encoding import QUICK, THOROUGH, encode
+from dcu.uplink.encoding import encode
 from tests.store.running_store import running
 
 READINGS = 96_000

@@ -10,6 +10,12 @@ from dcu.record import Stream
 SHARE: Final = 4
 """One batch of so many belongs to whoever waited longest."""
 
+BATCH_BYTES: Final = 32 * 1024
+"""Octets of records in a batch: above 16 KiB a link is busy, below 100 KiB a lost one costs little."""
+
+HEAD_BYTES: Final = 1024
+"""What stands before the records of a batch: far less."""
+
 _URGENCY: Final = {stream: n for n, stream in enumerate(Stream)}
 _NEVER: Final = -1
 

@@ -117,7 +117,7 @@ def _put(victim: int, cores: Collection[int], *, priority: int) -> None:
 
 
 def kill_in_exchange(pid: Callable[[], int], trace: Path, ledger: Path, within_s: float) -> tuple[bool, str]:
-    """SIGKILL the process at the first request after a capture, before its answer; whether so, and what was hit, in words.
+    """SIGKILL the process at the first request after a capture, before its answer; whether so, and what was hit.
 
     A capture is a write to `ledger`, a virtual meter's own. What the meters of the line captured then has not been read
     yet, so that the kill leaves something out. `trace` is the line's own record of what passes: a line `>` a request,

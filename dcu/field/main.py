@@ -4,6 +4,7 @@ import os
 import pwd
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 
 from dcu import __version__
 from dcu.clock import SystemClock
@@ -17,6 +18,7 @@ from dcu.field.clock_keeping import ClockKeeping
 from dcu.field.field_socket import FieldSocket
 from dcu.field.quarantine import Quarantine
 from dcu.field.roster import Roster, telling
+from dcu.field.sealing import Sealing
 from dcu.field.status import Status
 from dcu.field.throttle import Throttle
 from dcu.field.uplink_socket import UplinkSocket
@@ -25,7 +27,7 @@ from dcu.ports import Clock
 from dcu.relay.desk import RelayDesk
 from dcu.relay.key import FileSigner
 from dcu.relay.trust import Commissioning
-from dcu.store import Counters, SqliteStore
+from dcu.store import Counters, SealedFile, SqliteStore
 from dcu.supervisor import Pulse, Supervisor, Unit
 
 STORE_PULSE_S = 300.0
@@ -87,6 +89,7 @@ def build(config: Config, clock: SystemClock) -> Box:
     keeping = ClockKeeping(clock, store, status.looks, status.all_asked, kept, stop, pulse("clock").beat)
     status.add_clock(keeping.report)
     desk = _desk(config, store, clock, status, announcer, stop, pulse("relay").beat)
+    seals = SealedFile.beside(store_file(config), config.store.max_mb)
     uplink = UplinkSocket(
         config.dcu.run_dir / "uplink.sock",
         store=store,
@@ -100,6 +103,7 @@ def build(config: Config, clock: SystemClock) -> Box:
         stop=stop,
         beat=pulse("uplink").beat,
         allowed_uids=uplink_uids(),
+        seals=seals,
         floor=clock.floor,
     )
     locks = LockAsks(desk, lambda: desk.meters)
@@ -112,6 +116,9 @@ def build(config: Config, clock: SystemClock) -> Box:
         Unit("uplink", uplink.run, pulse("uplink")),
         Unit("cli", field_socket.run, pulse("cli")),
     ]
+    if config.uplink.encoding == "cbor":
+        sealing = Sealing(store, seals, config.dcu.id, clock, stop, pulse("sealing").beat)
+        units.append(Unit("sealing", sealing.run, pulse("sealing")))
     return Box(store, units, status, announcer, stop, last_stop, TrustWatch(config.trust.keys, desk))
 
 
@@ -146,15 +153,19 @@ def _desk(
     )
 
 
+def store_file(config: Config) -> Path:
+    """Where the store is."""
+    return config.dcu.state_dir / "dcu.db"
+
+
 def _open_store(
     config: Config, clock: Clock, stop: Stop, beat: Callable[[], None], on_append: Callable[[], None]
 ) -> SqliteStore:
     """The store of this box, its directory made where there is none, and that of the sockets."""
     config.dcu.state_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
     config.dcu.run_dir.mkdir(mode=0o750, parents=True, exist_ok=True)
-    path = config.dcu.state_dir / "dcu.db"
     return SqliteStore.open(
-        path,
+        store_file(config),
         stop=stop,
         clock=clock,
         beat=beat,

@@ -71,4 +71,4 @@ class ReadAhead:
 
 def _behind(request: Next, part: BatchSlice) -> Next:
     """The question that goes on behind a part."""
-    return Next({**request.after, part.stream: last_of(part)}, request.max_bytes, wait_ms=0)
+    return replace(request, after={**request.after, part.stream: last_of(part)}, wait_ms=0, again=False)

@@ -8,8 +8,8 @@ store is none of uplink's: it is raised in `run`, and the process ends (crash-on
 import logging
 import socket
 import threading
-from collections.abc import Callable, Collection
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import partial
 from pathlib import Path
@@ -18,11 +18,11 @@ from typing import Final, Protocol
 from dcu.clock import BUILT
 from dcu.command import Refusal
 from dcu.errors import DcuError, Fate, OperatorFault, SocketFault
-from dcu.field import read_ahead
+from dcu.field import made_ahead, read_ahead
 from dcu.field.door import Door
 from dcu.field.read_ahead import ReadAhead, last_of
 from dcu.mailbox import Bell, Stop
-from dcu.ports import BatchSlice, Store, Transaction
+from dcu.ports import BatchSlice, Seal, Seals, Store, Transaction
 from dcu.record import Stream, encode_batch
 from dcu.relay import resends
 from dcu.wire import PeerClosed, Wire, listen
@@ -43,6 +43,7 @@ from dcu.wire.verbs import (
     Reason,
     Request,
     Resent,
+    Sealed,
     Welcome,
     to_message,
     to_request,
@@ -83,6 +84,7 @@ class Room:
         dcu: id of the box.
         version: of the program.
         floor: no true time is before it.
+        seals: payloads that are made already.
     """
 
     store: Store
@@ -94,6 +96,7 @@ class Room:
     dcu: str
     version: str
     floor: Callable[[], datetime]
+    seals: Seals
 
 
 class UplinkSocket:
@@ -101,7 +104,7 @@ class UplinkSocket:
 
     Args:
         path: where it listens (mode 0660).
-        store, put, set_aside, note_link, cursor_refused, bell, dcu, version, floor: as in `Room`.
+        store, put, set_aside, note_link, cursor_refused, bell, dcu, version, floor, seals: as in `Room`.
         stop: ends it.
         beat: called at each turn of the accepting loop.
         allowed_uids: users whose processes may connect.
@@ -123,11 +126,12 @@ class UplinkSocket:
         stop: Stop,
         beat: Callable[[], None],
         allowed_uids: Collection[int],
+        seals: Seals,
         floor: Callable[[], datetime] = lambda: BUILT,
         frame_s: float = 10.0,
     ) -> None:
         self._path = path
-        self._room = Room(store, put, set_aside, note_link, cursor_refused, bell, dcu, version, floor)
+        self._room = Room(store, put, set_aside, note_link, cursor_refused, bell, dcu, version, floor, seals)
         self._stop = stop
         self._beat = beat
         allowed = frozenset(allowed_uids)
@@ -265,17 +269,26 @@ class Conversation:
         self._empty = (heard, request)
         return Nothing()
 
-    def _offer(self, request: Next, rung: int) -> Offer | None:
+    def _offer(self, request: Next, rung: int) -> Offer | Sealed | None:
         room, limit = self._room, request.max_bytes
         kept = self._ahead.take(request, rung, room.store.epoch)
         if kept is not None and (offer := self._encoded(kept)) is not None:
             return offer
         while True:
-            parts, again = room.store.transact(partial(_parts, request, limit))
-            self._ahead.keep(request, parts, rung, room.store.epoch)
+            epoch = room.store.epoch
+            choose = made_ahead.chosen(room.seals, epoch, request.sealed)
+            found = room.store.transact(partial(_find, request, limit, choose))
+            if found.seals:
+                if (sealed := made_ahead.answer(room.seals, epoch, found.seals)) is not None:
+                    return sealed
+                request = replace(request, sealed=0)  # they are damaged
+                continue
+            cut = request.sealed and not found.again
+            parts = made_ahead.up_to_payload(room.seals, epoch, found.parts) if cut else found.parts
+            self._ahead.keep(request, parts, rung, epoch)
             if not parts:
                 return None
-            if (offer := self._encoded(parts[0], again=again)) is not None:
+            if (offer := self._encoded(parts[0], again=found.again)) is not None:
                 return offer
             if len(parts[0].bodies) == 1:
                 raise OperatorFault(f"record {parts[0].first} of {parts[0].stream.value} is too large to be offered")
@@ -308,7 +321,19 @@ class Conversation:
         return Done()
 
 
-def _parts(request: Next, max_bytes: int, tx: Transaction) -> tuple[list[BatchSlice], bool]:
-    """The next records, and whether they are offered again: one batch of those at a time, between all others."""
+@dataclass(frozen=True, slots=True)
+class _Found:
+    """What is to be offered: seals, or else parts, of which an `again` is asked for by the head-end."""
+
+    seals: Sequence[Seal] = ()
+    parts: Sequence[BatchSlice] = ()
+    again: bool = False
+
+
+def _find(request: Next, max_bytes: int, choose: Callable[[Stream, int], Sequence[Seal]], tx: Transaction) -> _Found:
+    """What comes next; of what is offered again one batch at a time, between all others."""
     again = resends.next_again(tx, max_bytes) if request.again else None
-    return ([again], True) if again is not None else (read_ahead.read(tx, request, max_bytes), False)
+    if again is not None:
+        return _Found(parts=[again], again=True)
+    seals = tx.next_sealed(request.after, choose) if request.sealed else ()
+    return _Found(seals) if seals else _Found(parts=read_ahead.read(tx, request, max_bytes))

@@ -22,6 +22,7 @@ from dcu.ports.metering import (
     RowsWanted,
     VisitErrand,
 )
+from dcu.ports.sealing import Seal, Seals
 from dcu.ports.storing import BatchSlice, MeterState, ProfileState, Store, Transaction, Waiting
 from dcu.reading import ClockState
 
@@ -43,6 +44,8 @@ __all__ = [
     "Polled",
     "ProfileState",
     "RowsWanted",
+    "Seal",
+    "Seals",
     "Stock",
     "Store",
     "StoredRecord",

@@ -10,6 +10,7 @@ from dcu.gaps import EarlierGrid, Span, Unsettled
 from dcu.obis import LogicalName
 from dcu.ports.authority import Authority
 from dcu.ports.holding import JournalEntry, Page, Stock
+from dcu.ports.sealing import Seal
 from dcu.reading import Layout, ProfileReading
 from dcu.record import Stream
 from dcu.timekeeping import KeptTime
@@ -93,6 +94,16 @@ class Transaction(Protocol):
 
     def next_batch(self, after: Mapping[Stream, int], max_bytes: int) -> BatchSlice | None:
         """Records of the most urgent stream that has any beyond its cursor and `after`; None when there are none."""
+        ...
+
+    def next_sealed(
+        self, after: Mapping[Stream, int], choose: Callable[[Stream, int], Sequence[Seal]]
+    ) -> Sequence[Seal]:
+        """Of the seals that `choose` names those whose records are all held, up to the first that is not.
+
+        It is asked for the stream that `next_batch` would give, and from which record on; where it names none, that
+        stream is next as before.
+        """
         ...
 
     def again(self, stream: Stream, first: int, last: int, max_bytes: int) -> BatchSlice | None:

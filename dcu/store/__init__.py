@@ -6,6 +6,7 @@ and has the result when it is on the disk.
 
 from dcu.store.archive import Archive
 from dcu.store.counters import Counters
+from dcu.store.sealed import SealedFile
 from dcu.store.sqlite_store import SqliteStore
 
-__all__ = ["Archive", "Counters", "SqliteStore"]
+__all__ = ["Archive", "Counters", "SealedFile", "SqliteStore"]

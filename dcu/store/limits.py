@@ -39,12 +39,28 @@ def page_limit_of(path: Path, max_mb: int | None = None) -> int:
     """Most pages that the file at `path` may have: of `max_mb`, or by the size of the file system and what is free."""
     if max_mb is None:
         try:
-            own = path.stat().st_size if path.exists() else 0
+            own = sum(each.stat().st_size for each in (path, sealed_file(path)) if each.exists())
             free = _free_bytes(path) + own
         except OSError:
             free = 0
         max_mb = int(min(max(SHARE * free / 2**20, LEAST_MB), MOST_MB))
     return max_mb * 2**20 // PAGE_BYTES
+
+
+def sealed_file(path: Path) -> Path:
+    """Where payloads that are made in advance stand, beside the store at `path` (`dcu/store/sealed.py`)."""
+    return path.with_name(f"{path.stem}-sealed{path.suffix}")
+
+
+def has_room_beside(path: Path, pages: int) -> bool:
+    """Whether the disk has room for the store at `path` at its limit, and for a second file that it is salvaged into.
+
+    Then what stands beside them is in nobody's way.
+    """
+    try:
+        return _free_bytes(path) >= 2 * pages * PAGE_BYTES - path.stat().st_size
+    except OSError:
+        return False
 
 
 def _free_bytes(path: Path) -> int:

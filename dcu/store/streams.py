@@ -6,7 +6,7 @@ holds, however long the table is: records are read from the start until it is fu
 # ruff: noqa: S608 - the only names put into statements are those of `schema.table`, made from the Stream enum
 
 import logging
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from itertools import takewhile
 from typing import Final
@@ -15,7 +15,7 @@ from dcu import batching
 from dcu.batching import Turns
 from dcu.errors import OperatorFault, RecordDamaged, StoreFull
 from dcu.event import DropReason
-from dcu.ports import BatchSlice, Clock
+from dcu.ports import BatchSlice, Clock, Seal
 from dcu.reading import Layout
 from dcu.record import Stream, checksum, checksums, encode_layout, layout_digest, named_layout
 from dcu.store.accounts import Accounts
@@ -72,12 +72,7 @@ class Streams:
 
     def next_batch(self, after: Mapping[Stream, int], max_bytes: int) -> BatchSlice | None:
         """See `ports.Transaction.next_batch`. What is damaged is given up, announced, and the rest goes on."""
-        starts: dict[Stream, int] = {}
-        floors = self._accounts.floors()
-        for stream, (delivered, last) in self.cursors().items():
-            start = max(delivered, after.get(stream, 0), floors[stream]) + 1
-            if start <= last and self._exists(stream, start):
-                starts[stream] = start
+        starts = self._starts(after)
         damaged = 0
         while (turn := batching.next_stream(starts, self._turns)) is not None and damaged < DAMAGED_AT_ONCE:
             try:
@@ -91,6 +86,19 @@ class Streams:
                 self._turns = self._turns.after(turn)
                 return found
         return None
+
+    def next_sealed(
+        self, after: Mapping[Stream, int], choose: Callable[[Stream, int], Sequence[Seal]]
+    ) -> Sequence[Seal]:
+        """See `ports.Transaction.next_sealed`."""
+        starts = self._starts(after)
+        turn = batching.next_stream(starts, self._turns)
+        if turn is None:
+            return ()
+        sound = tuple(takewhile(self._holds_all, choose(turn, starts[turn])))
+        if sound:
+            self._turns = self._turns.after(turn)
+        return sound
 
     def again(self, stream: Stream, first: int, last: int, max_bytes: int) -> BatchSlice | None:
         """See `ports.Transaction.again`. What is damaged is passed over."""
@@ -156,6 +164,26 @@ class Streams:
                 self._database.write("INSERT OR REPLACE INTO layout (digest, encoded) VALUES (?, ?)", (digest, encoded))
                 return True
         return False
+
+    def _starts(self, after: Mapping[Stream, int]) -> dict[Stream, int]:
+        """Of each stream that has records beyond its cursor and `after`: with which id they begin."""
+        starts: dict[Stream, int] = {}
+        floors = self._accounts.floors()
+        for stream, (delivered, last) in self.cursors().items():
+            start = max(delivered, after.get(stream, 0), floors[stream]) + 1
+            if start <= last and self._exists(stream, start):
+                starts[stream] = start
+        return starts
+
+    def _holds_all(self, seal: Seal) -> bool:
+        """Whether no record of it was given up; counted only where any above the floor was."""
+        account = self._accounts.account(seal.stream)
+        if not account.holes:
+            return seal.first > account.floor
+        found = self._database.first(
+            f"SELECT count(*) FROM {table(seal.stream)} WHERE id BETWEEN ? AND ?", (seal.first, seal.last)
+        )
+        return found == (seal.last - seal.first + 1,)
 
     def _exists(self, stream: Stream, start: int) -> bool:
         return self._database.first(f"SELECT 1 FROM {table(stream)} WHERE id >= ? LIMIT 1", (start,)) is not None

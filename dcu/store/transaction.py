@@ -1,6 +1,6 @@
 """One transaction, as the rooms see it: the parts of the store under one roof."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Final
 
@@ -10,7 +10,7 @@ from dcu.causes import Happening
 from dcu.command import RelaySequence, StoredCommand
 from dcu.gaps import Absence, Span
 from dcu.obis import LogicalName
-from dcu.ports import BatchSlice, Clock, CounterStanding, JournalEntry, MeterState, Page, ProfileState, Stock
+from dcu.ports import BatchSlice, Clock, CounterStanding, JournalEntry, MeterState, Page, ProfileState, Seal, Stock
 from dcu.reading import Layout, ProfileReading
 from dcu.record import Stream, check_size, encode_profile
 from dcu.store.accounts import Accounts
@@ -60,6 +60,12 @@ class SqliteTransaction:
     def next_batch(self, after: Mapping[Stream, int], max_bytes: int) -> BatchSlice | None:
         """See `ports.Transaction`."""
         return self._streams.next_batch(after, max_bytes)
+
+    def next_sealed(
+        self, after: Mapping[Stream, int], choose: Callable[[Stream, int], Sequence[Seal]]
+    ) -> Sequence[Seal]:
+        """See `ports.Transaction`."""
+        return self._streams.next_sealed(after, choose)
 
     def again(self, stream: Stream, first: int, last: int, max_bytes: int) -> BatchSlice | None:
         """See `ports.Transaction`."""

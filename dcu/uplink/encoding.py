@@ -11,19 +11,17 @@ from typing import Any, Final, Literal
 import cbor2
 
 from dcu.errors import ReplyMalformed
-from dcu.record import Batch, decode_batch
+from dcu.record import DEFLATE_ABOVE, THOROUGH, Batch, decode_batch, deflate
 
 Encoding = Literal["cbor", "json"]
 
-DEFLATE_ABOVE: Final = 256
 MAX_INFLATED: Final = 4 * 1024 * 1024
 """Octets that a deflated batch may grow to: many times what a frame carries, and far from filling a memory."""
 
-THOROUGH: Final = 6
-QUICK: Final = 1
-"""zlib's levels: batches grow by 6 % with the quick one, and are ready in a third of the time."""
-
 _SUFFIX: Final = "+zlib"
+
+SEALED_TYPE: Final = f"application/cbor{_SUFFIX}"
+"""Content-type of what field has made in advance."""
 
 
 def encode(batch: bytes, encoding: Encoding, level: int = THOROUGH) -> tuple[bytes, str]:
@@ -32,7 +30,7 @@ def encode(batch: bytes, encoding: Encoding, level: int = THOROUGH) -> tuple[byt
     content_type = f"application/{encoding}"
     if len(octets) <= DEFLATE_ABOVE:
         return octets, content_type
-    return zlib.compress(octets, level), content_type + _SUFFIX
+    return deflate(octets, level), content_type + _SUFFIX
 
 
 def decode(payload: bytes, content_type: str) -> Batch:

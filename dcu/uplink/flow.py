@@ -10,7 +10,7 @@ from collections import deque
 from dataclasses import dataclass
 from typing import Final
 
-from dcu.uplink.encoding import QUICK, THOROUGH
+from dcu.record import QUICK, THOROUGH
 
 QUEUE_S: Final = 0.5
 """What may stand in queues on the way beside what travels, as time: the wait of whatever is urgent."""
@@ -51,6 +51,11 @@ class Flow:
         """Octets a second that the link carries, or None before it is known."""
 
     @property
+    def round_trip_s(self) -> float:
+        """The least time that an answer took; 0 before the first."""
+        return self._least_s or 0.0
+
+    @property
     def level(self) -> int:
         """How hard a batch is to be deflated."""
         return QUICK if (self.rate or 0.0) > FAST else THOROUGH
@@ -61,7 +66,7 @@ class Flow:
         rate = self.rate
         if rate is None:
             return _UNKNOWN_LIMIT
-        return max(LEAST_BATCH, int(rate * ((self._least_s or 0.0) + QUEUE_S)))
+        return max(LEAST_BATCH, int(rate * (self.round_trip_s + QUEUE_S)))
 
     @property
     def room(self) -> bool:

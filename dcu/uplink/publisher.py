@@ -21,21 +21,23 @@ from dcu.uplink.again import Again
 from dcu.uplink.backoff import Backoff, rest, to_broker
 from dcu.uplink.diagnosis import TAKEN_OVER, Endpoint
 from dcu.uplink.dials import Dials
-from dcu.uplink.encoding import encode
 from dcu.uplink.field_line import FieldLine, told
 from dcu.uplink.letters import Acknowledged, Arrived, Letter, Lost, SubscriptionRefused, Terms, Will
 from dcu.uplink.renewal import Renewal
 from dcu.uplink.reports import Reports
 from dcu.uplink.rivals import Rivals, unsaid_rival
 from dcu.uplink.session import Session
+from dcu.uplink.supply import PACKET_OVERHEAD, Load, Supply
 from dcu.uplink.window import FAILURE, Held, Window
-from dcu.wire.verbs import Delivered, Denied, Done, Link, Next, Nothing, Offer, Quarantine, Reason
+from dcu.wire.verbs import Delivered, Denied, Done, Link, Quarantine, Reason
 
 log = logging.getLogger(__name__)
 
-_PACKET_OVERHEAD: Final = 512  # topic, properties and heads of a PUBLISH, octets
-_TELL_AFTER: Final = 16  # confirmed batches; each telling is one commit in field
+TELL_S: Final = 0.25
+"""What was confirmed is told within this time while there is more to publish: each telling is a commit in field."""
+
 _TOO_LARGE: Final = 0x95
+_SOON_S: Final = 0.01
 _FIELD_RETRY_S: Final = 2.0
 _OFFLINE: Final = b'{"online":false}'
 
@@ -68,6 +70,7 @@ class Publisher:
         self._letters: Mailbox[tuple[int, Letter]] = Mailbox(stop)
         self._window = Window(dials.in_flight, lambda: Backoff(dials.backoff_max_s))
         self._again = Again(self._window)
+        self._supply = Supply(dials, self._window, self._again)
         self._backoff = to_broker(dials.backoff_max_s)
         self._field_retry = Backoff(_FIELD_RETRY_S)
         self._rivals = Rivals()
@@ -81,8 +84,8 @@ class Publisher:
         self._end: Lost | None = None
         self._refusals_heard = False
         self._refused: list[Held] = []
-        self._packet_bytes = self._asked_bytes = dials.max_bytes
-        self._untold = 0
+        self._untold_since_s: float | None = None
+        self._lull = False
         self._state_epoch = ""
         self._field_cause = ""
 
@@ -134,7 +137,8 @@ class Publisher:
         self._session = session
         self._window.begin(session.receive_maximum)
         self._again.begin()
-        self._packet_bytes, self._untold, self._state_epoch = self._dials.max_bytes, 0, ""
+        self._supply.begin(session.max_packet)
+        self._state_epoch = ""
         self._end, self._refusals_heard, self._opened_s = None, False, time.monotonic()
         self._backoff.connected(self._opened_s)
         self._reports.connected()
@@ -162,19 +166,20 @@ class Publisher:
         if self._state_epoch != line.welcome.epoch and self._window.room:
             self._say_online(line, session)
         ready = self._window.room and not self._renewal.wanted
-        self._read_letters(0.0 if ready else 1.0)
+        self._read_letters(self._lull_s if ready else 1.0)
         self._look_after(session)
         while self._refused:
             self._set_aside(line, self._refused.pop())
         if self._session is None:
             return
-        ready = self._window.room and not self._renewal.wanted
-        offer = self._ask(line) if ready else None
-        if offer is None or self._untold >= _TELL_AFTER:
+        ready, now_s = self._window.room and not self._renewal.wanted, time.monotonic()
+        load = self._supply.next(line, now_s, self._wait_ms(now_s)) if ready else None
+        self._lull = ready and load is None
+        if (load is None and (ready or self._window.idle)) or self._is_telling_due(now_s):
             self._tell(line)
-        if offer is not None:
-            self._ask_ahead(line, offer)
-            self._publish(session, offer)
+        if load is not None:
+            self._supply.ask_ahead(line, now_s)
+            self._publish(session, load)
 
     def _look_after(self, session: Session) -> None:
         """Leave a session that is dead, half-open or silent, and one whose certificate was renewed."""
@@ -216,7 +221,7 @@ class Publisher:
         held_before = self._window.held()
         self._again.acknowledged(letter.mid, letter.code, time.monotonic())
         held = self._window.acknowledged(letter.mid, letter.code, time.monotonic())
-        self._untold += 1
+        self._untold_since_s = self._untold_since_s or time.monotonic()
         self._refusals_heard |= letter.code >= FAILURE  # some brokers close behind one
         self._note_held(held)
         again = held_before.keys() - self._window.held().keys()
@@ -229,57 +234,36 @@ class Publisher:
             if held.refused:
                 self._refused.append(held)
 
-    def _ask_ahead(self, line: FieldLine, offer: Offer) -> None:
-        """While a batch of a backlog is deflated and sent, field reads the one behind it."""
-        now_s = time.monotonic()
-        if not offer.again and len(offer.batch) > self._asked_bytes // 2 and self._window.search(now_s) is None:
-            line.ask_ahead(Next(self._window.after(now_s) | {offer.stream: offer.last}, self._asked_bytes, 0))
-
-    def _ask(self, line: FieldLine) -> Offer | None:
-        now_s = time.monotonic()
-        self._asked_bytes = most = min(self._dials.max_bytes, self._window.flow.batch_bytes, self._packet_bytes)
-        ahead = line.take_ahead()
-        if isinstance(ahead, Offer) and self._window.awaits(ahead.stream, ahead.first, now_s):
-            return ahead
-        search = self._window.search(now_s)
-        if search is not None:
-            after, wait_ms = search[0], 0
-            most = min(most, search[1])
-        else:
-            after, wait_ms = self._window.after(now_s), self._wait_ms(now_s)
-        answer = line.ask(Next(after, most, wait_ms, search is None and self._again.wanted(now_s)), wait_ms / 1000)
-        match answer:
-            case Offer():
-                return answer
-            case Nothing():
-                self._window.found_nothing(after)
-                return None
-            case _:
-                raise SocketFault(f"field answered next with {told(answer)}")
+    @property
+    def _lull_s(self) -> float:
+        """How long answers of the broker are waited for first: while some are due and field had nothing."""
+        if not self._lull or self._window.idle:
+            return 0.0
+        return min(self._dials.busy_ms / 1000, max(_SOON_S, 2 * self._window.flow.round_trip_s))
 
     def _wait_ms(self, now_s: float) -> int:
         """How long field may hold the question: what is confirmed, and a stream that was held, are not to wait."""
-        if self._untold:
+        if self._untold_since_s is not None or not self._window.idle:
             return 0
-        wait_ms = self._dials.idle_ms if self._window.idle else self._dials.busy_ms
         retry_s = self._window.retry_s(now_s)
-        return wait_ms if retry_s is None else min(wait_ms, max(10, int(retry_s * 1000)))
+        return self._dials.idle_ms if retry_s is None else min(self._dials.idle_ms, max(10, int(retry_s * 1000)))
 
-    def _publish(self, session: Session, offer: Offer) -> None:
-        way: Again | Window = self._again if offer.again else self._window
-        payload, content_type = encode(offer.batch, self._dials.encoding, self._window.flow.level)
-        if session.max_packet is not None and len(payload) + _PACKET_OVERHEAD > session.max_packet:
-            self._packet_bytes = max(1, min(self._packet_bytes, len(offer.batch)) // 2)
-            if offer.first == offer.last:
-                self._packet_bytes = self._dials.max_bytes
-                self._note_held(way.refuse(offer.stream, offer.first, _TOO_LARGE, time.monotonic()))
+    def _publish(self, session: Session, load: Load) -> None:
+        way: Again | Window = self._again if load.again else self._window
+        payload, content_type = self._supply.payload(load)
+        if session.max_packet is not None and len(payload) + PACKET_OVERHEAD > session.max_packet:
+            if self._supply.too_large(load):
+                self._note_held(way.refuse(load.stream, load.first, _TOO_LARGE, time.monotonic()))
             return
-        mid = session.publish(topics.up(self._dcu, offer.stream), payload, content_type)
-        way.sent(mid, offer.stream, offer.first, offer.last, time.monotonic(), len(offer.batch))
-        self._packet_bytes = min(self._dials.max_bytes, self._packet_bytes + self._packet_bytes // 8 + 1)
+        mid = session.publish(topics.up(self._dcu, load.stream), payload, content_type)
+        way.sent(mid, load.stream, load.first, load.last, time.monotonic(), load.octets)
+        self._supply.sent()
+
+    def _is_telling_due(self, now_s: float) -> bool:
+        return self._untold_since_s is not None and now_s - self._untold_since_s >= TELL_S
 
     def _tell(self, line: FieldLine) -> None:
-        self._untold = 0
+        self._untold_since_s = None
         self._again.tell(line)
         for stream, last in self._window.take_confirmed().items():
             answer = line.ask(Delivered(line.welcome.epoch, stream, last))
@@ -325,6 +309,7 @@ class Publisher:
             rival = self._rivals.ended(now_s - self._opened_s, closed=end.closed, told=told)
             if end.code is not None:
                 self._note_held(self._window.ended(end.code, now_s))
+        self._tell_before_rest()
         self._backoff.lost(now_s)
         rival |= end.code == TAKEN_OVER
         wait_s = self._backoff.rest_s() if rival else self._backoff.next_s()
@@ -332,6 +317,15 @@ class Publisher:
             end = Lost(unsaid_rival(self._dcu, self._endpoint.place))
         self._reports.lost(end.fault, wait_s, end.code)
         rest(self._stop, wait_s, self._beat)
+
+    def _tell_before_rest(self) -> None:
+        """The network may be away for long: what the broker has confirmed is told now."""
+        if self._line is not None and self._untold_since_s is not None:
+            try:
+                self._tell(self._line)
+            except SocketFault as fault:
+                log.warning("field is not there: %s", fault)
+                self._hang_up()
 
     def _last_words(self) -> Lost | None:
         """Reads what came before the end: a refusal is often answered first (mosquitto drops who it denied)."""

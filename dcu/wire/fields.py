@@ -71,6 +71,27 @@ class Fields:
         """As `one_of`, or None."""
         return None if self._message.get(key) is None else self.one_of(key, kinds)
 
+    def payloads(self, key: str, first: int, longest: int) -> tuple[tuple[int, int, bytes], ...]:
+        """Payloads of records that follow each other from `first` on: (last, octets before deflating, payload) each.
+
+        All together they have at most `longest` octets.
+        """
+        value = self._message.get(key)
+        if type(value) is not list or not value:
+            raise SocketFault(f"`{key}` is not a list of payloads")
+        found: list[tuple[int, int, bytes]] = []
+        for member in value:
+            if type(member) is not list or [type(part) for part in member] != [int, int, bytes]:
+                raise SocketFault(f"`{key}` holds something that is no payload")
+            last, octets, payload = member
+            if not first <= last <= MAX_ID or not 0 < octets <= longest or not payload:
+                raise SocketFault(f"`{key}` holds a payload of no records, or of too many")
+            found.append((last, octets, payload))
+            first = last + 1
+        if sum(len(payload) for _, _, payload in found) > longest:
+            raise SocketFault(f"`{key}` has more than {longest} octets")
+        return tuple(found)
+
     def ids(self, key: str) -> dict[Stream, int]:
         """Ids by stream."""
         value = self._message.get(key)

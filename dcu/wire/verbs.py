@@ -5,21 +5,25 @@ with `answer`; a field that is missing, unknown, of another type or out of bound
 connection. Source: DESIGN 2 (table of verbs).
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
 from typing import Any, Final, cast
 
+from dcu.batching import BATCH_BYTES, HEAD_BYTES
 from dcu.command import Refusal
 from dcu.errors import SocketFault
 from dcu.record import Stream
 from dcu.wire.fields import MAX_ID, Fields
 
-PROTOCOL: Final = 1
+PROTOCOL: Final = 2
 """Version of these verbs."""
 
 MAX_BATCH: Final = 200 * 1024
 """Octets of records that `next` may ask for: with layouts and head the answer still fits in a frame."""
+
+MAX_SEALED: Final = 8 * (BATCH_BYTES + HEAD_BYTES)
+"""Octets of records, before they were deflated, that may be asked for as payloads."""
 
 MAX_WAIT_MS: Final = 30_000
 LAST_SECOND: Final = 253_402_300_799
@@ -56,12 +60,14 @@ class Next:
     """The most urgent batch beyond `after` (ids by stream), of at most `max_bytes` octets of records; waits for one.
 
     With `again` field may offer what the head-end wants once more instead: uplink has none of that on its way.
+    With `sealed`, octets of records in all, it may answer with payloads of `max_bytes` each that are made already.
     """
 
     after: Mapping[Stream, int]
     max_bytes: int
     wait_ms: int
     again: bool = False
+    sealed: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,6 +161,19 @@ class Offer:
 
 
 @dataclass(frozen=True, slots=True)
+class Sealed:
+    """Payloads that were made before they were asked for, each the deflated batch of records first to last.
+
+    They follow each other: `payloads` are (last, octets before deflating, payload) each, from record `first` on.
+    """
+
+    epoch: str
+    stream: Stream
+    first: int
+    payloads: Sequence[tuple[int, int, bytes]] = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
 class Nothing:
     """No record beyond those ids within the time."""
 
@@ -188,7 +207,7 @@ class Denied:
     text: str
 
 
-Answer = Welcome | Offer | Nothing | Done | Decided | Denied
+Answer = Welcome | Offer | Sealed | Nothing | Done | Decided | Denied
 
 STATUSES: Final = ("accepted", "refused", "duplicate")
 
@@ -231,6 +250,8 @@ def _outward(value: object) -> object:
         return value.value
     if isinstance(value, Mapping):
         return {_outward(key): member for key, member in value.items()}
+    if isinstance(value, tuple):
+        return [list(member) for member in value]
     return value
 
 
@@ -238,7 +259,7 @@ _REQUESTS: Final[dict[str, type[Request]]] = {
     c.__name__.lower(): c for c in (Hello, Next, Delivered, Resent, Quarantine, Put, Link)
 }
 _ANSWERS: Final[dict[str, type[Answer]]] = {
-    c.__name__.lower(): c for c in (Welcome, Offer, Nothing, Done, Decided, Denied)
+    c.__name__.lower(): c for c in (Welcome, Offer, Sealed, Nothing, Done, Decided, Denied)
 }
 
 _READERS: Final[dict[type[object], Callable[[Fields], dict[str, Any]]]] = {
@@ -248,6 +269,7 @@ _READERS: Final[dict[type[object], Callable[[Fields], dict[str, Any]]]] = {
         "max_bytes": f.number("max_bytes", 1, MAX_BATCH),
         "wait_ms": f.number("wait_ms", 0, MAX_WAIT_MS),
         "again": f.truth("again"),
+        "sealed": f.number("sealed", 0, MAX_SEALED),
     },
     Delivered: lambda f: {
         "epoch": f.text("epoch", 1, 64),
@@ -292,6 +314,12 @@ _READERS: Final[dict[type[object], Callable[[Fields], dict[str, Any]]]] = {
         "last": f.number("last", f.number("first", 1, MAX_ID), MAX_ID),
         "batch": f.octets("batch", MAX_BATCH + 50 * 1024),
         "again": f.truth("again"),
+    },
+    Sealed: lambda f: {
+        "epoch": f.text("epoch", 1, 64),
+        "stream": f.one_of("stream", Stream),
+        "first": f.number("first", 1, MAX_ID),
+        "payloads": f.payloads("payloads", f.number("first", 1, MAX_ID), MAX_BATCH),
     },
     Nothing: lambda _: {},
     Done: lambda _: {},

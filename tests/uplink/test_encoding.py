@@ -10,9 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dcu.errors import ReplyMalformed
-from dcu.record import Stream, decode_batch, encode_batch
+from dcu.record import QUICK, THOROUGH, Stream, decode_batch, encode_batch
 from dcu.uplink import topics
-from dcu.uplink.encoding import MAX_INFLATED, QUICK, THOROUGH, decode, encode
+from dcu.uplink.encoding import MAX_INFLATED, decode, encode
 
 value = st.none() | st.booleans() | st.integers(-(2**63), 2**64 - 1) | st.text(max_size=20) | st.binary(max_size=20)
 columns = st.lists(

@@ -4,7 +4,7 @@ import heapq
 
 import pytest
 
-from dcu.uplink.encoding import QUICK, THOROUGH
+from dcu.record import QUICK, THOROUGH
 from dcu.uplink.flow import LEAST_BATCH, QUEUE_S, Flow
 
 

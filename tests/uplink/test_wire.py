@@ -20,6 +20,7 @@ from dcu.wire import MAX_FRAME, PeerClosed, Wire, connect, decode_body, encode_f
 from dcu.wire.verbs import (
     MAX_BATCH,
     MAX_PUT,
+    MAX_SEALED,
     MAX_WAIT_MS,
     Decided,
     Delivered,
@@ -35,6 +36,7 @@ from dcu.wire.verbs import (
     Quarantine,
     Reason,
     Resent,
+    Sealed,
     Welcome,
     to_answer,
     to_message,
@@ -224,6 +226,7 @@ REQUESTS = [
     Hello(),
     Next({Stream.PROFILE: 7, Stream.RECEIPT: 0}, 1, MAX_WAIT_MS),
     Next({}, MAX_BATCH, 0, again=True),
+    Next({}, 1, 0, sealed=MAX_SEALED),
     Resent("e", Stream.BILLING, 4),
     Delivered("e", Stream.ALARM, 2**63 - 1),
     Put(b"\x00" * MAX_PUT, "t", 1, True),
@@ -234,12 +237,17 @@ REQUESTS = [
 ANSWERS = [
     Welcome("JH", "e", "0.1", floor=1_793_491_200),
     Offer("e", Stream.HEALTH, 3, 3, b"\xa0", again=True),
+    Sealed("e", Stream.PROFILE, 3, ((7, 900, b"\x78"), (8, 1, bytes(MAX_BATCH - 1)))),
     Nothing(),
     Done(),
     Decided("refused", Refusal.E_SIG),
     Decided("accepted"),
     Denied(Reason.BEYOND, "no"),
 ]
+
+
+NEXT = {"verb": "next", "after": {}, "max_bytes": 1, "wait_ms": 0, "again": False, "sealed": 0}
+SEALED = {"answer": "sealed", "epoch": "e", "stream": "profile", "first": 3, "payloads": [[4, 9, b"x"]]}
 
 
 @pytest.mark.parametrize("value", REQUESTS, ids=lambda v: type(v).__name__)
@@ -273,17 +281,21 @@ def test_a_field_of_another_kind_is_refused_or_is_within_bounds(value, junk, dat
         ({"verb": "delete"}, "unknown verb"),
         ({"verb": 7}, "verb"),
         ({"verb": "hello"}, "other fields"),
-        ({"verb": "hello", "protocol": 2}, "protocol"),
+        ({"verb": "hello", "protocol": 1}, "protocol"),
         ({"verb": "hello", "protocol": True}, "protocol"),
-        ({"verb": "hello", "protocol": 1, "more": 1}, "other fields"),
-        ({"verb": "next", "after": {"profile": -1}, "max_bytes": 1, "wait_ms": 0, "again": False}, "profile"),
-        ({"verb": "next", "after": {"profile": 2**63}, "max_bytes": 1, "wait_ms": 0, "again": False}, "profile"),
-        ({"verb": "next", "after": {"nothing": 1}, "max_bytes": 1, "wait_ms": 0, "again": False}, "unknown stream"),
-        ({"verb": "next", "after": [], "max_bytes": 1, "wait_ms": 0, "again": False}, "after"),
-        ({"verb": "next", "after": {}, "max_bytes": 0, "wait_ms": 0, "again": False}, "max_bytes"),
-        ({"verb": "next", "after": {}, "max_bytes": MAX_BATCH + 1, "wait_ms": 0, "again": False}, "max_bytes"),
-        ({"verb": "next", "after": {}, "max_bytes": 1.0, "wait_ms": 0, "again": False}, "max_bytes"),
-        ({"verb": "next", "after": {}, "max_bytes": 1, "wait_ms": MAX_WAIT_MS + 1, "again": False}, "wait_ms"),
+        ({"verb": "hello", "protocol": 2, "more": 1}, "other fields"),
+        (NEXT | {"after": {"profile": -1}}, "profile"),
+        (NEXT | {"after": {"profile": 2**63}}, "profile"),
+        (NEXT | {"after": {"nothing": 1}}, "unknown stream"),
+        (NEXT | {"after": []}, "after"),
+        (NEXT | {"max_bytes": 0}, "max_bytes"),
+        (NEXT | {"max_bytes": MAX_BATCH + 1}, "max_bytes"),
+        (NEXT | {"max_bytes": 1.0}, "max_bytes"),
+        (NEXT | {"wait_ms": MAX_WAIT_MS + 1}, "wait_ms"),
+        (NEXT | {"again": 0}, "again"),
+        (NEXT | {"sealed": -1}, "sealed"),
+        (NEXT | {"sealed": MAX_SEALED + 1}, "sealed"),
+        (NEXT | {"sealed": True}, "sealed"),
         ({"verb": "delivered", "epoch": "", "stream": "alarm", "last": 1}, "epoch"),
         ({"verb": "delivered", "epoch": "e" * 65, "stream": "alarm", "last": 1}, "epoch"),
         ({"verb": "delivered", "epoch": "e", "stream": ["alarm"], "last": 1}, "stream"),
@@ -301,6 +313,29 @@ def test_a_field_of_another_kind_is_refused_or_is_within_bounds(value, junk, dat
 def test_hostile_requests_are_refused_by_the_name_of_the_field(message, names):
     with pytest.raises(SocketFault, match=names):
         to_request(message)
+
+
+@pytest.mark.parametrize(
+    "payloads",
+    [
+        [],
+        {},
+        [[4, 9]],
+        [[4, 9, "x"]],
+        [[4, True, b"x"]],
+        [[2, 9, b"x"]],
+        [[4, 9, b"x"], [4, 9, b"x"]],
+        [[2**63, 9, b"x"]],
+        [[4, 0, b"x"]],
+        [[4, MAX_BATCH + 1, b"x"]],
+        [[4, 9, b""]],
+        [[4, 9, bytes(MAX_BATCH)], [5, 9, b"x"]],
+    ],
+)
+def test_payloads_that_do_not_follow_each_other_or_are_too_much_are_refused(payloads):
+    assert isinstance(to_answer(SEALED), Sealed)
+    with pytest.raises(SocketFault, match="payloads"):
+        to_answer(SEALED | {"payloads": payloads})
 
 
 @pytest.mark.parametrize(

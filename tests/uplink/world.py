@@ -14,12 +14,13 @@ from dcu.clock import SystemClock
 from dcu.command import Refusal
 from dcu.errors import SocketFault
 from dcu.field.quarantine import Quarantine
+from dcu.field.sealing import Sealing
 from dcu.field.uplink_socket import UplinkSocket
 from dcu.headend.contract import Contract
 from dcu.headend.link import ALL_BATCHES, ALL_STATES, HeadEndLink
 from dcu.headend.listen import Listener
 from dcu.mailbox import Bell, Stop
-from dcu.store import SqliteStore
+from dcu.store import SealedFile, SqliteStore
 from dcu.uplink.backoff import to_broker
 from dcu.uplink.dials import Dials
 from dcu.uplink.inbox import Inbox
@@ -59,6 +60,8 @@ class Field:
             dcu=DCU,
             on_append=self.bell.ring,
         )
+        self.seals = SealedFile.beside(directory / "dcu.db")
+        self.seals.begin(self.store.epoch)
         self.socket = UplinkSocket(
             self.path,
             store=self.store,
@@ -72,6 +75,7 @@ class Field:
             stop=self.stop,
             beat=lambda: None,
             allowed_uids={os.getuid()} if allowed_uids is None else allowed_uids,
+            seals=self.seals,
             frame_s=frame_s,
         )
         self.fallen = []
@@ -93,6 +97,10 @@ class Field:
         """So many records, in one commit; the last id."""
         return self.store.transact(lambda tx: [tx.append(stream, *record(stream, n)) for n in range(count)])[-1]
 
+    def seal(self):
+        """Make the payloads of what waits, as field does while the network is away."""
+        Sealing(self.store, self.seals, DCU, SystemClock(), self.stop, lambda: None, away_s=0.0, pause_s=0.0).look()
+
     def delivered(self, stream):
         return self.store.transact(lambda tx: tx.cursors())[stream][0]
 
@@ -103,6 +111,7 @@ class Field:
         self._threads[1].join(10)
         self._last.set()
         self._threads[0].join(10)
+        self.seals.close()
         self.store.close()
 
     def __enter__(self):

@@ -1,0 +1,294 @@
+"""Payloads that are made already, in a file of their own beside the store: a cache of what waits for the network.
+
+Nothing in it is needed: what is missing, damaged or of another epoch is read from the store and made anew. So nothing
+is synced, a file that gives trouble is deleted, and the store's own file knows nothing of it. After a power cut octets
+may stand there that nobody wrote; the checksum of each payload, which counts its place too, says so.
+"""
+
+import logging
+import os
+import sqlite3
+import threading
+import zlib
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import Final, TypeVar
+
+from dcu.errors import StoreFault, StoreFull
+from dcu.ports import Seal
+from dcu.record import Stream
+from dcu.store.database import Database, translate
+from dcu.store.limits import has_room_beside, page_limit_of, sealed_file
+
+log = logging.getLogger(__name__)
+
+FORMAT: Final = 1
+"""`PRAGMA user_version`; a file of another one is made anew."""
+
+SHARE: Final = 0.25
+"""Of the store's page limit: most that this file may take."""
+
+RUN: Final = 16
+"""Seals that are told at once."""
+
+BITE: Final = 64
+"""Payloads that are deleted in one transaction."""
+
+CACHE_KIB: Final = 256
+
+T = TypeVar("T")
+
+
+class SealedFile:
+    """`ports.Seals` in one SQLite file. Usable from any thread.
+
+    Args:
+        store: the file of the store that it stands beside.
+        pages: most that the store may have, of 4 KiB.
+    """
+
+    def __init__(self, store: Path, pages: int) -> None:
+        self._store, self._path = store, sealed_file(store)
+        self._store_pages, self._pages = pages, max(8, int(SHARE * pages))
+        self._lock = threading.Lock()
+        self._database: Database | None = None
+        self._epoch = ""
+        self._is_empty = True
+
+    @classmethod
+    def beside(cls, store: Path, max_mb: int | None = None) -> "SealedFile":
+        """The one that belongs to the store at `store`, which may take so many megabytes (None: by its disk)."""
+        return cls(store, page_limit_of(store, max_mb))
+
+    # ---- ports.Seals
+
+    def run_from(self, epoch: str, stream: Stream, first: int) -> Sequence[Seal]:
+        """See `ports.Seals`."""
+        if not self._holds(epoch):
+            return ()
+        rows: list[tuple[int, int, int]] = self._do(
+            lambda database: database.rows(
+                "SELECT first, last, octets FROM sealed WHERE stream = ? AND first >= ? ORDER BY first LIMIT ?",
+                (stream.value, first, RUN),
+            ),
+            [],
+        )
+        run: list[Seal] = []
+        for begins, last, octets in rows:
+            if begins != first or not begins <= last:
+                break
+            run.append(Seal(stream, begins, last, octets))
+            first = last + 1
+        return run
+
+    def payload(self, epoch: str, seal: Seal) -> bytes | None:
+        """See `ports.Seals`."""
+        if not self._holds(epoch):
+            return None
+        found = self._do(
+            lambda database: database.first(
+                "SELECT crc, payload FROM sealed WHERE stream = ? AND first = ?", (seal.stream.value, seal.first)
+            ),
+            None,
+        )
+        if found is None or found[0] != _checksum(epoch, seal, found[1]):
+            self._do(lambda database: self._delete(database, seal.stream, seal.first), None)
+            return None
+        payload: bytes = found[1]
+        return payload
+
+    def next_first(self, epoch: str, stream: Stream, n: int) -> int | None:
+        """See `ports.Seals`."""
+        if not self._holds(epoch):
+            return None
+        found = self._do(
+            lambda database: database.first(
+                "SELECT min(first) FROM sealed WHERE stream = ? AND first > ?", (stream.value, n)
+            ),
+            None,
+        )
+        return None if found is None else found[0]
+
+    # ---- for who makes them
+
+    def begin(self, epoch: str) -> None:
+        """From now on payloads are of this epoch; those of another go."""
+        with self._lock:
+            if self._database is not None and self._epoch == epoch:
+                return
+            self._let_go()
+            self._epoch = epoch
+            try:
+                self._database = self._open(epoch)
+            except StoreFault as fault:
+                log.warning("%s: no payloads are made in advance: %s", self._path, fault)
+                self._delete_file()
+
+    def add(self, epoch: str, seal: Seal, payload: bytes) -> bool:
+        """Keep one; False where there is no room, no file, or another epoch."""
+        if epoch != self._epoch:
+            return False
+        row = (seal.stream.value, seal.first, seal.last, seal.octets, _checksum(epoch, seal, payload), payload)
+
+        def write(database: Database) -> bool:
+            database.write("INSERT OR REPLACE INTO sealed VALUES (?, ?, ?, ?, ?, ?)", row)
+            self._look(database)
+            return True
+
+        return self._do(write, otherwise=False)
+
+    def last(self, stream: Stream) -> int:
+        """Id of the last record that is in a payload; 0 where there is none."""
+        found = self._do(
+            lambda database: database.first("SELECT max(last) FROM sealed WHERE stream = ?", (stream.value,)), None
+        )
+        return 0 if found is None or found[0] is None else int(found[0])
+
+    def forget(self, delivered: Mapping[Stream, int]) -> bool:
+        """Delete a bite of what is delivered; whether there may be more. When nothing is left the file goes."""
+
+        def delete(database: Database) -> bool:
+            for stream, last in delivered.items():
+                found = database.rows(
+                    "SELECT first FROM sealed WHERE stream = ? AND last <= ? ORDER BY first LIMIT ?",
+                    (stream.value, last, BITE),
+                )
+                for (first,) in found:
+                    database.write("DELETE FROM sealed WHERE stream = ? AND first = ?", (stream.value, first))
+                if found:
+                    self._look(database)
+                    return True
+            return False
+
+        if self.is_empty:
+            return False
+        more = self._do(delete, otherwise=False)
+        if self._is_empty:
+            self.discard()
+        return more
+
+    def discard(self) -> None:
+        """Let everything go; `begin` makes it anew."""
+        with self._lock:
+            self._let_go()
+            self._delete_file()
+
+    def is_in_the_way(self) -> bool:
+        """Whether the disk's room is wanted for the store."""
+        return not has_room_beside(self._store, self._store_pages)
+
+    def close(self) -> None:
+        """Let the file go as it is."""
+        with self._lock:
+            self._let_go()
+
+    @property
+    def is_empty(self) -> bool:
+        """Nothing is in it."""
+        return self._is_empty
+
+    # ---- the file
+
+    def _holds(self, epoch: str) -> bool:
+        return not self._is_empty and epoch == self._epoch
+
+    def _do(self, work: Callable[[Database], T], otherwise: T) -> T:
+        """Work in a transaction; `otherwise` where there is no file, no room, or only trouble with it."""
+        with self._lock:
+            if (database := self._database) is None:
+                return otherwise
+            database.claim()
+            try:
+                database.control("BEGIN")
+                done = work(database)
+                database.control("COMMIT")
+            except StoreFull:
+                with suppress(StoreFault):
+                    if database.in_transaction:
+                        database.control("ROLLBACK")
+                return otherwise
+            except StoreFault as fault:
+                log.warning("%s: payloads that were made in advance are given up: %s", self._path, fault)
+                self._let_go()
+                self._delete_file()
+                return otherwise
+            return done
+
+    def _open(self, epoch: str) -> Database:
+        """The file of this epoch, as it is or made anew. Raises StoreFault."""
+        try:
+            return self._opened(epoch)
+        except StoreFault:
+            self._delete_file()
+            return self._opened(epoch)
+
+    def _opened(self, epoch: str) -> Database:
+        try:
+            os.close(os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
+            connection = sqlite3.connect(self._path, timeout=0, isolation_level=None, check_same_thread=False)
+        except OSError as error:
+            raise StoreFault(f"cannot be opened: {error.strerror}", place=str(self._path)) from error
+        except sqlite3.Error as error:
+            raise translate(error, str(self._path)) from error
+        try:
+            run = connection.execute
+            run("PRAGMA locking_mode = EXCLUSIVE")
+            run("PRAGMA synchronous = OFF")
+            run("PRAGMA journal_mode = TRUNCATE")  # a kill leaves it whole; a power cut need not
+            run("PRAGMA cell_size_check = ON")
+            run("PRAGMA trusted_schema = OFF")
+            run(f"PRAGMA cache_size = -{CACHE_KIB}")
+            if run("PRAGMA user_version").fetchone() != (FORMAT,):
+                self._create(connection, epoch)
+            run(f"PRAGMA max_page_count = {self._pages}")
+            if run("SELECT epoch FROM made").fetchone() != (epoch,):
+                raise StoreFault("of another epoch", place=str(self._path))
+            database = Database(connection, self._path)
+            database.control("BEGIN")
+            self._look(database)
+            database.control("COMMIT")
+        except sqlite3.Error as error:
+            connection.close()
+            raise translate(error, str(self._path)) from error
+        except StoreFault:
+            connection.close()
+            raise
+        return database
+
+    def _create(self, connection: sqlite3.Connection, epoch: str) -> None:
+        if connection.execute("SELECT count(*) FROM sqlite_master").fetchone() != (0,):
+            raise StoreFault("of another program", place=str(self._path))
+        connection.execute("BEGIN")
+        connection.execute("CREATE TABLE made (epoch TEXT NOT NULL) STRICT")
+        connection.execute("INSERT INTO made VALUES (?)", (epoch,))
+        connection.execute(
+            "CREATE TABLE sealed (stream TEXT NOT NULL, first INTEGER NOT NULL, last INTEGER NOT NULL, "
+            "octets INTEGER NOT NULL, crc INTEGER NOT NULL, payload BLOB NOT NULL, PRIMARY KEY (stream, first)) STRICT"
+        )
+        connection.execute(f"PRAGMA user_version = {FORMAT}")
+        connection.execute("COMMIT")
+
+    def _look(self, database: Database) -> None:
+        [(found,)] = database.rows("SELECT EXISTS (SELECT 1 FROM sealed)")
+        self._is_empty = not found
+
+    def _delete(self, database: Database, stream: Stream, first: int) -> None:
+        database.write("DELETE FROM sealed WHERE stream = ? AND first = ?", (stream.value, first))
+        self._look(database)
+
+    def _let_go(self) -> None:
+        database, self._database, self._is_empty = self._database, None, True
+        if database is not None:
+            with suppress(StoreFault):
+                database.close()
+
+    def _delete_file(self) -> None:
+        for path in (self._path, self._path.with_name(f"{self._path.name}-journal")):
+            with suppress(OSError):
+                path.unlink()
+
+
+def _checksum(epoch: str, seal: Seal, payload: bytes) -> int:
+    place = f"{epoch} {seal.stream.value} {seal.first} {seal.last} {seal.octets} "
+    return zlib.crc32(payload, zlib.crc32(place.encode()))
