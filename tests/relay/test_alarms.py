@@ -9,7 +9,7 @@ from dcu.relay.alarms import Alarms
 from tests.relay.world import METER, NOW, HandClock
 
 
-class Room:
+class Speaker:
     def __init__(self):
         self.clock, self.told = HandClock(), []
         self.alarms = Alarms(self.clock, self.told.append)
@@ -24,8 +24,8 @@ class Room:
 
 
 @pytest.fixture
-def room():
-    return Room()
+def speaker():
+    return Speaker()
 
 
 TOLD = {
@@ -70,45 +70,45 @@ TOLD = {
 
 
 @pytest.mark.parametrize("what", TOLD)
-def test_an_alarm_says_what_it_is_about(room, what):
+def test_an_alarm_says_what_it_is_about(speaker, what):
     happened, (kind, meter, facts, words) = TOLD[what]
-    happened(room.alarms)
-    (alarm,) = room.told
+    happened(speaker.alarms)
+    (alarm,) = speaker.told
     assert alarm == Alarm(kind, from_epoch(NOW), ClockState.TRUSTED, alarm.text, meter, facts)
     assert words in alarm.text
 
 
-def test_where_the_time_is_not_known_it_says_the_uptime(room):
-    room.clock.trusted = ClockState.UNTRUSTED
-    room.alarms.unlocked(METER, "ravi")
-    assert room.told[0].uptime == Uptime("boot-1", 1000)
+def test_where_the_time_is_not_known_it_says_the_uptime(speaker):
+    speaker.clock.trusted = ClockState.UNTRUSTED
+    speaker.alarms.unlocked(METER, "ravi")
+    assert speaker.told[0].uptime == Uptime("boot-1", 1000)
 
 
 @pytest.mark.parametrize(("apart_s", "told"), [(0, 1), (59, 1), (60, 2)])
-def test_the_same_refusal_is_told_once_a_minute(room, apart_s, told):
-    room.alarms.refused(Refusal.E_SIZE, "too large")
-    room.clock.pass_s(apart_s)
-    room.alarms.refused(Refusal.E_SIZE, "too large again")
-    assert len(room.told) == told
-    room.alarms.refused(Refusal.E_JSON, "another one")
-    assert len(room.told) == told + 1
+def test_the_same_refusal_is_told_once_a_minute(speaker, apart_s, told):
+    speaker.alarms.refused(Refusal.E_SIZE, "too large")
+    speaker.clock.pass_s(apart_s)
+    speaker.alarms.refused(Refusal.E_SIZE, "too large again")
+    assert len(speaker.told) == told
+    speaker.alarms.refused(Refusal.E_JSON, "another one")
+    assert len(speaker.told) == told + 1
 
 
-def test_one_refusal_is_told_so_often_in_a_day_and_another_one_is_told_all_the_same(room):
-    assert room.refused_each_minute(40) == 24
-    assert room.refused_each_minute(40, Refusal.E_JSON) == 24
+def test_one_refusal_is_told_so_often_in_a_day_and_another_one_is_told_all_the_same(speaker):
+    assert speaker.refused_each_minute(40) == 24
+    assert speaker.refused_each_minute(40, Refusal.E_JSON) == 24
 
 
 @pytest.mark.parametrize(("after_s", "told"), [(2219.5, 0), (2220.5, 1)])
-def test_then_one_an_hour(room, after_s, told):
+def test_then_one_an_hour(speaker, after_s, told):
     """The 24 were told within 23 minutes, of which the hour to the next one is a part."""
-    assert room.refused_each_minute(24) == 24
-    room.clock.pass_s(after_s - 60)
-    assert room.refused_each_minute(1) == told
+    assert speaker.refused_each_minute(24) == 24
+    speaker.clock.pass_s(after_s - 60)
+    assert speaker.refused_each_minute(1) == told
 
 
-def test_locks_and_doubts_are_told_however_often(room):
+def test_locks_and_doubts_are_told_however_often(speaker):
     for _ in range(30):
-        room.alarms.locked(METER, "ravi", "fire", 3600)
-        room.alarms.doubt(("hes", "c-1"), "", METER)
-    assert len(room.told) == 60
+        speaker.alarms.locked(METER, "ravi", "fire", 3600)
+        speaker.alarms.doubt(("hes", "c-1"), "", METER)
+    assert len(speaker.told) == 60

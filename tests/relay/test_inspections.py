@@ -35,7 +35,7 @@ class Bus:
         return posted
 
 
-class Room:
+class Site:
     def __init__(self):
         self.letters, self.bus = Mailbox(Stop()), Bus()
         model = shipped()["is15959-1ph"]
@@ -51,79 +51,79 @@ class Room:
 
 
 @pytest.fixture
-def room():
-    return Room()
+def site():
+    return Site()
 
 
-def test_a_meter_is_read_at_once_and_again_when_its_time_has_come(room):
-    room.inspections.begin(command())
-    assert room.bus.posted == ["M1"]
-    room.inspections.unseen(("hes", "c-1"), "no answer", 100.0)
+def test_a_meter_is_read_at_once_and_again_when_its_time_has_come(site):
+    site.inspections.begin(command())
+    assert site.bus.posted == ["M1"]
+    site.inspections.unseen(("hes", "c-1"), "no answer", 100.0)
     for now_s in (100.0, 129.9):
-        room.inspections.pass_time(now_s)
-        assert room.bus.posted == []
-    room.inspections.pass_time(130.0)
-    assert room.bus.posted == ["M1"]
-    room.inspections.pass_time(1e9)
-    assert room.bus.posted == [], "nothing is due until it was not seen once more"
-    assert room.said is None
+        site.inspections.pass_time(now_s)
+        assert site.bus.posted == []
+    site.inspections.pass_time(130.0)
+    assert site.bus.posted == ["M1"]
+    site.inspections.pass_time(1e9)
+    assert site.bus.posted == [], "nothing is due until it was not seen once more"
+    assert site.said is None
 
 
-def test_each_has_a_time_of_its_own(room):
-    room.inspections.begin(command())
-    room.inspections.begin(command("c-2", "M2"))
-    assert room.bus.posted == ["M1", "M2"]
-    room.inspections.unseen(("hes", "c-2"), "no answer", 10.0)
-    room.inspections.unseen(("hes", "c-1"), "no answer", 20.0)
-    room.inspections.pass_time(40.0)
-    assert room.bus.posted == ["M2"]
-    room.inspections.pass_time(50.0)
-    assert room.bus.posted == ["M1"]
+def test_each_has_a_time_of_its_own(site):
+    site.inspections.begin(command())
+    site.inspections.begin(command("c-2", "M2"))
+    assert site.bus.posted == ["M1", "M2"]
+    site.inspections.unseen(("hes", "c-2"), "no answer", 10.0)
+    site.inspections.unseen(("hes", "c-1"), "no answer", 20.0)
+    site.inspections.pass_time(40.0)
+    assert site.bus.posted == ["M2"]
+    site.inspections.pass_time(50.0)
+    assert site.bus.posted == ["M1"]
 
 
-def test_a_meter_that_is_never_seen_leaves_its_command_in_doubt_after_twenty_tries(room):
-    room.inspections.begin(command())
-    tries = len(room.bus.posted)
-    while (said := room.said) is None:
-        room.inspections.unseen(("hes", "c-1"), f"no answer to {tries}", tries * AGAIN_S)
-        room.inspections.pass_time((tries + 1) * AGAIN_S)
-        tries += len(room.bus.posted)
+def test_a_meter_that_is_never_seen_leaves_its_command_in_doubt_after_twenty_tries(site):
+    site.inspections.begin(command())
+    tries = len(site.bus.posted)
+    while (said := site.said) is None:
+        site.inspections.unseen(("hes", "c-1"), f"no answer to {tries}", tries * AGAIN_S)
+        site.inspections.pass_time((tries + 1) * AGAIN_S)
+        tries += len(site.bus.posted)
     assert tries == 20
     assert said == Outcome(("hes", "c-1"), Event.RECOVERED_OTHER, reason="no answer to 20")
-    assert room.said is None
-    assert room.inspections.ended(("hes", "c-1")) == command()
+    assert site.said is None
+    assert site.inspections.ended(("hes", "c-1")) == command()
 
 
-def test_what_is_at_its_end_is_not_read_again_and_is_told_once(room):
-    room.inspections.begin(command())
-    room.inspections.begin(command("c-2", "M2"))
-    room.inspections.unseen(("hes", "c-1"), "no answer", 0.0)
-    assert room.bus.posted == ["M1", "M2"]
-    assert room.inspections.ended(("hes", "c-1")) == command()
-    assert room.inspections.ended(("hes", "c-1")) is None
-    room.inspections.pass_time(1e9)
-    assert room.bus.posted == []
-    assert room.inspections.ended(("hes", "c-2")) == command("c-2", "M2")
+def test_what_is_at_its_end_is_not_read_again_and_is_told_once(site):
+    site.inspections.begin(command())
+    site.inspections.begin(command("c-2", "M2"))
+    site.inspections.unseen(("hes", "c-1"), "no answer", 0.0)
+    assert site.bus.posted == ["M1", "M2"]
+    assert site.inspections.ended(("hes", "c-1")) == command()
+    assert site.inspections.ended(("hes", "c-1")) is None
+    site.inspections.pass_time(1e9)
+    assert site.bus.posted == []
+    assert site.inspections.ended(("hes", "c-2")) == command("c-2", "M2")
 
 
-def test_what_nobody_inspects_is_in_doubt(room):
-    room.inspections.unseen(("hes", "c-9"), "no answer", 0.0)
-    assert room.said == Outcome(("hes", "c-9"), Event.RECOVERED_OTHER, reason="no answer")
-    room.inspections.pass_time(1e9)
-    assert room.bus.posted == []
+def test_what_nobody_inspects_is_in_doubt(site):
+    site.inspections.unseen(("hes", "c-9"), "no answer", 0.0)
+    assert site.said == Outcome(("hes", "c-9"), Event.RECOVERED_OTHER, reason="no answer")
+    site.inspections.pass_time(1e9)
+    assert site.bus.posted == []
 
 
 @pytest.mark.parametrize("meter", ["M3", "M9"], ids=["its bus is gone", "the meter is gone"])
-def test_where_there_is_no_way_to_the_meter_it_is_in_doubt_at_once(room, meter):
-    room.inspections.begin(command("c-1", meter))
-    assert room.said == Outcome(("hes", "c-1"), Event.RECOVERED_OTHER, reason=NOT_HERE)
-    assert room.bus.posted == []
-    assert room.inspections.ended(("hes", "c-1")) == command("c-1", meter)
+def test_where_there_is_no_way_to_the_meter_it_is_in_doubt_at_once(site, meter):
+    site.inspections.begin(command("c-1", meter))
+    assert site.said == Outcome(("hes", "c-1"), Event.RECOVERED_OTHER, reason=NOT_HERE)
+    assert site.bus.posted == []
+    assert site.inspections.ended(("hes", "c-1")) == command("c-1", meter)
 
 
-def test_a_meter_that_goes_between_two_tries_is_told_then(room):
-    room.inspections.begin(command())
-    room.inspections.unseen(("hes", "c-1"), "no answer", 0.0)
-    del room.meters["M1"]
-    room.inspections.pass_time(AGAIN_S)
-    assert room.said == Outcome(("hes", "c-1"), Event.RECOVERED_OTHER, reason=NOT_HERE)
+def test_a_meter_that_goes_between_two_tries_is_told_then(site):
+    site.inspections.begin(command())
+    site.inspections.unseen(("hes", "c-1"), "no answer", 0.0)
+    del site.meters["M1"]
+    site.inspections.pass_time(AGAIN_S)
+    assert site.said == Outcome(("hes", "c-1"), Event.RECOVERED_OTHER, reason=NOT_HERE)
