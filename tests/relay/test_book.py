@@ -32,11 +32,6 @@ from tests.relay.world import (
 R = Refusal
 
 
-@pytest.fixture
-def room():
-    return Room()
-
-
 def case(room, op="disconnect", *, due=False, **changes):
     """What is known when that command comes, or when it is due."""
     opened = room.opened(room.command(op, **changes))

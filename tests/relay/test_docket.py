@@ -38,11 +38,6 @@ BOTH = [REQUEST, APPROVE]
 CUT = {"pol": 1, "lease": "L-1", "permit": PERMIT_ID, "signers": BOTH}
 
 
-@pytest.fixture
-def room():
-    return Room()
-
-
 def held(room, meter=METER):
     return room.store.rows.sequences.get(meter, RelaySequence())
 

@@ -8,7 +8,7 @@ from dcu.command import ControlState, Event, OutputState, Refusal, RelaySequence
 from dcu.record import Stream
 from dcu.relay.letters import Brought
 from dcu.relay.receipts import ReadBack
-from tests.relay.room import Room, evidence
+from tests.relay.room import evidence
 from tests.relay.world import APPROVE, FAR_METER, ISS, METER, NOW, REQUEST
 
 R = Refusal
@@ -19,11 +19,6 @@ BOTH = (REQUEST, APPROVE)
 LIMIT = {"op": "limit", "watts": 100, "seq": 5, "lease": "L-1", "permit": "P-1", "pol": 1, "signers": BOTH}
 READ = {"op": "read", "attribute": "1:0.0.96.1.0.255/2"}
 NOBODY = (ISS, "nobody")
-
-
-@pytest.fixture
-def room():
-    return Room()
 
 
 def last(room):
