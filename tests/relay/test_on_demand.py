@@ -224,24 +224,26 @@ def test_a_row_that_fits_no_frame_is_refused():
 
 # ---- one attribute --------------------------------------------------------------------------------------------------
 
-TOLD = [
-    (0, 0),
-    (-7, -7),
-    ((1 << 64) - 1, (1 << 64) - 1),
-    (True, "true"),
-    (False, "false"),
-    (None, "null"),
-    (b"\x01\xff", "01ff"),
-    ("", ""),
-    (" as said~", " as said~"),
-    ("no\x1f\x7f\u00e9", "no???"),
-    ([], "[]"),
-    ([1, ["a", b"\n", None], True], "[1,[a,0a,null],true]"),
-]
+TOLD = {
+    # what the meter said, what is told
+    "nought": (0, 0),
+    "a number below it": (-7, -7),
+    "the highest number": ((1 << 64) - 1, (1 << 64) - 1),
+    "true": (True, "true"),
+    "false": (False, "false"),
+    "nothing": (None, "null"),
+    "octets": (b"\x01\xff", "01ff"),
+    "no text": ("", ""),
+    "text from end to end": (" as said~", " as said~"),
+    "text that is not printable": ("no\x1f\x7f\u00e9", "no???"),
+    "an empty list": ([], "[]"),
+    "lists": ([1, ["a", b"\n", None], True], "[1,[a,0a,null],true]"),
+}
 
 
-@pytest.mark.parametrize(("value", "told"), TOLD, ids=lambda each: repr(each)[:20])
-def test_an_attribute_is_told_as_a_number_or_as_text(value, told):
+@pytest.mark.parametrize("what", TOLD)
+def test_an_attribute_is_told_as_a_number_or_as_text(what):
+    value, told = TOLD[what]
     answers = Answers(value)
     brought = Errand(attribute="3:1.0.12.7.0.255/2").brought(answers)
     assert answers.asked == [("get", AttributeRef(3, obis.LogicalName.of("1.0.12.7.0"), 2))]

@@ -99,8 +99,9 @@ def test_a_range_comes_in_pieces_of_the_size_that_is_asked_for(box):
     assert box.again(max_bytes=1) is None
 
 
-def test_what_is_not_held_any_more_is_passed_over_and_forgotten(box):
-    box.keep(b'[["alarm",900,905],["health",901,902],["alarm",2,3],["health",1,1]]')
+@pytest.mark.parametrize("gone", [1, 2, 3])
+def test_what_is_not_held_any_more_is_passed_over_and_forgotten(box, gone):
+    box.keep(b"[" + b'["health",901,902],' * gone + b'["alarm",2,3],["health",1,1]]')
     assert box.again() == (ALARM, 2, 2)
     assert box.waiting == [(ALARM, 2, 3), (HEALTH, 1, 1)]
 
