@@ -42,11 +42,11 @@ class Inspections:
 
     def unseen(self, key: Key, reason: str, now_s: float) -> None:
         """It could not be read this time (monotonic)."""
-        command, tries = self._open.get(key, (None, TRIES))
-        if command is None or tries + 1 >= TRIES:
+        found = self._open.get(key)
+        if found is None or found[1] + 1 >= TRIES:
             self._letters.post(Outcome(key, Event.RECOVERED_OTHER, reason=reason), urgent=True)
             return
-        self._open[key] = (command, tries + 1)
+        self._open[key] = (found[0], found[1] + 1)
         self._due_s[key] = now_s + self._again_s
 
     def ended(self, key: Key) -> Command | None:
@@ -62,10 +62,11 @@ class Inspections:
             self._post(self._open[key][0])
 
     def _post(self, command: Command) -> None:
-        key = (command.iss, command.cmd_id)
-        meter = self._meters.get(command.meter)
-        bus = self._buses.get(meter.bus) if meter is not None else None
-        if meter is None or bus is None:
+        try:
+            meter = self._meters[command.meter]
+            bus = self._buses[meter.bus]
+        except KeyError:
+            key = (command.iss, command.cmd_id)
             outcome = Outcome(key, Event.RECOVERED_OTHER, reason="its meter is not here any more")
             self._letters.post(outcome, urgent=True)
             return

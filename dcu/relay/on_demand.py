@@ -17,18 +17,17 @@ from dcu.obis import LogicalName
 from dcu.ports import Association, Line
 from dcu.reading import NO_TIME, Data, Layout, MeterTime, ProfileReading, Row, date_time, from_epoch
 from dcu.record import check_size, encode_profile
+from dcu.relay.canonical import canonical
 from dcu.relay.case import Evidence
 from dcu.relay.executor import Place
 from dcu.relay.letters import Brought, Fell, Key
+from dcu.relay.receipts import LONGEST_VALUE
 
 NEWEST_ROWS: Final = 8
 """Of a profile, where the command names no bounds."""
 
 RECORD_BYTES: Final = 60_000
 RECORDS_AT_MOST: Final = 64
-
-LONGEST_VALUE: Final = 4096
-"""Characters of an attribute's value that a receipt tells."""
 
 _WHOLE: Final = frozenset({ProfileKind.SNAPSHOT, ProfileKind.NAMEPLATE})
 
@@ -116,12 +115,16 @@ def _bodies(reading: ProfileReading) -> list[bytes]:
 
 
 def _told(value: Data) -> int | str:
-    """A value as a receipt can carry it: a number, or ASCII text in which octets are hexadecimal."""
-    if isinstance(value, int) and not isinstance(value, bool) and abs(value) <= 1 << 53:
+    """A value as a receipt tells it: a number, or ASCII text in which octets are hexadecimal.
+
+    Raises ReplyMalformed: it is too long for one.
+    """
+    if isinstance(value, int) and not isinstance(value, bool):
         return value
     text = _text(value)
-    if len(text) > LONGEST_VALUE:
-        raise ReplyMalformed(f"a value of {len(text)} characters; a receipt tells {LONGEST_VALUE}")
+    length = len(canonical(text)) - 2  # without its quotes
+    if length > LONGEST_VALUE:
+        raise ReplyMalformed(f"a value of {length} characters; a receipt tells {LONGEST_VALUE}")
     return text
 
 

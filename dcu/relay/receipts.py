@@ -21,6 +21,9 @@ from dcu.relay.envelope import RECEIPT, Signer, seal
 MOST_TEXT: Final = 200
 """Characters of a reason; what may be longer says itself how much it leaves out."""
 
+LONGEST_VALUE: Final = 4096
+"""Characters of the value of a `read`, as JSON spells them: a receipt tells it whole, or it is refused."""
+
 UNPROVEN: Final = "unproven"
 """Cause of a state that matched after a crash: nobody saw who brought it about."""
 
@@ -55,7 +58,8 @@ class ReadBack:
             told["text"] = self.text
         elif self.holds is not None:
             told["holds"] = self.holds
-        return {**told, **{name: _told(value) for name, value in self.said.items()}}
+        most = {"value": LONGEST_VALUE}
+        return {**told, **{name: _told(value, most.get(name, MOST_TEXT)) for name, value in self.said.items()}}
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,13 +137,13 @@ def seal_receipt(
     return seal(claims, RECEIPT, [signer])
 
 
-def _told(value: int | str) -> int | str:
+def _told(value: int | str, most: int) -> int | str:
     """A number that a receipt can carry, else its digits: what a meter says is not ours to bound."""
     if isinstance(value, int):
         return value if abs(value) <= MAX_INTEGER else _plain(str(value))
-    return _plain(value)
+    return _plain(value, most)
 
 
-def _plain(text: str) -> str:
-    """At most 200 characters of printable ASCII."""
-    return "".join(c if " " <= c <= "~" else "?" for c in text[:MOST_TEXT])
+def _plain(text: str, most: int = MOST_TEXT) -> str:
+    """At most so many characters of printable ASCII."""
+    return "".join(c if " " <= c <= "~" else "?" for c in text[:most])

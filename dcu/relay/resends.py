@@ -15,6 +15,9 @@ from dcu.relay.canonical import canonical, parse
 DOCUMENT: Final = "resend"
 """Where the store keeps them."""
 
+_STREAMS: Final = frozenset(stream.value for stream in Stream)
+"""Another version of the program may have had more."""
+
 
 @dataclass(frozen=True, slots=True)
 class Range:
@@ -37,18 +40,19 @@ def ranges(tx: Transaction) -> list[Range]:
     waiting = []
     for each in kept if isinstance(kept, list) else []:
         match each:
-            case [str(stream), int(first), int(last)]:
+            case [str(stream), int(first), int(last)] if stream in _STREAMS:
                 waiting.append(Range(Stream(stream), first, last))
     return waiting
 
 
 def want(tx: Transaction, command: Command) -> None:
     """Keep the range that a `resend` names. What was not delivered yet comes by itself, and is left out."""
-    stream = Stream(command.stream)
-    delivered, _ = tx.cursors()[stream]
-    wanted = Range(stream, command.first or 0, min(command.last or 0, delivered))
-    if wanted.first <= wanted.last:
-        _keep(tx, [*ranges(tx), wanted])
+    match command:
+        case Command(stream=str(stream), first=int(first), last=int(last)):  # the schema lets no other resend through
+            delivered, _ = tx.cursors()[Stream(stream)]
+            wanted = Range(Stream(stream), first, min(last, delivered))
+            if wanted.first <= wanted.last:
+                _keep(tx, [*ranges(tx), wanted])
 
 
 def next_again(tx: Transaction, max_bytes: int) -> BatchSlice | None:

@@ -13,7 +13,6 @@ from datetime import UTC, datetime
 from typing import Any
 from zoneinfo import ZoneInfo
 
-from dcu.command import OPEN, RelaySequence
 from dcu.errors import AttributeDenied, LinkLost, MeterSilent
 from dcu.mailbox import Stop
 from dcu.meter import AttributeRef, Meter, Purpose
@@ -25,6 +24,7 @@ from dcu.relay.desk import RelayDesk
 from dcu.relay.key_document import TrustStore
 from dcu.relay.letters import Put, Reply, Verdict
 from dcu.relay.trust import Commissioning
+from tests.kept import Kept
 from tests.proof.papers import FLOOR_S, LIVE, MODEL, NOON
 from tests.proof.people import Hand
 
@@ -86,89 +86,30 @@ class Rows:
         return made
 
 
-class Held:
+class Held(Kept):
     """`ports.Transaction` and `ports.Authority`, as far as the relay room uses them."""
-
-    def __init__(self, rows: Rows) -> None:
-        self.rows = rows
-        self.authority = self
 
     def append(self, stream, body, layout=None):
         if stream is Stream.RECEIPT:
             self.rows.receipts.append(body)
         return len(self.rows.receipts)
 
-    def command(self, iss, cmd_id):
-        return self.rows.commands.get((iss, cmd_id))
-
-    def open_commands(self):
-        return [c for c in self.rows.commands.values() if c.state in OPEN]
-
-    def save_command(self, command):
-        self.rows.commands[command.iss, command.cmd_id] = command
-
-    def relay_sequence(self, serial):
-        return self.rows.sequences.get(serial, RelaySequence())
-
-    def raise_relay_sequence(self, serial, seq, *, disconnect):
-        held = self.relay_sequence(serial)
-        cut = max(held.disconnect, seq) if disconnect else held.disconnect
-        self.rows.sequences[serial] = replace(held, any=max(held.any, seq), disconnect=cut)
-
-    def note_safety(self, serial, seq):
-        if serial in self.rows.sequences:
-            self.rows.sequences[serial] = replace(self.rows.sequences[serial], safety=seq)
-
-    def document(self, typ):
-        return self.rows.documents.get(typ)
-
-    def save_document(self, typ, version, envelope):
-        self.rows.documents[typ] = (version, envelope)
-
-    def forget_document(self, typ):
-        self.rows.documents.pop(typ, None)
-
     def journal(self, at_s, kind, body):
         last = self.rows.journal[-1][1] if self.rows.journal else bytes(32)
         self.rows.journal.append((body, hashlib.sha256(last + body).digest()))
         return len(self.rows.journal), self.rows.journal[-1][1]
 
-    def count(self, name):
-        self.rows.counts[name] += 1
-
-    def counts(self):
-        return dict(self.rows.counts)
-
     def debit(self, debit):
         assert (debit.iss, debit.cmd_id) not in self.rows.debits
         self.rows.debits[debit.iss, debit.cmd_id] = debit
-
-    def debits(self, since_s, boot):
-        return [d for d in self.rows.debits.values() if d.at_s > since_s or d.boot == boot]
 
     def note_sent(self, iss, cmd_id, at_s, boot_s):
         if (iss, cmd_id) in self.rows.debits:
             held = self.rows.debits[iss, cmd_id]
             self.rows.debits[iss, cmd_id] = replace(held, sent_at_s=at_s, sent_boot_s=boot_s)
 
-    def permit(self, iss, permit_id):
-        return self.rows.permits.get((iss, permit_id))
-
-    def save_permit(self, iss, permit_id, envelope):
-        assert (iss, permit_id) not in self.rows.permits
-        self.rows.permits[iss, permit_id] = envelope
-
-    def permit_uses(self, iss, permit_id):
-        return sum((d.iss, d.permit) == (iss, permit_id) for d in self.rows.debits.values())
-
-    def restraints(self):
-        return list(self.rows.restraints.values())
-
-    def restrain(self, restraint):
-        self.rows.restraints[restraint.kind, restraint.meter] = restraint
-
-    def lift(self, kind, meter):
-        self.rows.restraints.pop((kind, meter), None)
+    def _debits(self):
+        return self.rows.debits.values()
 
 
 class HeldStore:

@@ -3,7 +3,7 @@
 import json
 from dataclasses import replace
 
-from dcu.command import ControlState, OutputState
+from dcu.command import ControlState, OutputState, RelaySequence
 from dcu.relay.book import Book
 from dcu.relay.case import Evidence
 from dcu.relay.docket import Docket
@@ -15,7 +15,32 @@ from dcu.relay.life import Life
 from dcu.relay.locks import Locks
 from dcu.relay.ruling import Ruling
 from dcu.relay.trust import Commissioning
-from tests.relay.world import BOX, DCU, DHANBAD, FAR_METER, ISS, METER, RANCHI, MemoryStore, World, trust
+from tests.relay.world import (
+    APPROVE,
+    BILLING,
+    BOX,
+    DAY,
+    DCU,
+    DHANBAD,
+    FAR_METER,
+    ISS,
+    METER,
+    NOW,
+    PERMIT_ID,
+    RANCHI,
+    REQUEST,
+    MemoryStore,
+    World,
+    trust,
+)
+
+# Members of a command, or what is changed of it.
+PAID = {"op": "balance", "signers": [BILLING], "recharge": 500, "recharged_at": NOW, "balance": 900}
+SAFETY = {"why": "safety", "case": ..., "notice": ...}
+CUT = {"pol": 1, "lease": "L-1", "permit": PERMIT_ID, "signers": [REQUEST, APPROVE]}
+
+AREA = {"prepaid_live": True, "since": NOW - DAY, "profile": "prepaid", "reconnect": "close", "grace_days": 0}
+"""An area of a policy in which what is prepaid may be cut."""
 
 
 class Room(World):
@@ -67,6 +92,14 @@ class Room(World):
     def give(self, permit):
         """A permit is taken."""
         assert Documents(self.book).permit(self.opened(permit), permit).verdict.status == "accepted"
+
+    def sequence(self, meter=METER) -> RelaySequence:
+        """Numbers of that meter's relay."""
+        return self.store.rows.sequences.get(meter, RelaySequence())
+
+    def lock(self, meter=METER):
+        """Somebody at the pole locks it."""
+        self.locks.lock(meter, "sunil", "at the terminals", 3600)
 
     def kept(self, key: Key):
         return self.store.rows.commands[key]

@@ -12,8 +12,8 @@ from dcu.record import Stream
 from dcu.relay.book import account_of, is_connect, legible, reread
 from dcu.relay.receipts import Account
 from dcu.relay.schema import read_command
-from tests.relay.room import Room, evidence
-from tests.relay.test_docket import AREA, SAFETY, Fitter
+from tests.relay.room import AREA, SAFETY, Room, evidence
+from tests.relay.test_changes_of_meters import Fitter
 from tests.relay.world import (
     BILLING,
     CAPS,
@@ -30,11 +30,6 @@ from tests.relay.world import (
 )
 
 R = Refusal
-
-
-@pytest.fixture
-def room():
-    return Room()
 
 
 def case(room, op="disconnect", *, due=False, **changes):

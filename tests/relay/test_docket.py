@@ -1,20 +1,18 @@
-"""What is decided about a command when it comes: what is kept, debited, taken back, counted and told of it."""
+"""What is decided about a command when it comes: what is kept, debited, counted and told of it."""
 
 import copy
 import json
 
 import pytest
 
-from dcu.command import Debit, Profile, Refusal, RelaySequence, State
-from dcu.errors import StoreFull
+from dcu.command import Debit, Profile, Refusal, State
 from dcu.reading import ClockState
 from dcu.record import Stream
 from dcu.relay import allowance
 from dcu.relay.canonical import canonical, to_base64url
 from tests.relay.envelopes import built, header, member
-from tests.relay.room import Room
+from tests.relay.room import AREA, CUT, PAID, SAFETY, Room
 from tests.relay.world import (
-    APPROVE,
     BILLING,
     CAPS,
     DAY,
@@ -24,7 +22,6 @@ from tests.relay.world import (
     NOW,
     PERMIT_ID,
     PLANNER,
-    POLICY_A,
     RANCHI,
     REQUEST,
     WITNESS,
@@ -32,23 +29,6 @@ from tests.relay.world import (
 
 R = Refusal
 SLOW = {"caps": {"arrears": CAPS | {"wait_s": 900, "spacing_s": 1000}, "prepaid": CAPS}}
-PAID = {"op": "balance", "signers": [BILLING], "recharge": 500, "recharged_at": NOW, "balance": 900}
-SAFETY = {"why": "safety", "case": ..., "notice": ...}
-BOTH = [REQUEST, APPROVE]
-CUT = {"pol": 1, "lease": "L-1", "permit": PERMIT_ID, "signers": BOTH}
-
-
-@pytest.fixture
-def room():
-    return Room()
-
-
-def held(room, meter=METER):
-    return room.store.rows.sequences.get(meter, RelaySequence())
-
-
-def locked(room, meter=METER):
-    room.locks.lock(meter, "sunil", "at the terminals", 3600)
 
 
 # ---- what is accepted -----------------------------------------------------------------------------------------------
@@ -79,7 +59,7 @@ def test_what_an_acceptance_keeps_and_what_is_to_be_done(name):
     ruling = room.decide(**changes)
     assert (ruling.verdict.status, ruling.verdict.code, ruling.meter, ruling.cause) == ("accepted", None, METER, "")
     assert room.kept((ISS, "c-1")).state is state and room.kept((ISS, "c-1")).repeated_at == 0
-    assert (held(room).any, held(room).disconnect) == (of_any, of_cuts)
+    assert (room.sequence().any, room.sequence().disconnect) == (of_any, of_cuts)
     assert len(room.store.rows.debits) == debited
     assert (ruling.command.cmd_id if ruling.command else None) == ("c-1" if to_do else None)
     assert (ruling.wait_s, ruling.spacing_s, ruling.cuts) == (to_do or (0, 0, False))
@@ -107,9 +87,6 @@ def test_a_debit_says_whose_of_what_and_when(room):
     room.clock.pass_s(7)
     room.accept()
     assert room.store.rows.debits == [Debit(ISS, "c-1", Profile.ARREARS, PERMIT_ID, NOW + 7, "boot-1", 1007)]
-
-
-AREA = {"prepaid_live": True, "since": NOW - DAY, "profile": "prepaid", "reconnect": "close", "grace_days": 0}
 
 
 def test_a_debit_to_a_share_is_one_to_the_whole_as_well():
@@ -148,191 +125,6 @@ def test_records_that_are_wanted_once_more_are_noted_up_to_the_last_that_was_del
     assert room.decide("resend", last=3, **wanted).verdict.code is R.E_FLOOD, "so many wait already"
 
 
-# ---- meters of this box ---------------------------------------------------------------------------------------------
-
-PLACE = {"bus": "north", "address": 21, "model": "is15959-1ph", "area": RANCHI, "secrets": "m-77"}
-CHANGES = {"add": PLACE, "replace": PLACE | {"old": METER}, "retire": {}}
-
-
-class Fitter:
-    """Whoever holds the meters of this box."""
-
-    def __init__(self):
-        self.wrong, self.kept, self.in_effect = "", [], []
-
-    def fault(self, command):
-        assert command.change is not None, "that is no change of a meter"
-        return f"{self.wrong}: {command.meter}" if self.wrong else ""
-
-    def keep(self, tx, command):
-        tx.save_document("meters", 0, command.meter.encode())
-        self.kept.append(command.cmd_id)
-
-    def take_effect(self, command):
-        self.in_effect.append((command.cmd_id, command.meter))
-
-
-@pytest.mark.parametrize("change", CHANGES)
-def test_a_change_of_the_meters_takes_effect_when_it_is_on_disk_and_once(change):
-    fitter = Fitter()
-    room = Room(fitter)
-    room.store.fault = lambda: fitter.in_effect and pytest.fail("before the commit")
-    ruling = room.decide("meter", "GXT77", change=change, **CHANGES[change])
-    assert (ruling.verdict.status, ruling.command, ruling.meter) == ("accepted", None, "GXT77")
-    assert fitter.kept == ["c-1"] and fitter.in_effect == [("c-1", "GXT77")]
-    assert room.store.rows.documents["meters"] == (0, b"GXT77") and room.kept((ISS, "c-1")).state is State.DONE
-    room.store.fault = lambda: None
-    room.accept("message")
-    assert fitter.in_effect == [("c-1", "GXT77")]
-
-
-def test_a_change_of_the_meters_that_could_not_be_kept_takes_no_effect_later_on():
-    fitter = Fitter()
-    room = Room(fitter)
-
-    def full():
-        raise StoreFull("no room")
-
-    room.store.fault = full
-    with pytest.raises(StoreFull):
-        room.decide("meter", "GXT77", change="retire")
-    room.store.fault = lambda: None
-    room.accept("message")
-    assert fitter.in_effect == [] and "meters" not in room.store.rows.documents
-
-
-def test_other_commands_are_as_they_were_where_meters_can_be_changed():
-    fitter = Fitter()
-    room = Room(fitter)
-    cut = room.accept()
-    room.accept("cancel", cancels="c-1")
-    room.accept("cancel", cancels="c-later")
-    assert room.kept(cut).state is State.CANCELLED and "taken-back" in room.store.rows.documents
-    fitter.wrong = "no such bus"
-    assert room.decide("message").verdict.status == "accepted"
-    assert fitter.kept == fitter.in_effect == []
-
-
-@pytest.mark.parametrize("fitter", [None, Fitter()], ids=["nobody holds them", "it cannot be done"])
-def test_a_change_of_the_meters_that_cannot_be_carried_out(fitter):
-    room = Room(fitter)
-    if fitter is not None:
-        fitter.wrong = "no such bus"
-    ruling = room.decide("meter", "GXT77", change="add", **PLACE)
-    assert ruling.verdict.code is (R.E_METER if fitter else R.E_POLICY)
-    assert ruling.cause == ("no such bus: GXT77" if fitter else "a meter is not carried out here")
-    assert fitter is None or fitter.kept == fitter.in_effect == []
-
-
-@pytest.mark.parametrize("change", CHANGES)
-def test_what_hangs_on_the_wall_is_handed_on_to_the_meter_that_replaces_another(change):
-    room = Room(Fitter())
-    room.accept("freeze")
-    room.accept("freeze", FAR_METER)
-    locked(room)
-    room.store.rows.sequences[METER] = RelaySequence(5, 5, 5)
-    room.accept("meter", "GXT77", change=change, **CHANGES[change])
-    new = {kind for kind, meter in room.store.rows.restraints if meter == "GXT77"}
-    old = {kind for kind, meter in room.store.rows.restraints if meter == METER}
-    assert new == ({"freeze", "lock"} if change == "replace" else set()) and old == {"freeze", "lock"}
-    assert held(room, "GXT77") == RelaySequence(0, 0, 5 if change == "replace" else 0)
-
-
-# ---- what takes back ------------------------------------------------------------------------------------------------
-
-OVERTAKES = {
-    # what waits, what comes, whether it makes that void
-    "light, of a cut for credit": ({}, {"op": "connect"}, True),
-    "light of another meter": ({}, {"op": "connect", "meter": FAR_METER}, False),
-    "light by two, of one for safety": (SAFETY, {"op": "connect", "signers": BOTH}, True),
-    "a payment, of one for credit": ({}, PAID, True),
-    "a payment, of one for arrears": ({"why": "arrears"}, PAID, False),
-    "a payment, of one for safety": (SAFETY, PAID, False),
-    "a payment at another meter": ({}, PAID | {"meter": FAR_METER}, False),
-    "a freeze, of one for safety": (SAFETY, {"op": "freeze", "signers": [WITNESS]}, True),
-    "a freeze of another meter": ({}, {"op": "freeze", "meter": FAR_METER}, False),
-    "a freeze of the box": ({}, {"op": "freeze", "meter": ...}, True),
-    "a message": ({}, {"op": "message"}, False),
-    "a limit": ({}, {"op": "limit", "watts": 1000}, False),
-    "another cut": ({}, {}, False),
-}
-
-
-@pytest.mark.parametrize("name", OVERTAKES)
-def test_what_waits_to_disconnect_is_overtaken(room, name):
-    waiting, changes, void = OVERTAKES[name]
-    cut = room.accept(**waiting)
-    room.accept(**changes)
-    assert room.kept(cut).state is (State.VOIDED if void else State.PENDING)
-
-
-@pytest.mark.parametrize("state", [State.ACCEPTED, State.DISPATCHED, State.DONE])
-def test_what_is_under_way_or_no_disconnect_is_not_overtaken(room, state):
-    key = room.accept("message")
-    room.keep(key, state=state)
-    room.accept("connect")
-    assert room.kept(key).state is state
-
-
-def test_what_cannot_be_read_is_not_overtaken_and_hinders_nobody(room):
-    cut, other = room.accept(), room.accept()
-    room.keep(cut, payload=b"{}")
-    room.accept("connect")
-    assert (room.kept(cut).state, room.kept(other).state) == (State.PENDING, State.VOIDED)
-
-
-def test_one_key_does_not_take_back_what_waits_for_safety(room):
-    cut = room.accept(**SAFETY)
-    assert room.decide("connect", signers=[BILLING]).verdict.code is R.E_QUORUM
-    locked(room)
-    assert room.decide("connect", signers=[BILLING]).verdict.code is R.E_QUORUM
-    assert room.kept(cut).state is State.PENDING
-
-
-REFUSED = {
-    # what comes to a meter that is set aside or locked, why it is refused, the cut after it, numbers after it
-    "light": ({"op": "connect", "seq": 9}, R.E_LOCKED, State.VOIDED, (9, 1)),
-    "a payment": (PAID | {"seq": 9}, R.E_METER, State.VOIDED, (1, 1)),
-    "a payment that is judged as a cut": (PAID | CUT | SAFETY | {"seq": 9}, R.E_METER, State.PENDING, (1, 1)),
-    "a limit": ({"op": "limit", "watts": 1000, "seq": 9}, R.E_METER, State.PENDING, (1, 1)),
-    "a cut": ({"seq": 9}, R.E_METER, State.PENDING, (1, 1)),
-    "light that nobody may order": ({"op": "connect", "signers": [POLICY_A]}, R.E_QUORUM, State.PENDING, (1, 1)),
-    "light of yesterday": ({"op": "connect", "iat": NOW - 9, "exp": NOW}, R.E_EXPIRED, State.PENDING, (1, 1)),
-    "light that is older than the cut": ({"op": "connect", "seq": 1}, R.E_SEQ, State.PENDING, (1, 1)),
-}
-
-
-@pytest.mark.parametrize("name", REFUSED)
-def test_what_is_refused_for_another_reason_takes_back_all_the_same(room, name):
-    changes, code, state, numbers = REFUSED[name]
-    cut = room.accept()
-    room.aside.add(METER)
-    locked(room)
-    ruling = room.decide(**changes)
-    assert (ruling.verdict.status, ruling.verdict.code) == ("refused", code)
-    assert room.kept(cut).state is state
-    assert (held(room).any, held(room).disconnect) == numbers
-
-
-def test_a_connect_that_is_refused_stands_in_the_way_of_no_other_connect(room):
-    locked(room)
-    assert room.decide("connect", seq=9).verdict.code is R.E_LOCKED
-    room.locks.lock(METER, "sunil", "", 0)
-    assert room.decide("connect", seq=8).verdict.status == "accepted"
-
-
-def test_a_cancel_that_came_first_holds_for_its_meter_and_for_what_cuts(room):
-    room.accept("cancel", cancels="c-x")
-    room.accept("cancel", cancels="c-y", meter=FAR_METER)
-    limit = {"op": "limit", "watts": 100, **CUT, **SAFETY}
-    for changes in ({}, limit):
-        ruling = room.decide(cmd_id="c-x", **{"seq": 9} | changes)
-        assert ruling.verdict.code is R.E_STATE, changes
-        room.store.rows.commands.pop((ISS, "c-x"))
-    assert room.decide("connect", cmd_id="c-x").verdict.status == "accepted"
-    assert room.decide(cmd_id="c-y").verdict.status == "accepted"
-
-
 # ---- what is refused ------------------------------------------------------------------------------------------------
 
 
@@ -362,7 +154,7 @@ def test_beyond_its_keys_allowance_a_command_is_counted_and_neither_kept_nor_tol
     cut = room.accept()
     room.accept("connect", FAR_METER)
     if wrong:
-        locked(room)
+        room.lock()
     receipts = len(room.receipts())
     ruling = room.decide("connect")
     assert (ruling.verdict.status, ruling.verdict.code) == ("refused", R.E_FLOOD) and ruling.cause

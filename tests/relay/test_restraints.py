@@ -9,7 +9,6 @@ from dcu.reading import ClockState
 from dcu.relay.case import Moment
 from dcu.relay.policy.floor import FREEZE_S, LOCK_S
 from dcu.relay.restraints import FREEZE, LOCK, counted, holding, lapsed, restraint
-from tests.relay.room import Room
 from tests.relay.world import FAR_METER, ISS, METER
 from tests.relay.world import NOW as SINCE
 
@@ -64,11 +63,6 @@ def test_it_holds_its_meter_and_one_of_the_box_holds_all():
 
 
 # ---- what is kept and told ------------------------------------------------------------------------------------------
-
-
-@pytest.fixture
-def room():
-    return Room()
 
 
 def told(room):

@@ -8,22 +8,16 @@ from dcu.command import ControlState, Event, OutputState, Refusal, RelaySequence
 from dcu.record import Stream
 from dcu.relay.letters import Brought
 from dcu.relay.receipts import ReadBack
-from tests.relay.room import Room, evidence
+from tests.relay.room import SAFETY, evidence
 from tests.relay.world import APPROVE, FAR_METER, ISS, METER, NOW, REQUEST
 
 R = Refusal
 OPENED = {"output": OutputState.DISCONNECTED, "control": ControlState.DISCONNECTED}
-SAFETY = {"why": "safety", "case": ..., "notice": ...}
 LIGHT = {"op": "connect"}
 BOTH = (REQUEST, APPROVE)
 LIMIT = {"op": "limit", "watts": 100, "seq": 5, "lease": "L-1", "permit": "P-1", "pol": 1, "signers": BOTH}
 READ = {"op": "read", "attribute": "1:0.0.96.1.0.255/2"}
 NOBODY = (ISS, "nobody")
-
-
-@pytest.fixture
-def room():
-    return Room()
 
 
 def last(room):

@@ -11,7 +11,7 @@ from dcu.reading import ClockState
 from dcu.relay import desk
 from dcu.relay.letters import Outcome
 from dcu.relay.withdrawals import AT_MOST
-from tests.relay.test_authority import last
+from tests.relay.running import last
 from tests.relay.world import (
     APPROVE,
     BILLING,

@@ -15,7 +15,7 @@ from dcu.relay.permit import read_permit
 from dcu.relay.policy import compare, read_policy
 from dcu.relay.receipts import ReadBack
 from dcu.relay.schema import OPERATIONS, READERS, hints, read_command
-from tests.relay.test_authority import key_document
+from tests.relay.running import key_document
 from tests.relay.test_policy import claims as policy_claims
 from tests.relay.test_policy import permit_claims
 from tests.relay.world import ISS, METER, World, commissioned

@@ -10,7 +10,6 @@ from zoneinfo import ZoneInfo
 import cbor2
 from cryptography.hazmat.primitives.asymmetric import ec
 
-from dcu.command import OPEN, RelaySequence
 from dcu.config.meter_models import shipped
 from dcu.errors import AttributeDenied, DcuError, LinkLost, MeterSilent, WrongMeter
 from dcu.headend.receipts import verify_receipt
@@ -25,6 +24,7 @@ from dcu.relay.key import FileSigner
 from dcu.relay.key_document import TrustStore
 from dcu.relay.public_key import Role, public_key
 from dcu.relay.trust import Commissioning
+from tests.kept import Kept
 
 DCU, ISS, JID = "JH-RNC-0042", "hes.ranchi", "j-7f3a91c2"
 TOPIC = f"dcu/v1/{DCU}/cmd"
@@ -132,53 +132,7 @@ class Rows:
         return Rows(**copied | {"streams": {stream: [*bodies] for stream, bodies in self.streams.items()}})
 
 
-class MemoryAuthority:
-    def __init__(self, rows):
-        self.rows = rows
-
-    def debit(self, debit):
-        self.rows.debits.append(debit)
-
-    def debits(self, since_s, boot):
-        return [d for d in self.rows.debits if d.at_s > since_s or d.boot == boot]
-
-    def note_sent(self, iss, cmd_id, at_s, boot_s):
-        self.rows.debits = [
-            replace(d, sent_at_s=at_s, sent_boot_s=boot_s) if (d.iss, d.cmd_id) == (iss, cmd_id) else d
-            for d in self.rows.debits
-        ]
-
-    def permit(self, iss, permit_id):
-        return self.rows.permits.get((iss, permit_id))
-
-    def save_permit(self, iss, permit_id, envelope):
-        self.rows.permits[iss, permit_id] = envelope
-
-    def permit_uses(self, iss, permit_id):
-        return sum(d.iss == iss and permit_id in {d.permit, d.total} for d in self.rows.debits)
-
-    def restraints(self):
-        return list(self.rows.restraints.values())
-
-    def restrain(self, restraint):
-        self.rows.restraints[restraint.kind, restraint.meter] = restraint
-
-    def lift(self, kind, meter):
-        self.rows.restraints.pop((kind, meter), None)
-
-    def note_safety(self, serial, seq):
-        if (held := self.rows.sequences.get(serial)) is not None:
-            self.rows.sequences[serial] = replace(held, safety=seq)
-
-    def forget_document(self, typ):
-        self.rows.documents.pop(typ, None)
-
-
-class MemoryTransaction:
-    def __init__(self, rows):
-        self.rows = rows
-        self.authority = MemoryAuthority(rows)
-
+class MemoryTransaction(Kept):
     def append(self, stream, body, layout=None):
         self.rows.streams[stream].append(body)
         return len(self.rows.streams[stream])
@@ -188,39 +142,21 @@ class MemoryTransaction:
             stream: (self.rows.delivered.get(stream, 0), len(bodies)) for stream, bodies in self.rows.streams.items()
         }
 
-    def command(self, iss, cmd_id):
-        return self.rows.commands.get((iss, cmd_id))
-
-    def open_commands(self):
-        return [c for c in self.rows.commands.values() if c.state in OPEN]
-
-    def save_command(self, command):
-        self.rows.commands[command.iss, command.cmd_id] = command
-
-    def relay_sequence(self, serial):
-        return self.rows.sequences.get(serial, RelaySequence())
-
-    def raise_relay_sequence(self, serial, seq, *, disconnect):
-        held = self.relay_sequence(serial)
-        self.rows.sequences[serial] = RelaySequence(
-            max(held.any, seq), max(held.disconnect, seq) if disconnect else held.disconnect, held.safety
-        )
-
-    def document(self, typ):
-        return self.rows.documents.get(typ)
-
-    def save_document(self, typ, version, envelope):
-        self.rows.documents[typ] = (version, envelope)
-
     def journal(self, at_s, kind, body):
         self.rows.journal.append((at_s, kind, body))
         return len(self.rows.journal), len(self.rows.journal).to_bytes(32, "big")
 
-    def count(self, name):
-        self.rows.counts[name] = self.rows.counts.get(name, 0) + 1
+    def debit(self, debit):
+        self.rows.debits.append(debit)
 
-    def counts(self):
-        return dict(self.rows.counts)
+    def note_sent(self, iss, cmd_id, at_s, boot_s):
+        self.rows.debits = [
+            replace(d, sent_at_s=at_s, sent_boot_s=boot_s) if (d.iss, d.cmd_id) == (iss, cmd_id) else d
+            for d in self.rows.debits
+        ]
+
+    def _debits(self):
+        return self.rows.debits
 
 
 class MemoryStore:

@@ -55,33 +55,6 @@ def test_a_range_outlives_field_and_the_broker(tmp_path, broker, field, box, hea
     assert head_end.ids(Stream.ALARM) == list(range(1, 10))
 
 
-def test_what_was_not_delivered_yet_is_left_out(field):
-    field.append(Stream.HEALTH, 10)
-    field.store.transact(lambda tx: tx.deliver(Stream.HEALTH, 6))
-    want(field, "health", 4, 10)
-    assert waiting(field) == [resends.Range(Stream.HEALTH, 4, 6)]
-    want(field, "health", 7, 10)
-    assert len(waiting(field)) == 1
-
-
-def test_what_is_not_held_any_more_ends_the_range(field):
-    field.append(Stream.HEALTH, 10)
-    field.store.transact(lambda tx: tx.deliver(Stream.HEALTH, 10))
-    want(field, "health", 3, 8)
-    offered = field.store.transact(lambda tx: resends.next_again(tx, 1))
-    assert (offered.first, len(offered.bodies)) == (3, 1)
-    whole = field.store.transact(lambda tx: resends.next_again(tx, 1 << 20))
-    assert (whole.first, len(whole.bodies)) == (3, 6)
-    field.store.transact(lambda tx: resends.published(tx, Stream.HEALTH, 5))
-    assert waiting(field) == [resends.Range(Stream.HEALTH, 6, 8)]
-    field.store.transact(lambda tx: tx.again(Stream.HEALTH, 6, 8, 1 << 20))
-    field.store.transact(lambda tx: resends.published(tx, Stream.HEALTH, 8))
-    assert waiting(field) == []
-    want(field, "health", 900, 905)
-    assert field.store.transact(lambda tx: resends.next_again(tx, 1 << 20)) is None
-    assert waiting(field) == []
-
-
 class Line:
     def __init__(self):
         self.welcome, self.asked = type("Welcome", (), {"epoch": "e"}), []
