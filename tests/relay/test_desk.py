@@ -8,7 +8,7 @@ from dcu.relay.letters import Answer, Lock, NewTrust, Outcome, Put, Ready, Verdi
 from dcu.relay.trust import Commissioning
 from tests.relay.room import evidence
 from tests.relay.turning import Turning
-from tests.relay.world import FAR_METER, ISS, METER, TOPIC, Killed
+from tests.relay.world import FAR_METER, ISS, METER, TOPIC, Killed, trust
 
 KEY = (ISS, "c-1")
 LOCK = (METER, "ravi", "work", 3600)
@@ -88,6 +88,12 @@ def test_it_says_which_meters_it_has_and_which_lease_is_given_out(box):
     box.turn()
     [told] = [receipt for receipt in box.receipts() if receipt.kind == "lease"]
     assert box.desk.lease == told.claims["lease"] != ""
+
+
+def test_other_roots_are_in_force_with_the_next_document(box):
+    box.turn()
+    box.desk.renew_trust(Commissioning(trust(req_1={"revoked": True}), box.commissioned))
+    assert put(box, box.command("connect")).code is Refusal.E_KEY
 
 
 def test_a_lock_is_told_and_held_until_it_is_ended(box):

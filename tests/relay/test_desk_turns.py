@@ -141,6 +141,13 @@ def test_a_start_that_finds_no_room_judges_nothing_and_tries_again_with_each_tur
     assert box.store.rows.documents["policy"][0] == 1 and box.desk.lease
 
 
+def test_until_it_knows_what_the_last_start_left_open_it_judges_nothing(box, monkeypatch):
+    with monkeypatch.context() as patch:
+        patch.setattr(Documents, "commission", full)
+        assert put(box, box.command("connect")).code is Refusal.E_STORE
+    assert box.states() == {}
+
+
 class Roster:
     """Of meters that were added by a signed command before."""
 
@@ -181,6 +188,7 @@ def test_a_return_of_the_connection_gives_one_lease_and_at_once(box):
     box.turn()
     box.clock.pass_s(65)
     box.turn()
+    assert len(leases(box)) == 1
     box.desk.connected()
     box.turn()
     assert len(leases(box)) == 2
