@@ -6,7 +6,6 @@ from dcu.command import ControlState, OutputState, Refusal, State
 from dcu.errors import StoreFull
 from dcu.mailbox import Stop
 from dcu.relay.documents import Documents
-from dcu.relay.intake import COUNT_AT
 from dcu.relay.letters import Answer, Put, Ready
 from dcu.relay.locks import Locks
 from dcu.relay.timetable import AGAIN_S
@@ -74,12 +73,12 @@ def test_quiet_turns_cost_no_transaction(box):
 def test_a_flood_is_counted_before_it_has_ended(box):
     box.turn()
     before = box.store.commits
-    for _ in range(COUNT_AT - 1):
+    for _ in range(499):
         put(box)
     assert box.store.commits == before
     put(box)
     assert box.store.commits == before + 1
-    assert sum(box.counts(code) for code in ("E_JSON", "E_FLOOD")) == COUNT_AT
+    assert sum(box.counts(code) for code in ("E_JSON", "E_FLOOD")) == 500
 
 
 # ---- no room --------------------------------------------------------------------------------------------------------
