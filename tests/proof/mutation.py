@@ -37,6 +37,7 @@ VERIFIER = (
     "deeds/__init__", "deeds/shape", "deeds/plain", "deeds/money", "deeds/limit", "deeds/sense",
     "docket", "documents", "book", "trust", "receipts", "withdrawals", "allowance",
     "leases", "restraints", "timetable", "life", "ruling", "standing", "gate", "locks", "warrant",
+    "desk", "intake", "letters", "dispatch", "executor",
 )  # fmt: skip
 
 Key = tuple[str, str, str, str, int]
