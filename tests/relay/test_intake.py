@@ -141,6 +141,11 @@ def test_what_somebody_signed_and_should_not_have_is_told_at_once(door, monkeypa
     assert door.told() == ([(code.value, METER, "why")] if code in TOLD else [])
 
 
+def test_a_decision_that_says_no_more_hands_nothing_on_and_names_nothing():
+    said = {"command": None, "wait_s": 0, "spacing_s": 0, "cuts": False, "cause": "", "meter": ""}
+    assert Ruling(Verdict("accepted")) == Ruling(Verdict("accepted"), **said)
+
+
 def test_a_refusal_that_a_room_raises_was_signed_by_nobody_whom_the_box_knows(door, monkeypatch):
     monkeypatch.setattr(Documents, "keys", falling(CommandRefused(R.E_KEY, "by nobody")))
     assert door.put(document(3)) == Ruling(Verdict("refused", R.E_KEY))
