@@ -117,7 +117,7 @@ class Dispatch:
     def _life_s(self, command: Command) -> int:
         """How long an accepted disconnect may live from now on, by the uptime: a clock stepped back adds nothing."""
         known_s = self._book.moment().known_s
-        return LONGEST_LIFE_S if known_s is None else min(max(command.exp - known_s, 0), LONGEST_LIFE_S)
+        return LONGEST_LIFE_S if known_s is None else min(command.exp - known_s, LONGEST_LIFE_S)
 
     def pass_time(self) -> None:
         """What the passing of time brings: errands that are due, commands that are over, meters to be looked at."""

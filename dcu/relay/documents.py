@@ -237,7 +237,7 @@ class Documents:
         now_s = book.clock.boottime_s()
         if not book.leases.due(now_s):
             return
-        lease = book.leases.renew(now_s)
+        lease = book.leases.make()
 
         def work(tx: Transaction) -> None:
             policy, _ = book.policy(tx)
@@ -245,7 +245,8 @@ class Documents:
             account = Account("lease", book.trust.issuer, "", "lease", "", b"", (), GIVEN_OUT, pol=pol)
             book.record(tx, replace(account, more={"lease": lease, "keys": book.trust.version}))
 
-        book.store.transact(work)
+        book.store.transact(work)  # where there is no room the old one stays, and a new one is due
+        book.leases.renew(now_s, lease)
 
     # ---- answers ----------------------------------------------------------------------------------------------------
 

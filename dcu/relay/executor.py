@@ -115,7 +115,7 @@ class Switching:
             if not self._warrants:
                 raise
             self._reason = str(fault)
-        if self._warrants and not self._reported:
+        if self._warrants:
             self._conclude(line)
 
     def failed(self, fault: Exception) -> None:
@@ -170,7 +170,7 @@ class Switching:
 
     def _conclude(self, line: Line) -> None:
         if _void(self._warrants):
-            self._report(Outcome(self._key, Event.UNSENT, reason=self._reason or "the moment passed"))
+            self._report(Outcome(self._key, Event.UNSENT, reason=self._reason))
             return
         if len(self._readback) < LOOKS:
             try:

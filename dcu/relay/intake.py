@@ -4,6 +4,7 @@ What was refused before anybody was known to have signed it (checks 1 to 8) is c
 never answered, so that nobody fills the disk. Source: reference/command-authority.md 0 item 2, 8.
 """
 
+import contextlib
 import logging
 from collections import Counter
 from typing import Final
@@ -58,11 +59,9 @@ class Intake:
 
     def count(self) -> None:
         """Write the counts; where there is no room, later."""
-        refusals, self._uncounted = self._uncounted, Counter()
-        try:
-            self._docket.count(refusals)
-        except StoreFull:
-            self._uncounted = refusals + self._uncounted
+        with contextlib.suppress(StoreFull):
+            self._docket.count(self._uncounted.copy())  # another thread reads it, which may be late
+            self._uncounted.clear()
 
     def _decide(self, put: Put) -> Ruling:
         book = self._book

@@ -18,11 +18,11 @@ class Leases:
     """The leases of one process. Times are seconds of a clock that never goes back.
 
     Args:
-        make: makes a name that nobody can foretell.
+        make: makes a name that nobody can foretell; it is none yet.
     """
 
     def __init__(self, make: Callable[[], str]) -> None:
-        self._make = make
+        self.make = make
         self._current = self._previous = ""
         self._since_s = self._due_s = float("-inf")
 
@@ -39,11 +39,10 @@ class Leases:
         """Whether a new one is to be made now."""
         return now_s >= self._due_s
 
-    def renew(self, now_s: float) -> str:
-        """Make a new one. It replaces the current one, which stays good for a while."""
-        self._previous, self._current = self._current, self._make()
+    def renew(self, now_s: float, lease: str) -> None:
+        """One that was made and told replaces the current one, which stays good for a while."""
+        self._previous, self._current = self._current, lease
         self._since_s, self._due_s = now_s, now_s + LIFE_S
-        return self._current
 
     def good(self, now_s: float) -> frozenset[str]:
         """Those that a disconnect may name now."""

@@ -38,6 +38,7 @@ VERIFIER = (
     "docket", "documents", "book", "trust", "receipts", "withdrawals", "allowance",
     "leases", "restraints", "timetable", "life", "ruling", "standing", "gate", "locks", "warrant",
     "duties", "resends", "on_demand", "inspections", "alarms",
+    "desk", "intake", "letters", "dispatch", "executor",
 )  # fmt: skip
 
 Key = tuple[str, str, str, str, int]

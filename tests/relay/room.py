@@ -58,7 +58,7 @@ class Room(World):
             signer=BOX,
             zone=self.zone,
             set_aside=self.aside.__contains__,
-            meters_heard=lambda: True,
+            meters_heard=lambda: self.heard,
             roster=roster,
         )
         self.leases_of_its_own = self.book.leases

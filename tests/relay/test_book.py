@@ -44,8 +44,7 @@ def case(room, op="disconnect", *, due=False, **changes):
 
 
 def test_a_lease_is_a_name_that_nobody_foretells(room):
-    leases = room.leases_of_its_own
-    names = {leases.renew(0.0) for _ in range(3)}
+    names = {room.leases_of_its_own.make() for _ in range(3)}
     assert len(names) == 3 and all(re.fullmatch("L-[0-9a-f]{24}", name) for name in names)
 
 

@@ -5,6 +5,7 @@ import re
 import pytest
 
 from dcu.command import Refusal
+from dcu.errors import StoreFull
 from dcu.headend.receipts import digest_of
 from dcu.reading import ClockState
 from dcu.relay.documents import Documents
@@ -31,6 +32,10 @@ from tests.relay.world import (
 R = Refusal
 ONE, NARROW, WIDE = {"signers": (POLICY_A,)}, {"hours": {}}, {"limit_floor_w": 999}
 BASE, NARROWED, WAITING, SEEN = POLICY_BASE, POLICY_NARROWED, POLICY_WAITING, POLICY_SEEN
+
+
+def full():
+    raise StoreFull("no room")
 
 
 class Desk(Room):
@@ -149,6 +154,21 @@ def test_what_is_told_of_a_lease(desk, empty):
         room.clock.pass_s(DAY)
         room.documents.lease()
         assert room.told == of(b"", "lease", "given-out", lease="L-1", **more)
+
+
+def test_a_lease_that_could_not_be_told_is_none_and_stays_due(desk):
+    """Nobody signs for what he was not told of: the head-end would be without a lease for a day."""
+    desk.book.leases = desk.leases_of_its_own
+    desk.documents.lease()
+    first = desk.told["lease"]
+    desk.clock.pass_s(DAY)
+    desk.store.fault = full
+    with pytest.raises(StoreFull):
+        desk.documents.lease()
+    assert desk.book.leases.current == first
+    desk.store.fault = lambda: None
+    desk.documents.lease()
+    assert first != desk.told["lease"] == desk.book.leases.current
 
 
 # ---- what comes again -----------------------------------------------------------------------------------------------

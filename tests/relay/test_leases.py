@@ -12,26 +12,28 @@ world = running()
 
 
 def test_a_lease_is_new_at_the_start_daily_and_at_a_return_and_the_one_before_is_good_for_an_hour():
-    names = iter("abcdefgh")
-    leases = Leases(lambda: next(names))
+    leases = Leases(lambda: "")
     assert leases.due(0.0) and leases.good(0.0) == frozenset() and leases.current == ""
-    assert leases.renew(0.0) == "a" and leases.good(0.0) == {"a"} and not leases.due(DAY - 1)
-    assert leases.due(DAY) and leases.renew(DAY) == "b"
+    leases.renew(0.0, "a")
+    assert leases.current == "a" and leases.good(0.0) == {"a"} and not leases.due(DAY - 1)
+    assert leases.due(DAY)
+    leases.renew(DAY, "b")
     assert leases.good(DAY + HOUR - 1) == {"a", "b"} and leases.good(DAY + HOUR) == {"b"}
     assert leases.good(2 * DAY + HOUR - 1) == {"b"}
     assert leases.good(2 * DAY + HOUR) == frozenset(), "one that nobody renews ends"
     leases.want()
     assert not leases.due(DAY + 59), "a connection that flaps makes no leases at will"
     assert leases.due(DAY + 60)
-    leases.renew(3 * DAY)
+    leases.renew(3 * DAY, "c")
     leases.want()
     assert not leases.due(3 * DAY + 59) and leases.due(3 * DAY + 60)
 
 
 def test_a_connection_that_is_there_before_the_first_lease_keeps_none_back():
-    leases = Leases(lambda: "a")
+    leases = Leases(lambda: "")
     leases.want()
-    assert leases.due(0.0) and leases.renew(0.0) == leases.current == "a"
+    assert leases.due(0.0)
+    leases.renew(0.0, "a")
     assert not leases.due(DAY - 1) and leases.good(0.0) == {"a"}
 
 
