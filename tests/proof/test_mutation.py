@@ -6,6 +6,7 @@ import importlib.util
 import os
 import subprocess
 import sys
+from pathlib import Path
 from types import FunctionType
 
 from tests.proof import mutation
@@ -108,3 +109,9 @@ def test_what_a_function_made_while_its_module_was_loaded_is_made_anew(tmp_path)
     assert not renew(code, compile(text.replace("+ 1", "+ 2"), path, "exec"), living, loading)
     assert renew(code, compile(text.replace("return 0", "return 1"), path, "exec"), living, loading)
     assert made["least"]() == 1
+
+
+def test_every_module_of_the_relay_that_decides_anything_is_tried():
+    room = Path(mutation.ROOM)
+    found = {str(path.relative_to(room).with_suffix("")) for path in room.rglob("*.py")}
+    assert found - set(mutation.VERIFIER) == {"__init__", "checks/__init__", "policy/__init__", "roster"}
