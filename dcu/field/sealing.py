@@ -2,7 +2,7 @@
 
 A stream whose cursor has not moved for minutes waits for the network. What it holds is read batch by batch, deflated
 thoroughly, and kept beside the store; the last batch, which is not full yet, is left as it is. Behind a link that is
-only slow nothing is made: there deflating costs no time. Source: docs/decisions/0011.
+only slow nothing is made: there deflating costs no time. Source: docs/decisions/0010.
 """
 
 from collections.abc import Callable, Mapping

@@ -1,7 +1,7 @@
 """What is published next: batches asked of field in time, and payloads that field has made already.
 
 Field reads what follows while a batch is deflated and sent. Payloads come several in an answer, no more than the link
-carries in a quarter of a second: what is urgent waits behind what was taken. Source: DESIGN 4, decisions/0010 and 0011.
+carries in a quarter of a second: what is urgent waits behind what was taken. Source: DESIGN 4, docs/decisions/0010.
 """
 
 from collections import deque
