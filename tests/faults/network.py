@@ -45,6 +45,8 @@ def _outage(run: Run, days: float, meters: int) -> Line:
         for mistake in RingJudge(truth, known.of(truth.serial, truth.profile), until_s).judge().mistakes
     ]
     with running_broker(directory) as broker, Field(directory) as box:
+        box.seal()  # as field does while the network is away
+        made = _made(box)
         with HeadEnd(endpoint(broker, broker.authority.client("hes")), check_each=CHECK_EACH) as head_end:
             cursors = box.store.transact(lambda tx: tx.cursors())
             backlog = sum(last - delivered for delivered, last in cursors.values())
@@ -63,7 +65,8 @@ def _outage(run: Run, days: float, meters: int) -> Line:
             lost, twice = _missing(box, head_end), len(head_end.items) - len({(i.series, i.id) for i in head_end.items})
     name = f"{days * 24:g} h" if days < 1 else f"{days:g} d"
     recovery = (
-        f"backlog of {backlog} records ({rows} intervals of block load) delivered in {seconds:.1f} s, "
+        f"backlog of {backlog} records ({rows} intervals of block load, {made} records in payloads made meanwhile) "
+        f"delivered in {seconds:.1f} s, "
         f"{'in order' if ids == sorted(ids) else 'OUT OF ORDER'}; "
         f"{len(waits)} live alarms meanwhile, slowest {max(waits, default=0):.2f} s"
     )
@@ -73,6 +76,17 @@ def _outage(run: Run, days: float, meters: int) -> Line:
     return Line(
         27, f"broker down {name}", injection, f"{meters} meters", lost, twice, recovery, not (lost or twice or wrong)
     )
+
+
+def _made(box: Field) -> int:
+    """Records that are in payloads."""
+    made = 0
+    for stream in Stream:
+        first = box.seals.next_first(box.store.epoch, stream, 0)
+        while first is not None and (run := box.seals.run_from(box.store.epoch, stream, first)):
+            made += run[-1].last - first + 1
+            first = run[-1].last + 1
+    return made
 
 
 def _alarm(box: Field, head_end: HeadEnd) -> float:

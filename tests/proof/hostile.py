@@ -23,6 +23,7 @@ from dcu.field.uplink_socket import UplinkSocket
 from dcu.mailbox import Bell, Stop
 from dcu.reading import ClockState
 from dcu.relay.letters import Verdict
+from dcu.store import SealedFile
 from dcu.wire import Wire
 from dcu.wire.verbs import Hello, Put, to_message
 from tests.proof.crash import ended, forked
@@ -149,6 +150,7 @@ class Siege:
             stop=self._stop,
             beat=lambda: None,
             allowed_uids={os.getuid()},
+            seals=SealedFile(directory / "dcu.db", 1),
             floor=lambda: BUILT,
         )
         self._thread = threading.Thread(target=self.socket.run)
