@@ -13,12 +13,12 @@ import zlib
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import Final, TypeVar
+from typing import Any, Final, TypeVar
 
-from dcu.errors import StoreFault, StoreFull
+from dcu.errors import StoreDamaged, StoreFault, StoreFull
 from dcu.ports import Seal
 from dcu.record import Stream
-from dcu.store.database import Database, translate
+from dcu.store.database import Bindings, Database, translate
 from dcu.store.limits import has_room_beside, page_limit_of, sealed_file
 
 log = logging.getLogger(__name__)
@@ -67,13 +67,8 @@ class SealedFile:
         """See `ports.Seals`."""
         if not self._holds(epoch):
             return ()
-        rows: list[tuple[int, int, int]] = self._do(
-            lambda database: database.rows(
-                "SELECT first, last, octets FROM sealed WHERE stream = ? AND first >= ? ORDER BY first LIMIT ?",
-                (stream.value, first, RUN),
-            ),
-            [],
-        )
+        sql = "SELECT first, last, octets FROM sealed WHERE stream = ? AND first >= ? ORDER BY first LIMIT ?"
+        rows = self._ask((int, int, int), sql, (stream.value, first, RUN))
         run: list[Seal] = []
         for begins, last, octets in rows:
             if begins != first or not begins <= last:
@@ -86,29 +81,27 @@ class SealedFile:
         """See `ports.Seals`."""
         if not self._holds(epoch):
             return None
-        found = self._do(
-            lambda database: database.first(
-                "SELECT crc, payload FROM sealed WHERE stream = ? AND first = ?", (seal.stream.value, seal.first)
-            ),
-            None,
-        )
-        if found is None or found[0] != _checksum(epoch, seal, found[1]):
-            self._do(lambda database: self._delete(database, seal.stream, seal.first), None)
+
+        def read(database: Database) -> bytes | None:
+            place = (seal.stream.value, seal.first)
+            for crc, payload in self._rows(
+                database, (int, bytes), "SELECT crc, payload FROM sealed WHERE stream = ? AND first = ?", place
+            ):
+                if crc == _checksum(epoch, seal, payload):
+                    return bytes(payload)
+                self._delete(database, *place)
+                self._look(database)
             return None
-        payload: bytes = found[1]
-        return payload
+
+        return self._do(read, None)
 
     def next_first(self, epoch: str, stream: Stream, n: int) -> int | None:
         """See `ports.Seals`."""
         if not self._holds(epoch):
             return None
-        found = self._do(
-            lambda database: database.first(
-                "SELECT min(first) FROM sealed WHERE stream = ? AND first > ?", (stream.value, n)
-            ),
-            None,
-        )
-        return None if found is None else found[0]
+        sql = "SELECT first FROM sealed WHERE stream = ? AND first > ? ORDER BY first LIMIT 1"
+        found = self._ask((int,), sql, (stream.value, n))
+        return found[0][0] if found else None
 
     # ---- for who makes them
 
@@ -140,10 +133,9 @@ class SealedFile:
 
     def last(self, stream: Stream) -> int:
         """Id of the last record that is in a payload; 0 where there is none."""
-        found = self._do(
-            lambda database: database.first("SELECT max(last) FROM sealed WHERE stream = ?", (stream.value,)), None
-        )
-        return 0 if found is None or found[0] is None else int(found[0])
+        sql = "SELECT coalesce(max(last), 0) FROM sealed WHERE stream = ?"
+        found = self._ask((int,), sql, (stream.value,))
+        return found[0][0] if found else 0
 
     def forget(self, delivered: Mapping[Stream, int]) -> bool:
         """Delete a bite of what is delivered; whether there may be more. When nothing is left the file goes."""
@@ -155,7 +147,7 @@ class SealedFile:
                     (stream.value, last, BITE),
                 )
                 for (first,) in found:
-                    database.write("DELETE FROM sealed WHERE stream = ? AND first = ?", (stream.value, first))
+                    self._delete(database, stream.value, first)
                 if found:
                     self._look(database)
                     return True
@@ -193,6 +185,11 @@ class SealedFile:
     def _holds(self, epoch: str) -> bool:
         return not self._is_empty and epoch == self._epoch
 
+    def _ask(self, kinds: tuple[type, ...], sql: str, bindings: Bindings) -> list[tuple[Any, ...]]:
+        """Rows of a query; none where there is trouble."""
+        nothing: list[tuple[Any, ...]] = []
+        return self._do(lambda database: self._rows(database, kinds, sql, bindings), nothing)
+
     def _do(self, work: Callable[[Database], T], otherwise: T) -> T:
         """Work in a transaction; `otherwise` where there is no file, no room, or only trouble with it."""
         with self._lock:
@@ -208,7 +205,7 @@ class SealedFile:
                     if database.in_transaction:
                         database.control("ROLLBACK")
                 return otherwise
-            except StoreFault as fault:
+            except (StoreFault, UnicodeDecodeError) as fault:  # the latter where SQLite's words quote what is garbled
                 log.warning("%s: payloads that were made in advance are given up: %s", self._path, fault)
                 self._let_go()
                 self._delete_file()
@@ -251,6 +248,9 @@ class SealedFile:
         except sqlite3.Error as error:
             connection.close()
             raise translate(error, str(self._path)) from error
+        except UnicodeDecodeError as error:  # SQLite's words quote what is garbled
+            connection.close()
+            raise StoreDamaged("its schema is not what was written", place=str(self._path)) from error
         except StoreFault:
             connection.close()
             raise
@@ -273,9 +273,18 @@ class SealedFile:
         [(found,)] = database.rows("SELECT EXISTS (SELECT 1 FROM sealed)")
         self._is_empty = not found
 
-    def _delete(self, database: Database, stream: Stream, first: int) -> None:
-        database.write("DELETE FROM sealed WHERE stream = ? AND first = ?", (stream.value, first))
-        self._look(database)
+    def _rows(self, database: Database, kinds: tuple[type, ...], sql: str, bindings: Bindings) -> list[tuple[Any, ...]]:
+        """Rows of values of these kinds. Raises StoreDamaged: a flipped octet makes of a number whatever it likes."""
+        rows = database.rows(sql, bindings)
+        if any(tuple(map(type, row)) != kinds for row in rows):
+            raise StoreDamaged("a row is not what was written", place=str(self._path))
+        return rows
+
+    def _delete(self, database: Database, stream: str, first: int) -> None:
+        """Raises StoreDamaged where it cannot be found though it was seen: its index is out of order."""
+        database.write("DELETE FROM sealed WHERE stream = ? AND first = ?", (stream, first))
+        if database.rows("SELECT changes()") != [(1,)]:
+            raise StoreDamaged("its index is not what was written", place=str(self._path))
 
     def _let_go(self) -> None:
         database, self._database, self._is_empty = self._database, None, True

@@ -1,4 +1,4 @@
-"""The cache of payloads that are made in advance: what comes out of it is what went in, or nothing, whatever befell it."""
+"""The cache of payloads that are made in advance: out of it comes what went in, or nothing, whatever befell it."""
 
 import os
 import random
@@ -503,7 +503,7 @@ def test_threads_that_write_and_read_at_once(path, file):
 
 
 def test_who_asks_does_not_wait_long_for_who_writes(path, file):
-    """The store's writer is among those who ask; a disk that stalls under a write of the cache would hold up metering."""
+    """The store's writer is among those who ask; a disk that stalls under a write would hold up metering."""
     with closing(filled(path, [seal(1)])) as cache:
         answers = []
 
