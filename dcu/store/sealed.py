@@ -37,6 +37,13 @@ BITE: Final = 64
 
 CACHE_KIB: Final = 256
 
+PATIENCE_S: Final = 0.1
+"""Longest wait of who asks for who writes: the store's writer asks, and a disk that stalls under a write or a deletion
+here must not hold it up."""
+
+FOREVER: Final = -1.0
+"""What `threading.Lock.acquire` calls so."""
+
 T = TypeVar("T")
 
 
@@ -55,6 +62,7 @@ class SealedFile:
         self._database: Database | None = None
         self._epoch = ""
         self._is_empty = True
+        self._told = ""
 
     @classmethod
     def beside(cls, store: Path, max_mb: int | None = None) -> "SealedFile":
@@ -93,7 +101,7 @@ class SealedFile:
                 self._look(database)
             return None
 
-        return self._do(read, None)
+        return self._do(read, None, PATIENCE_S)
 
     def next_first(self, epoch: str, stream: Stream, n: int) -> int | None:
         """See `ports.Seals`."""
@@ -114,8 +122,11 @@ class SealedFile:
             self._epoch = epoch
             try:
                 self._database = self._open(epoch)
+                self._told = ""
             except StoreFault as fault:
-                log.warning("%s: no payloads are made in advance: %s", self._path, fault)
+                if self._told != (cause := str(fault)):  # it is tried again and again
+                    log.warning("%s: no payloads are made in advance: %s", self._path, cause)
+                self._told = cause
                 self._delete_file()
 
     def add(self, epoch: str, seal: Seal, payload: bytes) -> bool:
@@ -134,7 +145,7 @@ class SealedFile:
     def last(self, stream: Stream) -> int:
         """Id of the last record that is in a payload; 0 where there is none."""
         sql = "SELECT coalesce(max(last), 0) FROM sealed WHERE stream = ?"
-        found = self._ask((int,), sql, (stream.value,))
+        found = self._ask((int,), sql, (stream.value,), FOREVER)
         return found[0][0] if found else 0
 
     def forget(self, delivered: Mapping[Stream, int]) -> bool:
@@ -185,32 +196,41 @@ class SealedFile:
     def _holds(self, epoch: str) -> bool:
         return not self._is_empty and epoch == self._epoch
 
-    def _ask(self, kinds: tuple[type, ...], sql: str, bindings: Bindings) -> list[tuple[Any, ...]]:
+    def _ask(
+        self, kinds: tuple[type, ...], sql: str, bindings: Bindings, wait_s: float = PATIENCE_S
+    ) -> list[tuple[Any, ...]]:
         """Rows of a query; none where there is trouble."""
         nothing: list[tuple[Any, ...]] = []
-        return self._do(lambda database: self._rows(database, kinds, sql, bindings), nothing)
+        return self._do(lambda database: self._rows(database, kinds, sql, bindings), nothing, wait_s)
 
-    def _do(self, work: Callable[[Database], T], otherwise: T) -> T:
-        """Work in a transaction; `otherwise` where there is no file, no room, or only trouble with it."""
-        with self._lock:
+    def _do(self, work: Callable[[Database], T], otherwise: T, wait_s: float = FOREVER) -> T:
+        """Work in a transaction; `otherwise` where there is no file, no room, trouble, or another at it for too long."""
+        if not self._lock.acquire(timeout=wait_s):
+            return otherwise
+        try:
             if (database := self._database) is None:
                 return otherwise
             database.claim()
-            try:
-                database.control("BEGIN")
-                done = work(database)
-                database.control("COMMIT")
-            except StoreFull:
-                with suppress(StoreFault):
-                    if database.in_transaction:
-                        database.control("ROLLBACK")
-                return otherwise
-            except (StoreFault, UnicodeDecodeError) as fault:  # the latter where SQLite's words quote what is garbled
-                log.warning("%s: payloads that were made in advance are given up: %s", self._path, fault)
-                self._let_go()
-                self._delete_file()
-                return otherwise
-            return done
+            database.control("BEGIN")
+            done = work(database)
+            database.control("COMMIT")
+        except (StoreFault, UnicodeDecodeError) as fault:  # the latter where SQLite's words quote what is garbled
+            self._suffer(fault)
+            return otherwise
+        finally:
+            self._lock.release()
+        return done
+
+    def _suffer(self, fault: StoreFault | UnicodeDecodeError) -> None:
+        """Where there is no room all stays as it was; a file that gives other trouble goes."""
+        if type(fault) is StoreFull and self._database is not None:
+            with suppress(StoreFault):
+                if self._database.in_transaction:
+                    self._database.control("ROLLBACK")
+            return
+        log.warning("%s: payloads that were made in advance are given up: %s", self._path, fault)
+        self._let_go()
+        self._delete_file()
 
     def _open(self, epoch: str) -> Database:
         """The file of this epoch, as it is or made anew. Raises StoreFault."""

@@ -13,6 +13,7 @@ from contextlib import closing
 
 import pytest
 from test_crash import child, told
+from test_disk import no_growth
 
 from dcu.ports import Seal
 from dcu.record import Stream
@@ -416,6 +417,16 @@ def test_a_file_damaged_under_its_hands_is_given_up_and_begun_anew(path, file):
             if cache.add(EPOCH, seal(991), b"anew"):
                 break
         assert cache.payload(EPOCH, seal(991)) == b"anew"
+
+
+def test_a_disk_that_fails_under_a_write_ends_the_file_and_nothing_else(path, file):
+    with closing(filled(path, [seal(1)])) as cache:
+        with no_growth():
+            assert not cache.add(EPOCH, seal(11), payload(seal(11), 9000))
+            assert cache.is_empty and cache.payload(EPOCH, seal(1)) is None
+            cache.begin(EPOCH)
+        cache.begin(EPOCH)
+        assert cache.add(EPOCH, seal(21), b"x")
 
 
 def test_a_file_deleted_under_its_hands(path, file):
