@@ -29,6 +29,10 @@ FORMAT: Final = 1
 SHARE: Final = 0.25
 """Of the store's page limit: most that this file may take."""
 
+SPARE: Final = 1 / 16
+"""Of the store's page limit: left to others beyond what the store may want. A file that took the last of the room would
+be in the way at once, deleted, and made anew, for as long as the network is away."""
+
 RUN: Final = 16
 """Seals that are told at once."""
 
@@ -131,7 +135,7 @@ class SealedFile:
 
     def add(self, epoch: str, seal: Seal, payload: bytes) -> bool:
         """Keep one; False where there is no room, no file, or another epoch."""
-        if epoch != self._epoch:
+        if epoch != self._epoch or not has_room_beside(self._store, self._store_pages, int(SPARE * self._store_pages)):
             return False
         row = (seal.stream.value, seal.first, seal.last, seal.octets, _checksum(epoch, seal, payload), payload)
 
@@ -204,7 +208,7 @@ class SealedFile:
         return self._do(lambda database: self._rows(database, kinds, sql, bindings), nothing, wait_s)
 
     def _do(self, work: Callable[[Database], T], otherwise: T, wait_s: float = FOREVER) -> T:
-        """Work in a transaction; `otherwise` where there is no file, no room, trouble, or another at it for too long."""
+        """Work in a transaction; `otherwise` where there is no file or room, trouble, or another at it for too long."""
         if not self._lock.acquire(timeout=wait_s):
             return otherwise
         try:
