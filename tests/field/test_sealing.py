@@ -9,7 +9,7 @@ import pytest
 from dcu.errors import StoreBusy, StoreDown
 from dcu.event import DropReason
 from dcu.field import sealing
-from dcu.field.made_ahead import answer, chosen
+from dcu.field.made_ahead import answer, chosen, up_to_payload
 from dcu.field.sealing import AWAY_S, LOOK_S, Sealing
 from dcu.mailbox import Stop
 from dcu.record import DEFLATE_ABOVE, Stream, encode_batch
@@ -313,9 +313,10 @@ def offered(box, stream=Stream.PROFILE, most=10**6):
                 found += [(n, True) for n in range(first, last + 1)]
                 first = last + 1
         else:
-            part = box.store.transact(lambda tx, a=dict(after): tx.next_batch(a, 4000))
+            part = box.store.transact(lambda tx, a=dict(after): tx.next_batch(a, 32_768))
             if part is None:
                 return found
+            [part] = up_to_payload(box.seals, epoch, [part])
             found += [(part.first + n, False) for n in range(len(part.bodies))]
         after[stream] = found[-1][0]
 
@@ -370,7 +371,7 @@ def test_a_damaged_record_is_stepped_over(path):
     with box_of(path) as box:
         box.append(Stream.PROFILE, MANY)
     with closing(sqlite3.connect(path)) as raw:
-        raw.execute("UPDATE record_profile SET body = body || 'x' WHERE id IN (1, 50, 51, 200)")
+        raw.execute("UPDATE record_profile SET body = CAST(body || 'x' AS BLOB) WHERE id IN (1, 50, 51, 200)")
         raw.commit()
     with box_of(path) as box:
         box.wait_for_network()
