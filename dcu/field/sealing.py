@@ -14,7 +14,7 @@ from dcu.errors import StoreFault
 from dcu.field.read_ahead import last_of
 from dcu.mailbox import Stop
 from dcu.ports import BatchSlice, Clock, Seal, Store, Transaction
-from dcu.record import DEFLATE_ABOVE, Stream, deflate, encode_batch
+from dcu.record import DEFLATE_ABOVE, Stream, checksum, deflate, encode_batch
 from dcu.store import SealedFile
 
 LOOK_S: Final = 30.0
@@ -106,7 +106,7 @@ class Sealing:
             if part is None or last_of(part) == given or self._store.epoch != epoch:
                 return  # more of it may come; or it was salvaged meanwhile
             batch = encode_batch(self._dcu, epoch, stream, part.first, part.layouts, part.bodies)
-            seal = Seal(stream, part.first, last_of(part), len(batch))
+            seal = Seal(stream, part.first, last_of(part), len(batch), checksum(part.bodies[-1]))
             is_usual = DEFLATE_ABOVE < len(batch) <= BATCH_BYTES + HEAD_BYTES
             if is_usual and not self._seals.add(epoch, seal, deflate(batch)):
                 return

@@ -23,7 +23,7 @@ from dcu.store.limits import has_room_beside, page_limit_of, sealed_file
 
 log = logging.getLogger(__name__)
 
-FORMAT: Final = 1
+FORMAT: Final = 2
 """`PRAGMA user_version`; a file of another one is made anew."""
 
 SHARE: Final = 0.25
@@ -44,6 +44,9 @@ CACHE_KIB: Final = 256
 PATIENCE_S: Final = 0.1
 """Longest wait of who asks for who writes: the store's writer asks, and a disk that stalls under a write or a deletion
 here must not hold it up."""
+
+NO_MARK: Final = -1
+"""In the place of a mark that is not known."""
 
 FOREVER: Final = -1.0
 """What `threading.Lock.acquire` calls so."""
@@ -79,13 +82,13 @@ class SealedFile:
         """See `ports.Seals`."""
         if not self._holds(epoch):
             return ()
-        sql = "SELECT first, last, octets FROM sealed WHERE stream = ? AND first >= ? ORDER BY first LIMIT ?"
-        rows = self._ask((int, int, int), sql, (stream.value, first, RUN))
+        sql = "SELECT first, last, octets, mark FROM sealed WHERE stream = ? AND first >= ? ORDER BY first LIMIT ?"
+        rows = self._ask((int, int, int, int), sql, (stream.value, first, RUN))
         run: list[Seal] = []
-        for begins, last, octets in rows:
+        for begins, last, octets, mark in rows:
             if begins != first or not begins <= last:
                 break
-            run.append(Seal(stream, begins, last, octets))
+            run.append(Seal(stream, begins, last, octets, None if mark == NO_MARK else mark))
             first = last + 1
         return run
 
@@ -137,10 +140,11 @@ class SealedFile:
         """Keep one; False where there is no room, no file, or another epoch."""
         if epoch != self._epoch or not has_room_beside(self._store, self._store_pages, int(SPARE * self._store_pages)):
             return False
-        row = (seal.stream.value, seal.first, seal.last, seal.octets, _checksum(epoch, seal, payload), payload)
+        mark = NO_MARK if seal.mark is None else seal.mark
+        row = (seal.stream.value, seal.first, seal.last, seal.octets, mark, _checksum(epoch, seal, payload), payload)
 
         def write(database: Database) -> bool:
-            database.write("INSERT OR REPLACE INTO sealed VALUES (?, ?, ?, ?, ?, ?)", row)
+            database.write("INSERT OR REPLACE INTO sealed VALUES (?, ?, ?, ?, ?, ?, ?)", row)
             self._look(database)
             return True
 
@@ -288,7 +292,8 @@ class SealedFile:
         connection.execute("INSERT INTO made VALUES (?)", (epoch,))
         connection.execute(
             "CREATE TABLE sealed (stream TEXT NOT NULL, first INTEGER NOT NULL, last INTEGER NOT NULL, "
-            "octets INTEGER NOT NULL, crc INTEGER NOT NULL, payload BLOB NOT NULL, PRIMARY KEY (stream, first)) STRICT"
+            "octets INTEGER NOT NULL, mark INTEGER NOT NULL, crc INTEGER NOT NULL, payload BLOB NOT NULL, "
+            "PRIMARY KEY (stream, first)) STRICT"
         )
         connection.execute(f"PRAGMA user_version = {FORMAT}")
         connection.execute("COMMIT")
@@ -323,5 +328,5 @@ class SealedFile:
 
 
 def _checksum(epoch: str, seal: Seal, payload: bytes) -> int:
-    place = f"{epoch} {seal.stream.value} {seal.first} {seal.last} {seal.octets} "
+    place = f"{epoch} {seal.stream.value} {seal.first} {seal.last} {seal.octets} {seal.mark} "
     return zlib.crc32(payload, zlib.crc32(place.encode()))
