@@ -131,9 +131,9 @@ class SealedFile:
                 self._database = self._open(epoch)
                 self._told = ""
             except StoreFault as fault:
-                if self._told != (cause := str(fault)):  # it is tried again and again
-                    log.warning("%s: no payloads are made in advance: %s", self._path, cause)
-                self._told = cause
+                if self._told != fault.cause:  # it is tried again and again
+                    log.warning("%s: no payloads are made in advance: %s", self._path, fault.cause)
+                self._told = fault.cause
                 self._delete_file()
 
     def add(self, epoch: str, seal: Seal, payload: bytes) -> bool:
@@ -236,7 +236,8 @@ class SealedFile:
                 if self._database.in_transaction:
                     self._database.control("ROLLBACK")
             return
-        log.warning("%s: payloads that were made in advance are given up: %s", self._path, fault)
+        cause = fault.cause if isinstance(fault, StoreFault) else "its schema is not what was written"
+        log.warning("%s: payloads that were made in advance are given up: %s", self._path, cause)
         self._let_go()
         self._delete_file()
 
