@@ -6,15 +6,19 @@ from contextlib import closing, contextmanager
 
 import pytest
 
+from dcu.clock import SystemClock
+from dcu.config import load
 from dcu.errors import StoreBusy, StoreDown
 from dcu.event import DropReason
 from dcu.field import sealing
 from dcu.field.made_ahead import answer, chosen, up_to_payload
+from dcu.field.main import build
 from dcu.field.sealing import AWAY_S, LOOK_S, Sealing
 from dcu.mailbox import Stop
 from dcu.record import DEFLATE_ABOVE, Stream, encode_batch
 from dcu.store import SealedFile
 from dcu.uplink.encoding import SEALED_TYPE, decode
+from tests.e2e.conftest import write_configuration
 from tests.records import record
 from tests.store.running_store import running
 
@@ -551,3 +555,35 @@ def test_a_directory_in_its_place_hinders_nothing(box):
     box.append(Stream.PROFILE, MANY)
     box.wait_for_network()
     assert [n for n, made in offered(box) if not made] == list(range(1, MANY + 1))
+
+
+# ---- as a part of the process
+
+
+def built(directory, encoding):
+    """The units of a configured box by name; nothing runs."""
+    file = directory / "dcu.toml"
+    if not file.exists():
+        write_configuration(directory, port=directory / "tty")
+        file.write_text(file.read_text().replace("[uplink]", f'[uplink]\nencoding = "{encoding}"'))
+    box = build(load(file), SystemClock())
+    units = {unit.name: unit for unit in box.units}
+    box.stop.set()
+    for unit in (units["uplink"], units["cli"]):
+        unit.run()  # it lets its socket go
+    box.store.close()
+    return units
+
+
+def test_a_disk_that_stalls_under_a_payload_does_not_end_the_process_before_the_store_would(tmp_path):
+    """Its thread writes to the same disk: to end the process mends nothing, and loses what waits in memory."""
+    units = built(tmp_path, "cbor")
+    assert units["sealing"].pulse.late_s() <= units["store"].pulse.late_s() + 1
+    assert not units["sealing"].ends_last
+
+
+def test_where_batches_travel_in_json_nothing_is_made_and_nothing_is_left(tmp_path):
+    left = tmp_path / "state" / "dcu-sealed.db"
+    left.parent.mkdir(mode=0o700)
+    left.write_bytes(bytes(5000))
+    assert "sealing" not in built(tmp_path, "json") and not left.exists()
