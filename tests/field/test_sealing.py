@@ -266,6 +266,7 @@ def test_what_is_delivered_is_forgotten_and_the_file_goes_with_the_last(box):
     box.deliver(Stream.PROFILE, seals[1].last + 1)
     box.look()
     assert box.sealed() == seals[2:] and box.sealed(Stream.ALARM) == alarms
+    assert [n for n, _ in offered(box)] == list(range(seals[1].last + 2, MANY + 1))
     box.deliver(Stream.PROFILE, MANY)
     box.deliver(Stream.ALARM, MANY)
     box.look()
