@@ -55,7 +55,7 @@ class Hostile:
             elif what < 5:
                 with self.file.open("r+b") as file:
                     for _ in range(self.rng.randrange(1, 20)):
-                        file.seek(self.rng.randrange(size))
+                        file.seek(self.rng.randrange(max(1, size)))
                         file.write(self.rng.randbytes(1))
             else:
                 self.field.seals.begin("another")
