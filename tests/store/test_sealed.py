@@ -408,7 +408,7 @@ def test_values_of_another_kind_than_were_written(path, file, garbling):
     judge(path, garbling)
 
 
-def test_an_index_out_of_order(path, file):
+def test_an_index_out_of_order(path, file, caplog):
     """Rows that are seen and cannot be found: to delete them would be tried for ever."""
     file.write_bytes(whole(path, file))
     with closing(sqlite3.connect(file)) as there:
@@ -416,6 +416,7 @@ def test_an_index_out_of_order(path, file):
         there.execute("UPDATE sqlite_master SET sql = replace(sql, '(stream, first)', '(stream, first DESC)')")
         there.commit()
     judge(path, "its index is descending")
+    assert "its index is not what was written" in caplog.text
 
 
 def test_a_payload_knows_its_epoch(path, file):
