@@ -8,6 +8,8 @@ Threads of the field process, and what each may not do:
     uplink    serves uplink.sock; waits for the store and for relay
     clock     watches the box's clock; waits for the store
     cli       serves field.sock; waits for the store and for a bus
+    sealing   makes payloads while the network is away, in a file of its own; waits for the store. Who asks for that
+              file, the store too, waits for it no longer than a tenth of a second
     main      watches them all, feeds systemd's watchdog, makes health records
 Waiting goes one way only, so nothing can deadlock: cli -> bus -> relay -> store, and uplink -> relay -> store.
 """

@@ -117,8 +117,10 @@ def build(config: Config, clock: SystemClock) -> Box:
         Unit("cli", field_socket.run, pulse("cli")),
     ]
     if config.uplink.encoding == "cbor":
-        sealing = Sealing(store, seals, config.dcu.id, clock, stop, pulse("sealing").beat)
-        units.append(Unit("sealing", sealing.run, pulse("sealing")))
+        beat = pulse("sealing", STORE_PULSE_S).beat  # it writes to the same disk
+        units.append(Unit("sealing", Sealing(store, seals, config.dcu.id, clock, stop, beat).run, pulse("sealing")))
+    else:
+        seals.discard()
     return Box(store, units, status, announcer, stop, last_stop, TrustWatch(config.trust.keys, desk))
 
 

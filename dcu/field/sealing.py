@@ -14,7 +14,7 @@ from dcu.errors import StoreFault
 from dcu.field.read_ahead import last_of
 from dcu.mailbox import Stop
 from dcu.ports import BatchSlice, Clock, Seal, Store, Transaction
-from dcu.record import DEFLATE_ABOVE, Stream, deflate, encode_batch
+from dcu.record import DEFLATE_ABOVE, Stream, checksum, deflate, encode_batch
 from dcu.store import SealedFile
 
 LOOK_S: Final = 30.0
@@ -71,17 +71,17 @@ class Sealing:
     def look(self) -> None:
         """Forget what is delivered, and make what waits; where nothing can be read now, another time."""
         try:
-            self._look(self._store.transact(lambda tx: tx.cursors()))
+            self._look(*self._store.transact(_standing))
         except StoreFault:
             return  # the writer tells of it
 
-    def _look(self, cursors: Mapping[Stream, tuple[int, int]]) -> None:
+    def _look(self, cursors: Mapping[Stream, tuple[int, int]], gone: Mapping[Stream, int]) -> None:
         epoch = self._store.epoch
-        self._seals.begin(epoch)
         if self._seals.is_in_the_way():
             self._seals.discard()
             return
-        while self._seals.forget({stream: delivered for stream, (delivered, _) in cursors.items()}):
+        self._seals.begin(epoch)
+        while not self._stop and self._seals.forget(gone):
             self._breathe()
         for stream, (delivered, given) in cursors.items():
             if self._is_away(stream, delivered, given):
@@ -90,19 +90,23 @@ class Sealing:
     def _is_away(self, stream: Stream, delivered: int, given: int) -> bool:
         now_s = self._clock.monotonic_s()
         stood, since_s = self._stands.get(stream, (-1, now_s))
-        if stood != delivered:
+        if stood != delivered or delivered >= given:  # where nothing waits, nothing waits for the network
             since_s = now_s
         self._stands[stream] = delivered, since_s
         return delivered < given and now_s - since_s >= self._away_s
 
     def _seal(self, epoch: str, stream: Stream, delivered: int, given: int) -> None:
-        first = max(delivered, self._seals.last(stream)) + 1
+        last = self._seals.last(stream)
+        if last > given:  # garbled, or of a store in whose place an older copy was put
+            self._seals.discard()
+            return
+        first = max(delivered, last) + 1
         while not self._stop:
-            part = self._store.transact(partial(_read, stream, first, given))
-            if part is None or last_of(part) == given:
-                return  # more of it may come
+            part = self._store.transact(partial(_read, stream, first, delivered, given))
+            if part is None or last_of(part) == given or self._store.epoch != epoch:
+                return  # more of it may come; or it was salvaged meanwhile
             batch = encode_batch(self._dcu, epoch, stream, part.first, part.layouts, part.bodies)
-            seal = Seal(stream, part.first, last_of(part), len(batch))
+            seal = Seal(stream, part.first, last_of(part), len(batch), checksum(part.bodies[-1]))
             is_usual = DEFLATE_ABOVE < len(batch) <= BATCH_BYTES + HEAD_BYTES
             if is_usual and not self._seals.add(epoch, seal, deflate(batch)):
                 return
@@ -114,5 +118,17 @@ class Sealing:
         self._stop.wait(self._pause_s)
 
 
-def _read(stream: Stream, first: int, given: int, tx: Transaction) -> BatchSlice | None:
+def _standing(tx: Transaction) -> tuple[Mapping[Stream, tuple[int, int]], Mapping[Stream, int]]:
+    """Cursors; and of each stream the record up to which all is delivered or not held any more."""
+    cursors, gone = tx.cursors(), {}
+    for stream, (delivered, given) in cursors.items():
+        oldest = tx.again(stream, delivered + 1, given, 1)
+        gone[stream] = given if oldest is None else oldest.first - 1
+    return cursors, gone
+
+
+def _read(stream: Stream, first: int, delivered: int, given: int, tx: Transaction) -> BatchSlice | None:
+    """None too where the cursor moves again: a drain needs the processor for itself."""
+    if tx.cursors()[stream][0] != delivered:
+        return None
     return tx.again(stream, first, given, BATCH_BYTES)

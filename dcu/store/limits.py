@@ -52,13 +52,13 @@ def sealed_file(path: Path) -> Path:
     return path.with_name(f"{path.stem}-sealed{path.suffix}")
 
 
-def has_room_beside(path: Path, pages: int) -> bool:
+def has_room_beside(path: Path, pages: int, spare: int = 0) -> bool:
     """Whether the disk has room for the store at `path` at its limit, and for a second file that it is salvaged into.
 
-    Then what stands beside them is in nobody's way.
+    Then what stands beside them is in nobody's way. `spare` pages are to be left beyond that.
     """
     try:
-        return _free_bytes(path) >= 2 * pages * PAGE_BYTES - path.stat().st_size
+        return _free_bytes(path) >= (2 * pages + spare) * PAGE_BYTES - path.stat().st_size
     except OSError:
         return False
 

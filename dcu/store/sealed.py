@@ -13,21 +13,25 @@ import zlib
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import Final, TypeVar
+from typing import Any, Final, TypeVar
 
-from dcu.errors import StoreFault, StoreFull
+from dcu.errors import StoreDamaged, StoreFault, StoreFull
 from dcu.ports import Seal
 from dcu.record import Stream
-from dcu.store.database import Database, translate
+from dcu.store.database import Bindings, Database, translate
 from dcu.store.limits import has_room_beside, page_limit_of, sealed_file
 
 log = logging.getLogger(__name__)
 
-FORMAT: Final = 1
+FORMAT: Final = 2
 """`PRAGMA user_version`; a file of another one is made anew."""
 
 SHARE: Final = 0.25
 """Of the store's page limit: most that this file may take."""
+
+SPARE: Final = 1 / 16
+"""Of the store's page limit: left to others beyond what the store may want. A file that took the last of the room would
+be in the way at once, deleted, and made anew, for as long as the network is away."""
 
 RUN: Final = 16
 """Seals that are told at once."""
@@ -36,6 +40,16 @@ BITE: Final = 64
 """Payloads that are deleted in one transaction."""
 
 CACHE_KIB: Final = 256
+
+PATIENCE_S: Final = 0.1
+"""Longest wait of who asks for who writes: the store's writer asks, and a disk that stalls under a write or a deletion
+here must not hold it up."""
+
+NO_MARK: Final = -1
+"""In the place of a mark that is not known."""
+
+FOREVER: Final = -1.0
+"""What `threading.Lock.acquire` calls so."""
 
 T = TypeVar("T")
 
@@ -55,6 +69,7 @@ class SealedFile:
         self._database: Database | None = None
         self._epoch = ""
         self._is_empty = True
+        self._told = ""
 
     @classmethod
     def beside(cls, store: Path, max_mb: int | None = None) -> "SealedFile":
@@ -67,18 +82,13 @@ class SealedFile:
         """See `ports.Seals`."""
         if not self._holds(epoch):
             return ()
-        rows: list[tuple[int, int, int]] = self._do(
-            lambda database: database.rows(
-                "SELECT first, last, octets FROM sealed WHERE stream = ? AND first >= ? ORDER BY first LIMIT ?",
-                (stream.value, first, RUN),
-            ),
-            [],
-        )
+        sql = "SELECT first, last, octets, mark FROM sealed WHERE stream = ? AND first >= ? ORDER BY first LIMIT ?"
+        rows = self._ask((int, int, int, int), sql, (stream.value, first, RUN))
         run: list[Seal] = []
-        for begins, last, octets in rows:
+        for begins, last, octets, mark in rows:
             if begins != first or not begins <= last:
                 break
-            run.append(Seal(stream, begins, last, octets))
+            run.append(Seal(stream, begins, last, octets, None if mark == NO_MARK else mark))
             first = last + 1
         return run
 
@@ -86,29 +96,27 @@ class SealedFile:
         """See `ports.Seals`."""
         if not self._holds(epoch):
             return None
-        found = self._do(
-            lambda database: database.first(
-                "SELECT crc, payload FROM sealed WHERE stream = ? AND first = ?", (seal.stream.value, seal.first)
-            ),
-            None,
-        )
-        if found is None or found[0] != _checksum(epoch, seal, found[1]):
-            self._do(lambda database: self._delete(database, seal.stream, seal.first), None)
+
+        def read(database: Database) -> bytes | None:
+            place = (seal.stream.value, seal.first)
+            for crc, payload in self._rows(
+                database, (int, bytes), "SELECT crc, payload FROM sealed WHERE stream = ? AND first = ?", place
+            ):
+                if crc == _checksum(epoch, seal, payload):
+                    return bytes(payload)
+                self._delete(database, *place)
+                self._look(database)
             return None
-        payload: bytes = found[1]
-        return payload
+
+        return self._do(read, None, PATIENCE_S)
 
     def next_first(self, epoch: str, stream: Stream, n: int) -> int | None:
         """See `ports.Seals`."""
         if not self._holds(epoch):
             return None
-        found = self._do(
-            lambda database: database.first(
-                "SELECT min(first) FROM sealed WHERE stream = ? AND first > ?", (stream.value, n)
-            ),
-            None,
-        )
-        return None if found is None else found[0]
+        sql = "SELECT first FROM sealed WHERE stream = ? AND first > ? ORDER BY first LIMIT 1"
+        found = self._ask((int,), sql, (stream.value, n))
+        return found[0][0] if found else None
 
     # ---- for who makes them
 
@@ -121,18 +129,22 @@ class SealedFile:
             self._epoch = epoch
             try:
                 self._database = self._open(epoch)
+                self._told = ""
             except StoreFault as fault:
-                log.warning("%s: no payloads are made in advance: %s", self._path, fault)
+                if self._told != fault.cause:  # it is tried again and again
+                    log.warning("%s: no payloads are made in advance: %s", self._path, fault.cause)
+                self._told = fault.cause
                 self._delete_file()
 
     def add(self, epoch: str, seal: Seal, payload: bytes) -> bool:
         """Keep one; False where there is no room, no file, or another epoch."""
-        if epoch != self._epoch:
+        if epoch != self._epoch or not has_room_beside(self._store, self._store_pages, int(SPARE * self._store_pages)):
             return False
-        row = (seal.stream.value, seal.first, seal.last, seal.octets, _checksum(epoch, seal, payload), payload)
+        mark = NO_MARK if seal.mark is None else seal.mark
+        row = (seal.stream.value, seal.first, seal.last, seal.octets, mark, _checksum(epoch, seal, payload), payload)
 
         def write(database: Database) -> bool:
-            database.write("INSERT OR REPLACE INTO sealed VALUES (?, ?, ?, ?, ?, ?)", row)
+            database.write("INSERT OR REPLACE INTO sealed VALUES (?, ?, ?, ?, ?, ?, ?)", row)
             self._look(database)
             return True
 
@@ -140,10 +152,9 @@ class SealedFile:
 
     def last(self, stream: Stream) -> int:
         """Id of the last record that is in a payload; 0 where there is none."""
-        found = self._do(
-            lambda database: database.first("SELECT max(last) FROM sealed WHERE stream = ?", (stream.value,)), None
-        )
-        return 0 if found is None or found[0] is None else int(found[0])
+        sql = "SELECT coalesce(max(last), 0) FROM sealed WHERE stream = ?"
+        found = self._ask((int,), sql, (stream.value,), FOREVER)
+        return found[0][0] if found else 0
 
     def forget(self, delivered: Mapping[Stream, int]) -> bool:
         """Delete a bite of what is delivered; whether there may be more. When nothing is left the file goes."""
@@ -155,7 +166,7 @@ class SealedFile:
                     (stream.value, last, BITE),
                 )
                 for (first,) in found:
-                    database.write("DELETE FROM sealed WHERE stream = ? AND first = ?", (stream.value, first))
+                    self._delete(database, stream.value, first)
                 if found:
                     self._look(database)
                     return True
@@ -193,27 +204,42 @@ class SealedFile:
     def _holds(self, epoch: str) -> bool:
         return not self._is_empty and epoch == self._epoch
 
-    def _do(self, work: Callable[[Database], T], otherwise: T) -> T:
-        """Work in a transaction; `otherwise` where there is no file, no room, or only trouble with it."""
-        with self._lock:
+    def _ask(
+        self, kinds: tuple[type, ...], sql: str, bindings: Bindings, wait_s: float = PATIENCE_S
+    ) -> list[tuple[Any, ...]]:
+        """Rows of a query; none where there is trouble."""
+        nothing: list[tuple[Any, ...]] = []
+        return self._do(lambda database: self._rows(database, kinds, sql, bindings), nothing, wait_s)
+
+    def _do(self, work: Callable[[Database], T], otherwise: T, wait_s: float = FOREVER) -> T:
+        """Work in a transaction; `otherwise` where there is no file or room, trouble, or another at it for too long."""
+        if not self._lock.acquire(timeout=wait_s):
+            return otherwise
+        try:
             if (database := self._database) is None:
                 return otherwise
             database.claim()
-            try:
-                database.control("BEGIN")
-                done = work(database)
-                database.control("COMMIT")
-            except StoreFull:
-                with suppress(StoreFault):
-                    if database.in_transaction:
-                        database.control("ROLLBACK")
-                return otherwise
-            except StoreFault as fault:
-                log.warning("%s: payloads that were made in advance are given up: %s", self._path, fault)
-                self._let_go()
-                self._delete_file()
-                return otherwise
-            return done
+            database.control("BEGIN")
+            done = work(database)
+            database.control("COMMIT")
+        except (StoreFault, UnicodeDecodeError) as fault:  # the latter where SQLite's words quote what is garbled
+            self._suffer(fault)
+            return otherwise
+        finally:
+            self._lock.release()
+        return done
+
+    def _suffer(self, fault: StoreFault | UnicodeDecodeError) -> None:
+        """Where there is no room all stays as it was; a file that gives other trouble goes."""
+        if type(fault) is StoreFull and self._database is not None:
+            with suppress(StoreFault):
+                if self._database.in_transaction:
+                    self._database.control("ROLLBACK")
+            return
+        cause = fault.cause if isinstance(fault, StoreFault) else "its schema is not what was written"
+        log.warning("%s: payloads that were made in advance are given up: %s", self._path, cause)
+        self._let_go()
+        self._delete_file()
 
     def _open(self, epoch: str) -> Database:
         """The file of this epoch, as it is or made anew. Raises StoreFault."""
@@ -251,6 +277,9 @@ class SealedFile:
         except sqlite3.Error as error:
             connection.close()
             raise translate(error, str(self._path)) from error
+        except UnicodeDecodeError as error:  # SQLite's words quote what is garbled
+            connection.close()
+            raise StoreDamaged("its schema is not what was written", place=str(self._path)) from error
         except StoreFault:
             connection.close()
             raise
@@ -264,7 +293,8 @@ class SealedFile:
         connection.execute("INSERT INTO made VALUES (?)", (epoch,))
         connection.execute(
             "CREATE TABLE sealed (stream TEXT NOT NULL, first INTEGER NOT NULL, last INTEGER NOT NULL, "
-            "octets INTEGER NOT NULL, crc INTEGER NOT NULL, payload BLOB NOT NULL, PRIMARY KEY (stream, first)) STRICT"
+            "octets INTEGER NOT NULL, mark INTEGER NOT NULL, crc INTEGER NOT NULL, payload BLOB NOT NULL, "
+            "PRIMARY KEY (stream, first)) STRICT"
         )
         connection.execute(f"PRAGMA user_version = {FORMAT}")
         connection.execute("COMMIT")
@@ -273,9 +303,18 @@ class SealedFile:
         [(found,)] = database.rows("SELECT EXISTS (SELECT 1 FROM sealed)")
         self._is_empty = not found
 
-    def _delete(self, database: Database, stream: Stream, first: int) -> None:
-        database.write("DELETE FROM sealed WHERE stream = ? AND first = ?", (stream.value, first))
-        self._look(database)
+    def _rows(self, database: Database, kinds: tuple[type, ...], sql: str, bindings: Bindings) -> list[tuple[Any, ...]]:
+        """Rows of values of these kinds. Raises StoreDamaged: a flipped octet makes of a number whatever it likes."""
+        rows = database.rows(sql, bindings)
+        if any(tuple(map(type, row)) != kinds for row in rows):
+            raise StoreDamaged("a row is not what was written", place=str(self._path))
+        return rows
+
+    def _delete(self, database: Database, stream: str, first: int) -> None:
+        """Raises StoreDamaged where it cannot be found though it was seen: its index is out of order."""
+        database.write("DELETE FROM sealed WHERE stream = ? AND first = ?", (stream, first))
+        if database.rows("SELECT changes()") != [(1,)]:
+            raise StoreDamaged("its index is not what was written", place=str(self._path))
 
     def _let_go(self) -> None:
         database, self._database, self._is_empty = self._database, None, True
@@ -290,5 +329,5 @@ class SealedFile:
 
 
 def _checksum(epoch: str, seal: Seal, payload: bytes) -> int:
-    place = f"{epoch} {seal.stream.value} {seal.first} {seal.last} {seal.octets} "
+    place = f"{epoch} {seal.stream.value} {seal.first} {seal.last} {seal.octets} {seal.mark} "
     return zlib.crc32(payload, zlib.crc32(place.encode()))

@@ -176,13 +176,14 @@ class Streams:
         return starts
 
     def _holds_all(self, seal: Seal) -> bool:
-        """Whether no record of it was given up; counted only where any above the floor was."""
-        account = self._accounts.account(seal.stream)
+        """Whether its records are those of this store and none was given up; counted only where any was."""
+        name, account = table(seal.stream), self._accounts.account(seal.stream)
+        last = self._database.first(f"SELECT crc FROM {name} WHERE id = ?", (seal.last,))
+        if last is None or (seal.mark is not None and last != (seal.mark,)):
+            return False
         if not account.holes:
             return seal.first > account.floor
-        found = self._database.first(
-            f"SELECT count(*) FROM {table(seal.stream)} WHERE id BETWEEN ? AND ?", (seal.first, seal.last)
-        )
+        found = self._database.first(f"SELECT count(*) FROM {name} WHERE id BETWEEN ? AND ?", (seal.first, seal.last))
         return found == (seal.last - seal.first + 1,)
 
     def _exists(self, stream: Stream, start: int) -> bool:

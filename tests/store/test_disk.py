@@ -15,10 +15,11 @@ from test_retention import BODY, ids, pour
 from test_writer import Gate, append, together
 
 from dcu.errors import Fate, StoreBusy, StoreDown, StoreFault, StoreFull
+from dcu.ports import Seal
 from dcu.record import Stream
-from dcu.store import memory, pace, writer
+from dcu.store import SealedFile, memory, pace, writer
 from dcu.store.database import Database
-from dcu.store.limits import page_limit_of
+from dcu.store.limits import has_room_beside, page_limit_of, sealed_file
 
 WAIT_S = 30
 
@@ -382,6 +383,76 @@ def test_the_limit_follows_the_disk(disk, path):
     assert page_limit_of(disk / "dcu.db") == 16 * 256
     assert page_limit_of(disk / "dcu.db", 100) == 25_600
     assert 16 * 256 <= page_limit_of(path) <= 2048 * 256
+
+
+def test_the_limit_is_the_same_whatever_of_the_disk_the_store_and_its_cache_have(tmp_path):
+    target = tmp_path / "large"
+    target.mkdir()
+    mounted(target, "-t", "tmpfs", "-o", "size=100m", "none")
+    try:
+        path, before = target / "dcu.db", page_limit_of(target / "dcu.db")
+        assert 38 * 256 <= before <= 40 * 256
+        path.write_bytes(bytes(10 * 2**20))
+        assert sealed_file(path) == target / "dcu-sealed.db" and page_limit_of(path) == before
+        sealed_file(path).write_bytes(bytes(20 * 2**20))
+        assert page_limit_of(path) == before, "what the cache has is the store's when it is wanted"
+        (target / "others.log").write_bytes(bytes(20 * 2**20))
+        assert page_limit_of(path) <= before - 7 * 256
+    finally:
+        subprocess.run(["umount", "-l", target], check=False)
+
+
+@pytest.mark.parametrize(
+    ("pages", "store_mb", "others_mb", "spare", "room"),
+    [
+        (512, 0, 0, 0, True),
+        (768, 0, 0, 0, True),
+        (769, 0, 0, 0, False),
+        (512, 0, 2, 0, True),
+        (512, 0, 3, 0, False),
+        (512, 1, 1, 0, True),
+        (512, 1, 2, 0, True),
+        (512, 2, 3, 0, False),
+        (512, 0, 0, 512, True),
+        (512, 0, 0, 513, False),
+        (10**6, 0, 0, 0, False),
+    ],
+)
+def test_room_beside_is_for_the_store_at_its_limit_and_a_second_one(disk, pages, store_mb, others_mb, spare, room):
+    """Of 6 MB; 256 pages are a megabyte."""
+    path = disk / "dcu.db"
+    path.write_bytes(bytes(store_mb * 2**20))
+    (disk / "others.log").write_bytes(bytes(others_mb * 2**20))
+    assert has_room_beside(path, pages, spare) is room
+
+
+def test_there_is_no_room_beside_a_store_that_is_not_there(disk):
+    assert not has_room_beside(disk / "dcu.db", 1) and not has_room_beside(disk / "nowhere" / "dcu.db", 1)
+
+
+def test_a_cache_of_payloads_on_a_disk_that_others_fill(disk):
+    path, seals = disk / "dcu.db", [Seal(Stream.PROFILE, n * 10 + 1, n * 10 + 10, 900) for n in range(100)]
+    path.touch()
+    cache = SealedFile(path, 600)
+    cache.begin("e")
+    assert not cache.is_in_the_way() and all(cache.add("e", each, b"x" * 3000) for each in seals[:50])
+    (disk / "others.log").write_bytes(bytes(disk_free(disk) - 2 * 600 * 4096 - 10_000))
+    assert not cache.is_in_the_way() and not cache.add("e", seals[50], b"x" * 3000), "some room is left to others"
+    stuff(disk)
+    assert cache.is_in_the_way() and not cache.add("e", seals[50], b"x" * 3000)
+    assert [cache.payload("e", each) for each in seals[:50]] == [b"x" * 3000] * 50
+    cache.forget({Stream.PROFILE: 100})  # may find no room to
+    assert cache.payload("e", seals[49]) == b"x" * 3000
+    cache.discard()
+    assert disk_free(disk) > 50 * 3000
+    stuff(disk)
+    cache.begin("e")
+    assert not cache.add("e", seals[50], b"x" * 3000)
+    cache.close()
+
+
+def disk_free(disk):
+    return os.statvfs(disk).f_bavail * 4096
 
 
 def test_threads_that_ask_while_it_goes_down_all_hear_of_it(path):
