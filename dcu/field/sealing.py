@@ -5,6 +5,7 @@ thoroughly, and kept beside the store; the last batch, which is not full yet, is
 only slow nothing is made: there deflating costs no time. Source: docs/decisions/0010.
 """
 
+import logging
 from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Final
@@ -16,6 +17,8 @@ from dcu.mailbox import Stop
 from dcu.ports import BatchSlice, Clock, Seal, Store, Transaction
 from dcu.record import DEFLATE_ABOVE, Stream, checksum, deflate, encode_batch
 from dcu.store import SealedFile
+
+log = logging.getLogger(__name__)
 
 LOOK_S: Final = 30.0
 """How often it is looked for something to do."""
@@ -56,6 +59,7 @@ class Sealing:
     ) -> None:
         self._store, self._seals, self._dcu, self._clock = store, seals, dcu, clock
         self._stop, self._beat, self._away_s, self._pause_s = stop, beat, away_s, pause_s
+        self._in_the_way = False
         self._stands: dict[Stream, tuple[int, float]] = {}
 
     def run(self) -> None:
@@ -77,7 +81,10 @@ class Sealing:
 
     def _look(self, cursors: Mapping[Stream, tuple[int, int]], gone: Mapping[Stream, int]) -> None:
         epoch = self._store.epoch
-        if self._seals.is_in_the_way():
+        in_the_way, self._in_the_way = self._in_the_way, self._seals.is_in_the_way()
+        if self._in_the_way:
+            if not in_the_way:
+                log.info("no payloads are made in advance: the disk has no room beside the store and a second one")
             self._seals.discard()
             return
         self._seals.begin(epoch)

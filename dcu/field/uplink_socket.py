@@ -279,9 +279,10 @@ class Conversation:
             choose = made_ahead.chosen(room.seals, epoch, request.sealed)
             found = room.store.transact(partial(_find, request, limit, choose))
             if found.seals:
-                if (sealed := made_ahead.answer(room.seals, epoch, found.seals)) is not None:
+                sealed = made_ahead.answer(room.seals, epoch, found.seals)
+                if sealed is not None and room.store.epoch == epoch:
                     return sealed
-                request = replace(request, sealed=0)  # they are damaged
+                request = replace(request, sealed=0)  # they are damaged, or of a store that was salvaged meanwhile
                 continue
             cut = request.sealed and not found.again
             parts = made_ahead.up_to_payload(room.seals, epoch, found.parts) if cut else found.parts

@@ -17,14 +17,14 @@ class Seal:
         last: id of the last; all between are in it.
         octets: of the batch before it was deflated.
         mark: checksum of the last record's body. A store in whose place an older copy was put gives its ids again, in
-            the same epoch: then the last record is another one. None: it is not known.
+            the same epoch: then the last record is another one.
     """
 
     stream: Stream
     first: int
     last: int
     octets: int
-    mark: int | None = None
+    mark: int
 
 
 class Seals(Protocol):

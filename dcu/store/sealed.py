@@ -17,13 +17,13 @@ from typing import Any, Final, TypeVar
 
 from dcu.errors import StoreDamaged, StoreFault, StoreFull
 from dcu.ports import Seal
-from dcu.record import Stream
+from dcu.record import BATCH_VERSION, Stream
 from dcu.store.database import Bindings, Database, translate
 from dcu.store.limits import has_room_beside, page_limit_of, sealed_file
 
 log = logging.getLogger(__name__)
 
-FORMAT: Final = 2
+FORMAT: Final = 100 * BATCH_VERSION + 1
 """`PRAGMA user_version`; a file of another one is made anew."""
 
 SHARE: Final = 0.25
@@ -44,9 +44,6 @@ CACHE_KIB: Final = 256
 PATIENCE_S: Final = 0.1
 """Longest wait of who asks for who writes: the store's writer asks, and a disk that stalls under a write or a deletion
 here must not hold it up."""
-
-NO_MARK: Final = -1
-"""In the place of a mark that is not known."""
 
 FOREVER: Final = -1.0
 """What `threading.Lock.acquire` calls so."""
@@ -88,7 +85,7 @@ class SealedFile:
         for begins, last, octets, mark in rows:
             if begins != first or not begins <= last:
                 break
-            run.append(Seal(stream, begins, last, octets, None if mark == NO_MARK else mark))
+            run.append(Seal(stream, begins, last, octets, mark))
             first = last + 1
         return run
 
@@ -140,8 +137,8 @@ class SealedFile:
         """Keep one; False where there is no room, no file, or another epoch."""
         if epoch != self._epoch or not has_room_beside(self._store, self._store_pages, int(SPARE * self._store_pages)):
             return False
-        mark = NO_MARK if seal.mark is None else seal.mark
-        row = (seal.stream.value, seal.first, seal.last, seal.octets, mark, _checksum(epoch, seal, payload), payload)
+        crc = _checksum(epoch, seal, payload)
+        row = (seal.stream.value, seal.first, seal.last, seal.octets, seal.mark, crc, payload)
 
         def write(database: Database) -> bool:
             database.write("INSERT OR REPLACE INTO sealed VALUES (?, ?, ?, ?, ?, ?, ?)", row)

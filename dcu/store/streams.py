@@ -179,7 +179,7 @@ class Streams:
         """Whether its records are those of this store and none was given up; counted only where any was."""
         name, account = table(seal.stream), self._accounts.account(seal.stream)
         last = self._database.first(f"SELECT crc FROM {name} WHERE id = ?", (seal.last,))
-        if last is None or (seal.mark is not None and last != (seal.mark,)):
+        if last != (seal.mark,):
             return False
         if not account.holes:
             return seal.first > account.floor

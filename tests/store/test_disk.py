@@ -431,7 +431,7 @@ def test_there_is_no_room_beside_a_store_that_is_not_there(disk):
 
 
 def test_a_cache_of_payloads_on_a_disk_that_others_fill(disk):
-    path, seals = disk / "dcu.db", [Seal(Stream.PROFILE, n * 10 + 1, n * 10 + 10, 900) for n in range(100)]
+    path, seals = disk / "dcu.db", [Seal(Stream.PROFILE, n * 10 + 1, n * 10 + 10, 900, n) for n in range(100)]
     path.touch()
     cache = SealedFile(path, 600)
     cache.begin("e")

@@ -26,7 +26,7 @@ ALL = dict.fromkeys(Stream, 10**9)
 
 
 def seal(first, last=None, *, stream=Stream.PROFILE, octets=900):
-    return Seal(stream, first, first + 9 if last is None else last, octets)
+    return Seal(stream, first, first + 9 if last is None else last, octets, first % 1000)
 
 
 def payload(of, size=700):
