@@ -1,7 +1,8 @@
 """What is published next: batches asked of field in time, and payloads that field has made already.
 
 Field reads what follows while a batch is deflated and sent. Payloads come several in an answer, no more than the link
-carries in a quarter of a second: what is urgent waits behind what was taken. Source: DESIGN 4, docs/decisions/0010.
+carries in an eighth of a second: what is urgent waits behind what was taken, and behind the answer that was asked for
+meanwhile. Source: DESIGN 4, docs/decisions/0010.
 """
 
 from collections import deque
@@ -18,8 +19,8 @@ from dcu.uplink.field_line import FieldLine, told
 from dcu.uplink.window import Window
 from dcu.wire.verbs import MAX_SEALED, Next, Nothing, Offer, Sealed
 
-AHEAD_S: Final = 0.25
-"""Payloads that are taken at once are sent in this time."""
+AHEAD_S: Final = 0.125
+"""Payloads that are taken at once are sent in this time, and so are those that are asked for meanwhile."""
 
 PACKET_OVERHEAD: Final = 512
 """Topic, properties and heads of a PUBLISH, octets."""
