@@ -85,7 +85,7 @@ class Publisher:
         self._refusals_heard = False
         self._refused: list[Held] = []
         self._untold_since_s: float | None = None
-        self._lull = False
+        self._lull_s = 0.0
         self._state_epoch = ""
         self._field_cause = ""
 
@@ -174,7 +174,7 @@ class Publisher:
             return
         ready, now_s = self._window.room and not self._renewal.wanted, time.monotonic()
         load = self._supply.next(line, now_s, self._wait_ms(now_s)) if ready else None
-        self._lull = ready and load is None
+        self._lull_s = self._longer_lull_s() if ready and load is None else 0.0
         if (load is None and (ready or self._window.idle)) or self._is_telling_due(now_s):
             self._tell(line)
         if load is not None:
@@ -222,6 +222,7 @@ class Publisher:
         self._again.acknowledged(letter.mid, letter.code, time.monotonic())
         held = self._window.acknowledged(letter.mid, letter.code, time.monotonic())
         self._untold_since_s = self._untold_since_s or time.monotonic()
+        self._lull_s = 0.0
         self._refusals_heard |= letter.code >= FAILURE  # some brokers close behind one
         self._note_held(held)
         again = held_before.keys() - self._window.held().keys()
@@ -234,12 +235,14 @@ class Publisher:
             if held.refused:
                 self._refused.append(held)
 
-    @property
-    def _lull_s(self) -> float:
-        """How long answers of the broker are waited for first: while some are due and field had nothing."""
-        if not self._lull or self._window.idle:
+    def _longer_lull_s(self) -> float:
+        """How long answers of the broker are waited for first: while some are due and field had nothing.
+
+        Each time that none came twice as long: one that is due at once may never come.
+        """
+        if self._window.idle:
             return 0.0
-        return min(self._dials.busy_ms / 1000, max(_SOON_S, 2 * self._window.flow.round_trip_s))
+        return min(self._dials.busy_ms / 1000, max(_SOON_S, 2 * self._window.flow.round_trip_s, 2 * self._lull_s))
 
     def _wait_ms(self, now_s: float) -> int:
         """How long field may hold the question: what is confirmed, and a stream that was held, are not to wait."""

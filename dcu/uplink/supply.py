@@ -1,7 +1,8 @@
 """What is published next: batches asked of field in time, and payloads that field has made already.
 
-Field reads what follows while a batch is deflated and sent. Payloads come several in an answer, no more than the link
-carries in a quarter of a second: what is urgent waits behind what was taken. Source: DESIGN 4, docs/decisions/0010.
+Behind a fast link field reads what follows while a batch is deflated and sent. Payloads come several in an answer. Of
+both there is no more than the link carries in an eighth of a second: what is urgent waits behind what was taken, and
+behind the answer that was asked for meanwhile. Source: DESIGN 4, docs/decisions/0010.
 """
 
 from collections import deque
@@ -18,8 +19,8 @@ from dcu.uplink.field_line import FieldLine, told
 from dcu.uplink.window import Window
 from dcu.wire.verbs import MAX_SEALED, Next, Nothing, Offer, Sealed
 
-AHEAD_S: Final = 0.25
-"""Payloads that are taken at once are sent in this time."""
+AHEAD_S: Final = 0.125
+"""Payloads that are taken at once are sent in this time, and so are those that are asked for meanwhile."""
 
 PACKET_OVERHEAD: Final = 512
 """Topic, properties and heads of a PUBLISH, octets."""
@@ -92,9 +93,12 @@ class Supply:
                 raise SocketFault(f"field answered next with {told(answer)}")
 
     def ask_ahead(self, line: FieldLine, now_s: float) -> None:
-        """While what was taken last is deflated and sent, field reads what stands behind it. Raises SocketFault."""
+        """While what was taken last is deflated and sent, field reads what stands behind it. Raises SocketFault.
+
+        Behind a slow link nothing is gained by that, and what is urgent would wait behind it.
+        """
         behind, self._behind = self._behind, None
-        if behind is not None and self._window.search(now_s) is None:
+        if behind is not None and self._asked_bytes <= self._soon and self._window.search(now_s) is None:
             after = self._window.after(now_s) | dict([behind])
             line.ask_ahead(Next(after, self._asked_bytes, 0, sealed=self._sealed_octets))
 
@@ -130,9 +134,14 @@ class Supply:
         return self._taken.popleft()
 
     @property
+    def _soon(self) -> int:
+        """How many octets of batches the link carries in `AHEAD_S`."""
+        return int((self._window.flow.rate or 0.0) * AHEAD_S)
+
+    @property
     def _sealed_octets(self) -> int:
         """How many octets of batches may come as payloads; 0 where one alone would be too much for link or broker."""
-        most = min(MAX_SEALED, int((self._window.flow.rate or 0.0) * AHEAD_S))
+        most = min(MAX_SEALED, self._soon)
         usual = self._dials.encoding == "cbor" and self._asked_bytes >= BATCH_BYTES
         fits = self._max_packet is None or self._max_packet >= BATCH_BYTES + HEAD_BYTES + PACKET_OVERHEAD
         return most if usual and fits and most >= BATCH_BYTES else 0

@@ -16,6 +16,7 @@ from tests.soak.holdings import holdings
 from tests.soak.judge import RingJudge
 from tests.soak.run import BLOCK_LOAD, RINGS, truths
 from tests.soak.world import Scenario, World
+from tests.uplink.offers import seals_of
 from tests.uplink.proxy import FaultProxy, Inside
 from tests.uplink.scripted import PUBACK
 from tests.uplink.world import DCU, MOST_CONNECTS_AN_HOUR, Field, HeadEnd, Uplink, connects_of_two, until
@@ -80,13 +81,8 @@ def _outage(run: Run, days: float, meters: int) -> Line:
 
 def _made(box: Field) -> int:
     """Records that are in payloads."""
-    made = 0
-    for stream in Stream:
-        first = box.seals.next_first(box.store.epoch, stream, 0)
-        while first is not None and (run := box.seals.run_from(box.store.epoch, stream, first)):
-            made += run[-1].last - first + 1
-            first = run[-1].last + 1
-    return made
+    found = (seal for stream in Stream for seal in seals_of(box.seals, box.store.epoch, stream))
+    return sum(seal.last - seal.first + 1 for seal in found)
 
 
 def _alarm(box: Field, head_end: HeadEnd) -> float:

@@ -1,7 +1,10 @@
-"""A store for each test."""
+"""A store for each test, and the cache of payloads that stands beside one."""
+
+from contextlib import closing
 
 import pytest
 from running_store import running
+from sealed_cache import filled
 
 
 @pytest.fixture
@@ -18,3 +21,16 @@ def opened(path):
 @pytest.fixture
 def store(opened):
     return opened.store
+
+
+@pytest.fixture
+def file(path):
+    """Of the cache, beside a store of nothing."""
+    path.touch()
+    return path.with_name("dcu-sealed.db")
+
+
+@pytest.fixture
+def cache(path, file):
+    with closing(filled(path, [])) as it:
+        yield it

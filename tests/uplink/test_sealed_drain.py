@@ -251,6 +251,25 @@ def test_the_next_answer_is_asked_for_while_one_is_published(way):
     assert {request.sealed for request in asked} == {MAX_SEALED}
 
 
+@pytest.mark.parametrize("rate", [100_000, 270_000, 600_000, 1_000_000, 1_100_000, 2_000_000])
+def test_what_is_urgent_waits_behind_a_quarter_of_a_second_of_what_was_taken_and_asked_for(backlog, rate):
+    """Beside what is on its way; where one batch takes longer than half of that, behind nothing."""
+    way, most = Way(backlog, rate), 0
+    backlog.append(Stream.ALARM, 1)
+    way.next()
+    for taken in range(2, 19):  # at any moment of two answers
+        way.window.passed(Stream.PROFILE, 0)  # the same backlog each time
+        for _ in range(taken):
+            way.next()
+        behind = 0
+        backlog.append(Stream.ALARM, 1)
+        while (load := way.next()).stream is Stream.PROFILE:
+            behind += load.octets
+        most = max(most, behind)
+    way.line.close()
+    assert most <= (rate / 4 if rate * AHEAD_S >= BATCH_BYTES else 0)
+
+
 def test_a_packet_too_large_for_the_broker_is_asked_for_in_halves(way):
     load = way.supply.next(way.line, 0.0, 0)
     assert not way.supply.too_large(load)

@@ -9,9 +9,9 @@ from dcu.event import DropReason
 from dcu.record import Stream
 from dcu.relay import resends
 from dcu.relay.resends import Range
-from dcu.uplink.encoding import SEALED_TYPE, decode
 from dcu.uplink.field_line import FieldLine
 from dcu.wire.verbs import MAX_BATCH, MAX_SEALED, Delivered, Done, Next, Nothing, Offer, Sealed
+from tests.uplink.offers import readings, seals_of, taken
 from tests.uplink.world import DCU, until
 
 RECORDS = 1000
@@ -32,28 +32,18 @@ def backlog(field):
 
 
 def ids(field, answer):
-    """Ids of the records that came, as the head-end reads them out of the payload."""
-    if isinstance(answer, Offer):
-        return list(range(answer.first, answer.last + 1))
-    found, first = [], answer.first
-    for last, octets, payload in answer.payloads:
-        batch = decode(payload, SEALED_TYPE)
-        assert (batch.dcu, batch.epoch, batch.stream) == (DCU, field.store.epoch, answer.stream)
-        assert (batch.first, batch.last) == (first, last)
-        assert [record["rows"][0][0] for record in batch.records] == list(range(first - 1, last))
-        assert BATCH_BYTES / 2 < octets <= BATCH_BYTES + 1024
-        found += range(first, last + 1)
-        first = last + 1
-    return found
+    """Ids of the readings that came, as the head-end reads them out of the payload."""
+    assert {(batch.dcu, batch.epoch) for batch in taken(answer)} == {(DCU, field.store.epoch)}
+    if isinstance(answer, Sealed):
+        assert all(BATCH_BYTES / 2 < octets <= BATCH_BYTES + 1024 for _, octets, _ in answer.payloads)
+    found = readings(answer)
+    assert all(number == n - 1 for n, number in found)
+    return [n for n, _ in found]
 
 
 def sealed(field):
     """All payloads that field has of its readings."""
-    found, first = [], 1
-    while run := field.seals.run_from(field.store.epoch, Stream.PROFILE, first):
-        found += run
-        first = run[-1].last + 1
-    return found
+    return list(seals_of(field.seals, field.store.epoch))
 
 
 def drain(field, line, after=None, *, sealed=MAX_SEALED, max_bytes=BATCH_BYTES, again=False):
@@ -194,7 +184,7 @@ def test_however_payloads_holes_and_limits_fall_each_record_comes_once(field, li
         answer = line.ask(ask)
         if isinstance(answer, Nothing):
             break
-        found = ids(field, answer) if isinstance(answer, Offer) else list(ids_of(answer))
+        found = ids_of(answer)
         heard += found
         after[Stream.PROFILE] = found[-1]
     assert heard == [n for n in range(1, last + 1) if n not in gone]

@@ -122,14 +122,14 @@ class Field:
 
 
 class Uplink:
-    """The uplink's two loops in threads of this process."""
+    """The uplink's two loops in threads of this process; `beat` is called at each turn of the publisher."""
 
-    def __init__(self, directory, endpoint, *, dcu=DCU, **dials):
+    def __init__(self, directory, endpoint, *, dcu=DCU, beat=lambda: None, **dials):
         self.stop = Stop()
         dials = {"backoff_max_s": 0.2, "idle_ms": 50, "busy_ms": 20} | dials
         path = directory / "uplink.sock"
         self.inbox = Inbox(path, dcu, self.stop, lambda: None)
-        self.publisher = Publisher(path, dcu, endpoint, Dials(**dials), self.inbox.post, self.stop, lambda: None)
+        self.publisher = Publisher(path, dcu, endpoint, Dials(**dials), self.inbox.post, self.stop, beat)
         self._threads = [threading.Thread(target=loop) for loop in (self.publisher.run, self.inbox.run)]
         for thread in self._threads:
             thread.start()

@@ -11,10 +11,10 @@ import pytest
 from dcu.clock import SystemClock
 from dcu.event import DropReason
 from dcu.field.sealing import Sealing
-from dcu.record import Stream, decode_batch
-from dcu.uplink.encoding import SEALED_TYPE, decode
+from dcu.record import Stream
 from dcu.uplink.field_line import FieldLine
 from dcu.wire.verbs import MAX_SEALED, Delivered, Done, Next, Nothing, Offer, Sealed
+from tests.uplink.offers import readings
 from tests.uplink.world import DCU, Field
 
 SEEDS = range(int(os.environ.get("DCU_SEALING_SEEDS", "3")))
@@ -73,17 +73,6 @@ class Hostile:
             assert not thread.is_alive()
 
 
-def taken(answer):
-    """(id, number in the record) of what is offered, whichever way."""
-    if isinstance(answer, Offer):
-        batches = [decode_batch(answer.batch)]
-    else:
-        batches = [decode(payload, SEALED_TYPE) for _, _, payload in answer.payloads]
-        assert [batch.last for batch in batches] == [last for last, _, _ in answer.payloads]
-    assert {batch.epoch for batch in batches} == {answer.epoch} and batches[0].first == answer.first
-    return [(n, body["rows"][0][1]) for batch in batches for n, body in enumerate(batch.records, batch.first)]
-
-
 def drained(field, rng, meanwhile=lambda: None):
     """All records as they are offered, of a drain that breaks off now and then."""
     found, last, told = [], 0, 0
@@ -96,7 +85,7 @@ def drained(field, rng, meanwhile=lambda: None):
             if answer == Nothing():
                 return found
             assert isinstance(answer, Offer | Sealed)
-            fresh = taken(answer)
+            fresh = readings(answer)
             found += fresh
             last = fresh[-1][0]
             if rng.random() < 0.2:
@@ -170,7 +159,7 @@ def test_seals_that_lie_of_what_they_hold_give_nothing(tmp_path):
                 while (
                     answer := line.ask(Next(ONLY | {Stream.PROFILE: last}, 32_768, 0, sealed=MAX_SEALED))
                 ) != Nothing():
-                    found += taken(answer)
+                    found += readings(answer)
                     last = found[-1][0]
             assert found == [(n, n - 1) for n in range(1, MANY // 10 + 1)], lie
             field.seals.discard()
