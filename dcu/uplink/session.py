@@ -137,6 +137,9 @@ class Session:
             self._pump.join(_CLOSE_S)  # never paho's loop_stop: it waits without end
         self._ended.set()
         self._shut()
+        client = self._client  # which closes its wake-up sockets when it is dropped: not to wait for the collector
+        client.on_socket_open = client.on_connect = client.on_publish = client.on_message = None
+        client.on_subscribe = client.on_disconnect = None
 
     def _shut(self) -> None:
         sock = cast("socket.socket | None", self._client.socket())

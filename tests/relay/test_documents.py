@@ -128,6 +128,7 @@ def test_what_is_told_of_a_policy_that_is_refused(desk):
     assert desk.take(envelope).code is R.E_VERSION
     reason = "version 1 is not 1 to 1000 above 1"
     assert desk.told == of(envelope, "policy", "refused", code="E_VERSION", reason=reason)
+    assert desk.store.rows.commands == {}, "a document has no id to use up"
 
 
 def test_how_much_more_a_policy_permits_is_told_in_full_or_counted(desk):
