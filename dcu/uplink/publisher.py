@@ -337,7 +337,8 @@ class Publisher:
                 self._read_letters(0.0)
             except SessionLost:
                 continue
-        return self._end
+        end, self._end = self._end, None  # its traceback holds what is over
+        return end
 
     def _hang_up(self) -> None:
         if self._line is not None:
