@@ -96,8 +96,7 @@ class Publisher:
                 self._beat()
                 try:
                     line = self._line or self._greet()
-                    session = self._session or self._open(line)
-                    self._turn(line, session)
+                    self._turn(line, self._session or self._open(line))
                 except SocketFault as fault:
                     self._field_lost(fault)
                 except SessionLost as fault:
@@ -308,6 +307,7 @@ class Publisher:
             self._session.close()
             self._session = None
             end = self._last_words() or end
+            fault.__traceback__ = end.fault.__traceback__ = None  # whose frames hold the session that is over
             told = self._refusals_heard or end.code is not None
             rival = self._rivals.ended(now_s - self._opened_s, closed=end.closed, told=told)
             if end.code is not None:
@@ -337,8 +337,7 @@ class Publisher:
                 self._read_letters(0.0)
             except SessionLost:
                 continue
-        end, self._end = self._end, None  # its traceback holds what is over
-        return end
+        return self._end
 
     def _hang_up(self) -> None:
         if self._line is not None:

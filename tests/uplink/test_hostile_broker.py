@@ -1,6 +1,8 @@
 """A broker that refuses, forgets, lies or babbles: the cursor stays honest and the uplink comes back."""
 
+import gc
 import time
+import weakref
 
 import pytest
 
@@ -53,6 +55,19 @@ def test_a_session_that_is_taken_over_rests_and_names_the_copy(tmp_path, authori
             assert "is a copy of this box's card in use?" in lost.text
             until(lambda: broker.connections == 2)
             assert time.monotonic() - began > 0.8  # at least half the longest wait, at the first time already
+
+
+def test_a_session_that_is_lost_is_let_go_at_once(tmp_path, authority, field):
+    """Its sockets and its memory do not wait for the collector, which a quiet box hardly ever runs."""
+    with ScriptedBroker(authority) as broker, Uplink(tmp_path, reach(broker), backoff_max_s=60.0) as uplink:
+        session = weakref.ref(until(lambda: uplink.publisher._session))
+        gc.disable()
+        try:
+            broker.send(TAKEN_OVER)
+            first_link(field, "lost")
+            until(lambda: session() is None, 5)
+        finally:
+            gc.enable()
 
 
 def test_a_refused_subscription_is_told_and_readings_go_on(tmp_path, authority, field):
