@@ -83,12 +83,23 @@ def test_field_restarts_and_its_payloads_are_still_there(tmp_path, box, head_end
     with Field(tmp_path) as field:
         field.append(Stream.PROFILE, RECORDS)
         field.seal()
+    with Field(tmp_path) as field:
+        read = counting(field)
+        with Uplink(tmp_path, box):
+            until(lambda: field.delivered(Stream.PROFILE) == RECORDS)
+    assert read
+    until(lambda: head_end.ids(Stream.PROFILE) == list(range(1, RECORDS + 1)))
+
+
+@pytest.mark.broker
+def test_field_restarts_in_the_middle(tmp_path, box, head_end):
+    with Field(tmp_path) as field:
+        field.append(Stream.PROFILE, RECORDS)
+        field.seal()
         uplink = Uplink(tmp_path, box, in_flight=1)
         until(lambda: len(head_end.items) > RECORDS / 8)
     with uplink, Field(tmp_path) as field:
-        read = counting(field)
         until(lambda: field.delivered(Stream.PROFILE) == RECORDS)
-        assert read
     until(lambda: head_end.ids(Stream.PROFILE) == list(range(1, RECORDS + 1)))
 
 
