@@ -3,8 +3,7 @@
 from dcu.mailbox import Mailbox, Stop
 from dcu.relay import desk
 from dcu.relay.letters import Reply
-from dcu.relay.trust import Commissioning
-from tests.relay.world import BOX, DCU, FakeBus, MemoryStore, World
+from tests.relay.world import FakeBus, MemoryStore, World
 
 
 class Letters(Mailbox):
@@ -48,22 +47,7 @@ class Turning(World):
         self.stop = Stop()
         self.store = MemoryStore(self.rows)
         self.bus = FakeBus(self.clock, self.wall)
-        self.desk = desk.RelayDesk(
-            dcu=DCU,
-            store=self.store,
-            clock=self.clock,
-            commissioning=Commissioning(self.trust, self.commissioned),
-            meters=self.meters,
-            buses={"north": self.bus},
-            signer=BOX,
-            zone=self.zone,
-            stop=self.stop,
-            alarm=self.alarms.append,
-            set_aside=self.aside.__contains__,
-            meters_heard=lambda: self.heard,
-            beat=self.beat,
-            **more,
-        )
+        self.desk = self.new_desk(beat=self.beat, **more)
         self.letters = self.desk._letters
         self.letters.then = self.turn
 

@@ -324,12 +324,9 @@ class World:
 
     # ---- the box ----
 
-    def start(self, *, work=True):
-        self.stop = Stop()
-        self.store = MemoryStore(self.rows, self.epoch)
-        self.bus = FakeBus(self.clock, self.wall)
-        self.fallen = None
-        self.desk = RelayDesk(
+    def new_desk(self, **more):
+        """Of this world's store, bus and meters."""
+        return RelayDesk(
             dcu=DCU,
             store=self.store,
             clock=self.clock,
@@ -342,10 +339,15 @@ class World:
             alarm=self.alarms.append,
             set_aside=self.aside.__contains__,
             meters_heard=lambda: self.heard,
-            beat=lambda: None,
-            settle_s=0.0,
-            inspect_again_s=5.0,
+            **more,
         )
+
+    def start(self, *, work=True):
+        self.stop = Stop()
+        self.store = MemoryStore(self.rows, self.epoch)
+        self.bus = FakeBus(self.clock, self.wall)
+        self.fallen = None
+        self.desk = self.new_desk(beat=lambda: None, settle_s=0.0, inspect_again_s=5.0)
         self.thread = threading.Thread(target=self._run, name="relay")
         self.thread.start()
         self.settle()
