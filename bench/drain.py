@@ -12,18 +12,14 @@ for each reading is paho's too, made beforehand; a share of the readings is sent
 All of that is over the loopback, which no pole has: ours and bare paho do it once more over a link (`bench.link`).
 """
 
-import itertools
 import json
 import os
 import select
 import shutil
-import socket
 import subprocess
 import sys
 import tempfile
-import threading
 import time
-import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -31,42 +27,27 @@ from pathlib import Path
 from statistics import median
 
 import cbor2
-from paho.mqtt.client import Client
-from paho.mqtt.enums import CallbackAPIVersion, MQTTProtocolVersion
-from paho.mqtt.packettypes import PacketTypes
-from paho.mqtt.properties import Properties
 
 from bench import backlog
+from bench.bare import SINGLE, SMALL, SMALL_READINGS, Published, bare, singles, small
 from bench.figure import Figure, at_least, at_most, stated
 from bench.link import link
 from bench.sink import SinkProcess, payloads, sinking
-from dcu.record import QUICK, Stream
+from dcu.record import Stream
 from dcu.store.limits import sealed_file
 from dcu.uplink.diagnosis import Endpoint
-from dcu.uplink.encoding import decode
+from dcu.uplink.encoding import SEALED_TYPE, decode
 from tests.broker import endpoint, running_broker
 from tests.uplink.world import DCU, Field, uplink_process
 
 READINGS = 1_000_000
 ALARM_EVERY_S = 0.25
-SINGLE = 20_000
 TURNS = 9
-IN_FLIGHT = 20
-"""What mosquitto allows (Receive Maximum), and so what ours keeps to; paho's own too, unless it is told otherwise."""
-
 LINK_BITS_PER_S = 50_000_000
 """The most that an LTE modem of category 4 sends (3GPP TS 36.306): no faster link reaches a pole without a cable."""
 
-SMALL = 100
-"""Readings in a message of those that reference/store-uplink.md 3 measured: a few kB, and thousands of messages."""
-
-SMALL_READINGS = 200_000
-
 EARLY = 0.2
 """The part of a drain after which nothing is new to it any more."""
-
-CONTENT_TYPE = "application/cbor+zlib"
-TOPIC = f"dcu/v1/{DCU}/up/profile"
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,23 +70,6 @@ class Drained:
     alarms_s: list[float]
     unheard: int
     memory_mb: dict[str, tuple[float, float]]
-    cpu_s: float
-
-
-@dataclass(frozen=True, slots=True)
-class Published:
-    """Messages that were published.
-
-    Attributes:
-        count: how many.
-        seconds: until the last was acknowledged.
-        heard_s: until the last was at the subscriber.
-        cpu_s: of the process.
-    """
-
-    count: int
-    seconds: float
-    heard_s: float
     cpu_s: float
 
 
@@ -205,60 +169,6 @@ def _cpu_s(pid: int) -> float:
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
-# ---- the others
-
-
-def bare(messages: list[bytes], content_type: str, to: Endpoint, sink: SinkProcess) -> Published:
-    """Publish them with paho, QoS 1 and TCP_NODELAY."""
-    sink.begin()
-    client = Client(CallbackAPIVersion.VERSION2, client_id=DCU, protocol=MQTTProtocolVersion.MQTTv5)
-    client.max_inflight_messages_set(IN_FLIGHT)
-    client.on_socket_open = lambda _c, _u, sock: sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-    client.tls_set(str(to.ca), str(to.certificate), str(to.key))
-    connected, ended, left = threading.Event(), threading.Event(), itertools.count(1)
-    client.on_connect = lambda *_: connected.set()
-    client.on_publish = lambda *_: ended.set() if next(left) == len(messages) else None
-    client.connect("localhost", to.port)
-    client.loop_start()
-    assert connected.wait(30)
-    began_s, cpu_s = time.monotonic(), time.process_time()
-    for payload in messages:
-        properties = Properties(PacketTypes.PUBLISH)
-        properties.ContentType = content_type
-        client.publish(TOPIC, payload, qos=1, properties=properties)
-    assert ended.wait(600)
-    ended_s, cpu_s = time.monotonic(), time.process_time() - cpu_s
-    client.disconnect()
-    client.loop_stop()
-    heard = sink.settled()
-    assert heard.messages == len(messages), "the subscriber did not hear every message"
-    return Published(len(messages), ended_s - began_s, heard.last_s - began_s, cpu_s)
-
-
-def small(made: list[bytes], rows: int) -> list[bytes]:
-    """The first `SMALL_READINGS` of what is in these payloads, `SMALL` readings or a little less in each."""
-    found: list[bytes] = []
-    count = SMALL // rows
-    for payload in made:
-        batch = cbor2.loads(zlib.decompress(payload))
-        parts = (batch["records"][n : n + count] for n in range(0, len(batch["records"]), count))
-        found += [zlib.compress(cbor2.dumps(batch | {"records": part}), QUICK) for part in parts if len(part) == count]
-        if len(found) * count * rows >= SMALL_READINGS:
-            break
-    return found
-
-
-def singles() -> list[bytes]:
-    """A plain JSON message for each reading, as a gateway without a concentrator sends it."""
-    made = []
-    for reading in backlog.readings(48, SINGLE // 48):
-        for row in reading.rows:
-            names = ("irc", "iyc", "ibc", "vrn", "vyn", "vbn", "kwh", "kvah")
-            body = {"meter": reading.serial, "ts": row.captured_at.epoch_s * 1000, "status": 0}
-            made.append(json.dumps(body | dict(zip(names, row.values, strict=True))).encode())
-    return made
-
-
 # ---- the figures
 
 
@@ -300,12 +210,12 @@ def drain(rows: int, readings: int = READINGS, turns: int = TURNS) -> tuple[list
         with link(to, LINK_BITS_PER_S) as far:
             steps = (
                 once,
-                lambda: bare(made, CONTENT_TYPE, to, sink),
-                lambda: bare(few, CONTENT_TYPE, to, sink),
+                lambda: bare(made, SEALED_TYPE, to, sink),
+                lambda: bare(few, SEALED_TYPE, to, sink),
                 lambda: bare(each, "application/json", to, sink),
                 lambda: once(made=False),
                 lambda: once(far),
-                lambda: bare(made, CONTENT_TYPE, far, sink),
+                lambda: bare(made, SEALED_TYPE, far, sink),
                 lambda: once(made=False, store=single),
             )
             orders = [steps if number % 2 else steps[::-1] for number in range(turns)]
@@ -326,7 +236,7 @@ def _records(made: list[bytes]) -> int:
     """How many follow each other without a hole."""
     last = 0
     for payload in made:
-        batch = decode(payload, CONTENT_TYPE)
+        batch = decode(payload, SEALED_TYPE)
         last = batch.last if batch.first == last + 1 else last
     return last
 
