@@ -1,11 +1,12 @@
 """What the relay room keeps, in memory: as much of a transaction as every memory of the tests has in common."""
 
+from abc import ABC, abstractmethod
 from dataclasses import replace
 
 from dcu.command import OPEN, RelaySequence
 
 
-class Kept:
+class Kept(ABC):
     """`ports.Transaction` and `ports.Authority` on `rows`: commands, sequences, documents, permits, restraints, counts.
 
     Streams, the journal and debits are each memory's own; `_debits` gives it all of them.
@@ -73,5 +74,6 @@ class Kept:
     def lift(self, kind, meter):
         self.rows.restraints.pop((kind, meter), None)
 
+    @abstractmethod
     def _debits(self):
-        raise NotImplementedError
+        """All of them."""

@@ -61,7 +61,7 @@ class Stopped:
         from dcu.store import Archive
 
         self._trust = config.trust.keys
-        self._archive = Archive(config.dcu.state_dir / "dcu.db")
+        self._archive = Archive(config.dcu.store_file)
         self._dcu, epoch = self._archive.identity
         self._head = {"dcu": self._dcu, "epoch": epoch}
 

@@ -93,7 +93,7 @@ def holding_of(config_file: Path) -> tuple[Config, Holding]:
         return config, Running(connect(config.dcu.run_dir / "field.sock"))
     except SocketFault as nobody:
         try:
-            return config, Stopped(config.dcu.state_dir / "dcu.db")
+            return config, Stopped(config.dcu.store_file)
         except StoreFault as fault:
             if "box runs" in fault.cause:  # between its start and its socket, or at its end
                 give_up(nobody, EXIT_TRY_AGAIN)

@@ -28,7 +28,7 @@ class DcuConfig:
 
     Attributes:
         id: its name, as in its certificate and in every signed document.
-        state_dir: holds dcu.db.
+        state_dir: holds the store.
         run_dir: holds the two Unix sockets.
         timezone: of the meters' clocks and of what is shown; nobody is disconnected at night by it.
         secrets: file of the meters' keys.
@@ -43,6 +43,11 @@ class DcuConfig:
     clock_assumed: bool = False
     secrets: Path | None = None
     models: Path | None = None
+
+    @property
+    def store_file(self) -> Path:
+        """Where the store is."""
+        return self.state_dir / "dcu.db"
 
 
 @dataclass(frozen=True, slots=True)

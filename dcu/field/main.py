@@ -4,7 +4,6 @@ import os
 import pwd
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 
 from dcu import __version__
 from dcu.clock import SystemClock
@@ -89,7 +88,7 @@ def build(config: Config, clock: SystemClock) -> Box:
     keeping = ClockKeeping(clock, store, status.looks, status.all_asked, kept, stop, pulse("clock").beat)
     status.add_clock(keeping.report)
     desk = _desk(config, store, clock, status, announcer, stop, pulse("relay").beat)
-    seals = SealedFile.beside(store_file(config), config.store.max_mb)
+    seals = SealedFile.beside(config.dcu.store_file, config.store.max_mb)
     uplink = UplinkSocket(
         config.dcu.run_dir / "uplink.sock",
         store=store,
@@ -155,11 +154,6 @@ def _desk(
     )
 
 
-def store_file(config: Config) -> Path:
-    """Where the store is."""
-    return config.dcu.state_dir / "dcu.db"
-
-
 def _open_store(
     config: Config, clock: Clock, stop: Stop, beat: Callable[[], None], on_append: Callable[[], None]
 ) -> SqliteStore:
@@ -167,7 +161,7 @@ def _open_store(
     config.dcu.state_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
     config.dcu.run_dir.mkdir(mode=0o750, parents=True, exist_ok=True)
     return SqliteStore.open(
-        store_file(config),
+        config.dcu.store_file,
         stop=stop,
         clock=clock,
         beat=beat,

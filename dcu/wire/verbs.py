@@ -60,7 +60,8 @@ class Next:
     """The most urgent batch beyond `after` (ids by stream), of at most `max_bytes` octets of records; waits for one.
 
     With `again` field may offer what the head-end wants once more instead: uplink has none of that on its way.
-    With `sealed`, octets of records in all, it may answer with payloads of `max_bytes` each that are made already.
+    With `sealed`, octets of records in all, it may answer with payloads that are made already, each of a usual batch
+    (`batching.BATCH_BYTES`), and one at least.
     """
 
     after: Mapping[Stream, int]

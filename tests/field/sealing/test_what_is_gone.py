@@ -72,6 +72,13 @@ def test_a_damaged_record_is_stepped_over(path):
         assert [n for n, _ in offered(box)] == [n for n in range(1, MANY + 1) if n not in {1, 50, 51, 200}]
 
 
+def put_back(path, copy):
+    """An older copy of the store in its place, by a hand that knows nothing of the payloads beside it."""
+    for left in path.parent.glob("dcu.db*"):
+        left.unlink()
+    path.write_bytes(copy)
+
+
 def test_a_store_that_was_put_back_gives_its_own_records(path):
     """Its ids are given again to other records, in the same epoch: payloads of those that had them are none of it."""
     with box_of(path) as box:
@@ -81,9 +88,7 @@ def test_a_store_that_was_put_back_gives_its_own_records(path):
         box.append(Stream.PROFILE, MANY, 300)
         box.wait_for_network()
         assert box.ids()[-1] > 600
-    for left in path.parent.glob("dcu.db*"):
-        left.unlink()
-    path.write_bytes(copy)
+    put_back(path, copy)
     with box_of(path) as box:
         box.append(Stream.PROFILE, 2 * MANY, 5000)
         box.look(0.0)
@@ -109,9 +114,7 @@ def test_a_store_that_was_put_back_and_is_shorter_than_what_is_made_of_it(path):
     with box_of(path) as box:
         box.append(Stream.PROFILE, MANY, 100)
         box.wait_for_network()
-    for left in path.parent.glob("dcu.db*"):
-        left.unlink()
-    path.write_bytes(copy)
+    put_back(path, copy)
     with box_of(path) as box:
         box.look(0.0)
         assert [n for n, _ in offered(box)] == list(range(1, 101))
